@@ -1,0 +1,37 @@
+# howdah: `make help` lists the targets.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+# The first Python ≥ 3.11 with venv; the system's own first, because one under a private home cannot be shared.
+PYTHON ?= $(shell for p in /usr/bin/python3 python3 python3.13 python3.12 python3.11; do \
+	"$$p" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: help
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
+
+$(VENV)/.local: requirements/local.txt pyproject.toml
+	@test -n "$(PYTHON)" || { echo "howdah needs python3 >= 3.11 with venv (Debian: apt-get install python3 python3-venv)"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing pinned dependencies (once) ..."
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/local.txt
+	@echo "$(CURDIR)/src" > $$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/howdah-src.pth
+	@printf '#!%s\nfrom howdah.cli.main import run\nrun()\n' "$(abspath $(BIN)/python)" > $(BIN)/howdah
+	@chmod +x $(BIN)/howdah && ln -sf howdah $(BIN)/kubectl-pg
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.txt $(VENV)/.local
+	@echo "installing pinned development tools (once) ..."
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@touch $@
+
+.PHONY: setup
+setup: $(VENV)/.dev ## install everything that development needs into .venv
+
+.PHONY: requirements
+requirements: $(VENV)/.dev ## pin the dependencies of pyproject.toml again, with hashes
+	@for set in operator: local:local dev:dev; do \
+	  uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --quiet pyproject.toml \
+	    $$(e=$${set#*:}; test -z "$$e" || echo --extra $$e) -o requirements/$${set%%:*}.txt; done

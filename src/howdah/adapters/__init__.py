@@ -1,0 +1,1 @@
+"""Do I/O, decide nothing."""

@@ -1,0 +1,1 @@
+"""The operator process: read → decide → write, for every cluster."""

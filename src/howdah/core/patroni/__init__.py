@@ -1,0 +1,1 @@
+"""What Patroni is told: configuration, dynamic settings, switchover."""

@@ -1,0 +1,1 @@
+"""Spilo's environment contract → Patroni configuration. Pure."""

@@ -1,0 +1,1 @@
+"""A Kubernetes client layer of its own: imports nothing of howdah."""

@@ -1,0 +1,1 @@
+"""The embedded platform: a Kubernetes API, controllers and pods as processes on one machine."""

@@ -1,0 +1,1 @@
+"""The controllers of the local platform: StatefulSet, endpoints, garbage collector."""

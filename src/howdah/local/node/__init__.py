@@ -1,0 +1,1 @@
+"""The node of the local platform: pods as supervised process groups."""

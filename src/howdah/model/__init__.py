@@ -1,0 +1,1 @@
+"""Nouns and parsing: the manifest, the operator configuration, names, units. No I/O."""
