@@ -1,0 +1,269 @@
+"""What a pass may decide: steps as data, each with its reason, and `Wait` for what is not yet.
+
+A step names its target exactly (uid, and for disruptive ones the version seen), so that carrying it out late, twice or
+by two operators at once does no harm. How a step is carried out is `controller.apply`; nothing here does anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from howdah.core.postgres.difference import Statement
+from howdah.model.cluster import SecretRequest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """`reason` is a sentence that the user may read. A disruptive step interrupts somebody's connections."""
+
+    disruptive: ClassVar[bool] = False
+    reason: str
+
+    @property
+    def target(self) -> str:
+        """What is acted on, for people and logs: `statefulset acid-minimal-cluster`."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Create(Step):
+    """POST an object; where it already exists, the next pass looks at it."""
+
+    body: Mapping[str, Any]
+
+    @property
+    def target(self) -> str:
+        return f"{self.body['kind']} {self.body['metadata']['name']}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateSecret(Step):
+    """POST a Secret with a new random password, made while the step is carried out."""
+
+    request: SecretRequest
+
+    @property
+    def target(self) -> str:
+        return f"Secret {self.request.name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Apply(Step):
+    """Server-side apply of an object that exists; `uid` keeps a late pass from bringing a deleted one back."""
+
+    body: Mapping[str, Any]
+    uid: str
+    changes: tuple[str, ...] = ()  # paths that differ
+
+    @property
+    def target(self) -> str:
+        return f"{self.body['kind']} {self.body['metadata']['name']}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TakeOver(Step):
+    """Move the fields that another manager owns by `Update` to ours, so that a later apply can give them up."""
+
+    kind: str
+    name: str
+    uid: str
+    resource_version: str
+    managers: tuple[str, ...]
+
+    @property
+    def target(self) -> str:
+        return f"{self.kind} {self.name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delete(Step):
+    """DELETE with uid as precondition. `propagation` is Kubernetes' (Orphan, Background, Foreground)."""
+
+    kind: str
+    name: str
+    uid: str
+    propagation: str = "Background"
+    namespace: str = ""  # empty: the cluster's
+
+    @property
+    def target(self) -> str:
+        return f"{self.kind} {self.name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetFinalizers(Step):
+    """Set the resource's finalizers to this list, if its version is still the one seen."""
+
+    finalizers: tuple[str, ...]
+    resource_version: str
+
+    @property
+    def target(self) -> str:
+        return "finalizers of the resource"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnnotatePod(Step):
+    """Merge annotations (None removes one) into a live pod."""
+
+    name: str
+    uid: str
+    annotations: Mapping[str, str | None]
+
+    @property
+    def target(self) -> str:
+        return f"Pod {self.name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GrowClaim(Step):
+    """Ask for a larger volume."""
+
+    name: str
+    uid: str
+    storage: str
+
+    @property
+    def target(self) -> str:
+        return f"PersistentVolumeClaim {self.name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PatchDynamicConfiguration(Step):
+    """Change Patroni's dynamic configuration; None in `patch` removes a key."""
+
+    patch: Mapping[str, Any]
+
+    @property
+    def target(self) -> str:
+        return "Patroni configuration"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunStatements(Step):
+    """Statements for one database, each in its own transaction, in order."""
+
+    database: str
+    statements: tuple[Statement, ...]
+
+    @property
+    def target(self) -> str:
+        return f"database {self.database}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseLeader(Step):
+    """Clear the leader key of a leader that is proved dead, so that a replica need not wait for the ttl."""
+
+    object_kind: str  # ConfigMap or Endpoints
+    name: str
+    uid: str
+    resource_version: str
+    leader: str
+
+    @property
+    def target(self) -> str:
+        return f"{self.object_kind} {self.name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplacePod(Step):
+    """Delete a pod; its StatefulSet makes it anew from the current template."""
+
+    disruptive: ClassVar[bool] = True
+    name: str
+    uid: str
+    resource_version: str
+
+    @property
+    def target(self) -> str:
+        return f"Pod {self.name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Switchover(Step):
+    """Ask Patroni to hand the leader's role to `candidate`; it refuses when `leader` no longer leads."""
+
+    disruptive: ClassVar[bool] = True
+    leader: str
+    candidate: str
+    api_url: str  # of the leader's Patroni
+
+    @property
+    def target(self) -> str:
+        return f"leader {self.leader}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestartMember(Step):
+    """Ask Patroni to restart one member's PostgreSQL, only where its restart is pending."""
+
+    disruptive: ClassVar[bool] = True
+    name: str
+    uid: str
+    api_url: str
+
+    @property
+    def target(self) -> str:
+        return f"PostgreSQL of {self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Look again in `seconds`; `why` is a sentence that the user may read."""
+
+    seconds: float
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A step that is due but not allowed now, and what holds it (pause, fleet budget, protection)."""
+
+    step: Step
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Steps in order, what they wait for, and what is held back. Empty in a quiet cluster."""
+
+    steps: tuple[Step, ...] = ()
+    waits: tuple[Wait, ...] = ()
+    held: tuple[Held, ...] = ()
+    stopped: str | None = None  # a roll that stopped, and why
+
+    @property
+    def next_look_s(self) -> float | None:
+        return min((wait.seconds for wait in self.waits), default=None)
+
+    @property
+    def is_quiet(self) -> bool:
+        return not (self.steps or self.waits or self.held or self.stopped)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What one planner says; `ends` keeps later planners from being asked, for they need what is awaited."""
+
+    steps: tuple[Step, ...] = ()
+    waits: tuple[Wait, ...] = ()
+    held: tuple[Held, ...] = ()
+    stopped: str | None = None
+    ends: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FleetBudget:
+    """How many other clusters roll for the same cause, and what the roll of the first one showed."""
+
+    rolling: Mapping[str, int] = field(default_factory=dict)  # cause → clusters in a roll
+    failed: Mapping[str, str] = field(default_factory=dict)  # cause → a cluster whose roll stopped
+    finished: frozenset[str] = frozenset()  # causes for which at least one cluster has finished its roll
+    limit: int = 5
+    is_complete: bool = True  # False until every cluster has been looked at once
+
+
+NOTHING = Decision()

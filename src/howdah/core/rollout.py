@@ -1,0 +1,223 @@
+"""Every reason that may replace a pod, and what may happen next: replicas first, one at a time, the leader last.
+
+The rules, in the order in which they are asked (`NEXT`): see each function. All decide from one look at the world; the
+caller looks again, live, before it carries a disruptive step out. Restarts of PostgreSQL inside a pod are decided by
+`core.patroni.restart`, with the same notion of health.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from howdah.core.objects.diff import Effect, template_differences
+from howdah.core.patroni.member import Member
+from howdah.core.patroni.switchover import choose_candidate
+from howdah.core.plan import NOTHING, Decision, FleetBudget, Held, ReplacePod, Switchover, Wait
+from howdah.model import names
+from howdah.model.observed import Pod
+
+START_DEADLINE = dt.timedelta(minutes=10)  # a pod that is not healthy by then has failed, whatever it says
+HOPELESS = frozenset(
+    {
+        "CrashLoopBackOff",
+        "CreateContainerConfigError",
+        "CreateContainerError",
+        "ErrImageNeverPull",
+        "ErrImagePull",
+        "ImagePullBackOff",
+        "InvalidImageName",
+    }
+)
+LOOK_AGAIN_S = 2.0  # events wake the pass earlier; this is for what makes none
+STREAMING = frozenset({"streaming"})
+RUNNING = frozenset({"running"})
+
+
+@dataclass(frozen=True, slots=True)
+class MemberView:
+    """One pod with what Patroni says of it, judged."""
+
+    pod: Pod
+    member: Member | None
+    is_leader: bool
+    unhealthy: str | None  # why, as a sentence without subject
+    replace: str | None  # why it has to be replaced, as a sentence
+    cause: str = ""  # the same for every cluster that rolls for the same reason
+
+    @property
+    def name(self) -> str:
+        return self.pod.name
+
+
+def unhealthy_reason(pod: Pod, member: Member | None, leader: Member | None, *, is_leader: bool) -> str | None:
+    """Why this member does not do its part now; None when it does.
+
+    A leader is healthy when its PostgreSQL runs, a replica when it streams on the leader's timeline.
+    """
+    if pod.is_deleting:
+        return "is being deleted"
+    for status in pod.status.container_statuses or ():
+        if (waiting := status.state.waiting) is not None:
+            return f"waits: {waiting.reason}{': ' + waiting.message if waiting.message else ''}"
+        if (ended := status.state.terminated) is not None:
+            return f"ended with code {ended.exit_code}{': ' + ended.message.strip() if ended.message else ''}"
+    if not pod.is_ready:
+        return f"is not ready (phase {pod.status.phase or 'unknown'})"
+    if member is None:
+        return "has not reported to Patroni yet"
+    if is_leader:
+        return None if member.state in RUNNING else f"leads, but PostgreSQL is {member.state}"
+    if member.state not in STREAMING:
+        return f"does not stream (state {member.state})"
+    if leader is not None and None not in (leader.timeline, member.timeline) and leader.timeline != member.timeline:
+        return f"is on timeline {member.timeline}, the leader on {leader.timeline}"
+    return None
+
+
+def replacement(pod: Pod, intended_template: Mapping[str, Any], made_from: Mapping[str, Any] | None) -> tuple[str, str]:
+    """(reason, cause) for replacing the pod; both empty when it may stay.
+
+    `made_from`: the template of the pod's ControllerRevision. Where it is unknown, nothing is known against the pod.
+    """
+    flag = pod.metadata.annotation(names.ROLLING_UPDATE_REQUIRED)
+    if flag is not None and flag.lower() == "true":
+        because = pod.metadata.annotation(names.REPLACE_REASON) or "it is marked for replacement"
+        return because, f"mark:{because}"
+    if made_from is None:
+        return "", ""
+    rolls = [d for d in template_differences(intended_template, made_from) if d.effect in (Effect.ROLL, Effect.REPLACE)]
+    if not rolls:
+        return "", ""
+    paths = ", ".join(d.path for d in rolls)
+    return f"its template differs: {'; '.join(d.reason for d in rolls)}", paths
+
+
+def has_failed(view: MemberView, now: dt.datetime) -> bool:
+    """Whether an unhealthy pod will not become healthy by waiting."""
+    statuses = view.pod.status.container_statuses or ()
+    if any(s.state.waiting is not None and s.state.waiting.reason in HOPELESS for s in statuses):
+        return True
+    created = view.pod.metadata.creation_timestamp
+    return created is not None and now - created > START_DEADLINE
+
+
+def next_replacement(
+    views: tuple[MemberView, ...],
+    *,
+    replicas: int,
+    now: dt.datetime,
+    budget: FleetBudget,
+    synchronous: frozenset[str] = frozenset(),
+    leader_api_url: str | None = None,
+) -> Decision:
+    """What may happen next in a roll. `views` by ordinal; `synchronous`: names of the synchronous standbys."""
+    due = tuple(view for view in views if view.replace is not None)
+    if not due:
+        return NOTHING
+    for rule in (_in_flight, _broken_ones_first, _stopped_by_unhealthy, _budget):
+        decision = rule(views, due, replicas=replicas, now=now, budget=budget)
+        if decision is not None:
+            return decision
+    followers = [view for view in due if not view.is_leader]
+    if followers:
+        # The synchronous standby last: it is the one that a failover would need.
+        chosen = min(followers, key=lambda v: (v.name in synchronous, -v.pod.ordinal))
+        return Decision(steps=(_replace(chosen),))
+    return _hand_over(views, due[0], synchronous, leader_api_url)
+
+
+def _in_flight(
+    views: tuple[MemberView, ...], due: tuple[MemberView, ...], *, replicas: int, **_: object
+) -> Decision | None:
+    """One at a time: a pod that is going or missing is waited for."""
+    del due
+    for view in views:
+        if view.pod.is_deleting:
+            return Decision(waits=(Wait(LOOK_AGAIN_S, f"Pod {view.name} is being deleted"),))
+    missing = replicas - len(views)
+    if missing > 0:
+        return Decision(waits=(Wait(LOOK_AGAIN_S, f"{missing} of {replicas} pods are not created yet"),))
+    return None
+
+
+def _broken_ones_first(
+    views: tuple[MemberView, ...], due: tuple[MemberView, ...], **_: object
+) -> Decision | None:
+    """A pod that is not Ready and on an old template loses nothing by being replaced: it heals a reverted manifest.
+
+    Ready, not healthy: a replica that does not stream at this moment may be the one that a failover is promoting.
+    """
+    del views
+    broken = [view for view in due if not view.pod.is_ready and not view.is_leader]
+    return Decision(steps=(_replace(broken[0]),)) if broken else None
+
+
+def _stopped_by_unhealthy(
+    views: tuple[MemberView, ...], due: tuple[MemberView, ...], *, now: dt.datetime, **_: object
+) -> Decision | None:
+    """With any member unhealthy nothing else is touched. A pod that has failed for good stops the roll."""
+    for view in views:
+        if view.unhealthy is None:
+            continue
+        if view.is_leader and len(views) == 1:
+            return Decision(steps=(_replace(view),)) if view in due else None
+        why = f"Pod {view.name} {view.unhealthy}"
+        if has_failed(view, now):
+            left = ", ".join(v.name for v in due)
+            return Decision(stopped=f"{why}; not replaced because of it: {left}", waits=(Wait(10.0, why),))
+        return Decision(waits=(Wait(LOOK_AGAIN_S, why),))
+    return None
+
+
+def _budget(
+    views: tuple[MemberView, ...], due: tuple[MemberView, ...], *, budget: FleetBudget, **_: object
+) -> Decision | None:
+    """A roll that is under way goes on; a new one starts only as the fleet allows."""
+    if any(view.replace is None for view in views):
+        return None
+    cause = due[0].cause
+    step = _replace(due[-1])
+    if not budget.is_complete:
+        return Decision(waits=(Wait(1.0, "not every cluster has been looked at yet; rolls start after that"),))
+    if (failed := budget.failed.get(cause)) is not None:
+        return Decision(held=(Held(step, f"the roll of {failed} for the same cause stopped ({cause})"),), waits=(_LATER,))
+    allowed = budget.limit if cause in budget.finished else 1
+    if (rolling := budget.rolling.get(cause, 0)) >= allowed:
+        why = f"{rolling} cluster(s) roll for the same cause already, {allowed} may ({cause})"
+        return Decision(held=(Held(step, why),), waits=(_LATER,))
+    return None
+
+
+_LATER = Wait(10.0, "the fleet's budget for rolls is used")
+
+
+def _hand_over(
+    views: tuple[MemberView, ...], leader: MemberView, synchronous: frozenset[str], api_url: str | None
+) -> Decision:
+    """The old leader goes last, after a switchover; a single instance is replaced in place."""
+    others = tuple(view.member for view in views if view.name != leader.name and view.member is not None)
+    if len(views) == 1:
+        return Decision(steps=(_replace(leader, " (there is no replica to switch to: a short outage)"),))
+    choice = choose_candidate(others, synchronous=synchronous)
+    if choice.name is None or api_url is None:
+        return Decision(waits=(Wait(LOOK_AGAIN_S, f"no switchover from {leader.name}: {choice.reason}"),))
+    reason = f"{leader.name} has to be replaced: {leader.replace}"
+    return Decision(steps=(Switchover(reason=reason, leader=leader.name, candidate=choice.name, api_url=api_url),))
+
+
+def _replace(view: MemberView, addition: str = "") -> ReplacePod:
+    meta = view.pod.metadata
+    return ReplacePod(
+        reason=f"{view.name}: {view.replace}{addition}",
+        name=view.name,
+        uid=meta.uid,
+        resource_version=meta.resource_version,
+    )
+
+
+def causes(views: Iterable[MemberView]) -> frozenset[str]:
+    """Why this cluster rolls, for the fleet's budget."""
+    return frozenset(view.cause for view in views if view.replace is not None)
