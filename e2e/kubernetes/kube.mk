@@ -1,0 +1,20 @@
+# A real Kubernetes on this machine, from Go modules: see e2e/kubernetes/README.md. KUBE_DIR is where one cluster lives.
+KUBE_DIR ?= /tmp/howdah-kube-$(shell id -u)
+KUBE_SCRIPTS := e2e/kubernetes
+
+.PHONY: kube-build kube-build-nodes kube-up kube-down e2e-kube
+kube-build: ## build a real control plane into the cache (Go; once, 7 minutes)
+	@$(KUBE_SCRIPTS)/build.sh control-plane
+
+kube-build-nodes: ## build kubelet, kube-proxy and CoreDNS for real nodes
+	@$(KUBE_SCRIPTS)/build.sh nodes
+
+kube-up: kube-build ## start a real control plane with three simulated nodes
+	@$(KUBE_SCRIPTS)/up.sh $(KUBE_DIR)
+	@$(KUBE_SCRIPTS)/kwok.sh $(KUBE_DIR)
+
+kube-down: ## stop it and remove its data
+	@$(KUBE_SCRIPTS)/down.sh $(KUBE_DIR) remove
+
+e2e-kube: kube-build $(VENV)/.dev ## our API server against the real one, and the tests that need a control plane
+	@$(BIN)/pytest -m kubernetes tests
