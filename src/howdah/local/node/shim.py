@@ -1,0 +1,208 @@
+"""The one parent of a container's processes: starts the main one, writes its log, forwards signals, reports.
+
+It runs in its own session and outlives the node agent. Nothing starts before the agent has written down who
+the shim is: it says hello on its control socket (the kernel adds its pid) and waits for the answer. When the
+main process ends, everything below it is killed. Only the standard library: every container pays for a shim.
+"""
+
+import contextlib
+import json
+import os
+import selectors
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from howdah.local.node.processes import descendants
+
+CONTROL = 0
+CHUNK_BYTES = 65536
+PR_SET_PDEATHSIG = 1
+PR_SET_CHILD_SUBREAPER = 36
+START_FAILED = 128
+# Passed on to the main process. The first process of a PID namespace gets only the signals that it handles.
+FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
+
+
+class Log:
+    """Lines of the form `TIME STREAM TAG TEXT` (tag P: the line goes on); a full file is put aside."""
+
+    def __init__(self, path: str, limit_bytes: int) -> None:
+        self._path = Path(path)
+        self._limit = limit_bytes
+        self._open()
+
+    def _open(self) -> None:
+        self._file = self._path.open("ab", buffering=0)
+        self._size = self._file.tell()
+
+    def write(self, stream: bytes, data: bytes) -> None:
+        """Write `data` of one read; a cut line is marked as such."""
+        if self._size >= self._limit:
+            self._file.close()
+            self._path.replace(self._path.with_name(self._path.name + ".1"))
+            self._open()
+        now = time.time_ns()
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now // 10**9)) + f".{now % 10**9:09d}Z"
+        head = stamp.encode() + b" " + stream
+        lines = data.split(b"\n")
+        text = b"".join(head + b" F " + line + b"\n" for line in lines[:-1])
+        if lines[-1]:
+            text += head + b" P " + lines[-1] + b"\n"
+        # A full disk must not stop the database's supervisor: the line is lost, the container lives.
+        with contextlib.suppress(OSError):
+            self._size += self._file.write(text) or 0
+
+
+def _prctl(option: int, value: int) -> None:
+    import ctypes  # here: 4 ms that only the ways without a PID namespace pay
+
+    ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)
+
+
+def _become(spec: dict[str, Any], out: int, err: int) -> None:
+    """In the child: own session, own folder, own user, then the program."""
+    os.setsid()
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(out, 1)
+    os.dup2(err, 2)
+    os.closerange(3, 256)
+    if (user := spec.get("user")) is not None:
+        os.setgroups(user["groups"])
+        os.setgid(user["gid"])
+        os.setuid(user["uid"])
+    if not spec["namespace"]:
+        # After setuid, which would undo it. In a namespace the kernel does this for everybody below the shim.
+        _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    os.umask(0o077)
+    os.chdir(spec["folder"])
+    for number in (*FORWARDED, signal.SIGPIPE):
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    os.execvpe(spec["argv"][0], spec["argv"], spec["env"])  # noqa: S606 - argv, no shell wanted
+
+
+def _start(spec: dict[str, Any]) -> tuple[int, int, int]:
+    """The main process's pid and the reading ends of its two streams."""
+    out_read, out_write = os.pipe()
+    err_read, err_write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            _become(spec, out_write, err_write)
+        except BaseException as problem:  # noqa: BLE001 - a forked child must never return into the parent's code
+            os.write(2, f"cannot start {spec['argv'][0]!r}: {problem}\n".encode())
+        os._exit(START_FAILED)
+    os.close(out_write)
+    os.close(err_write)
+    for descriptor in (out_read, err_read):
+        os.set_blocking(descriptor, False)
+    return pid, out_read, err_read
+
+
+def _reap(main: int) -> int | None:
+    """Collect every dead child; the wait status of the main process if it was among them."""
+    result = None
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if pid == 0:
+                break
+            if pid == main:
+                result = status
+    return result
+
+
+def _drain(log: Log, descriptor: int, stream: bytes) -> bool:
+    """Copy what is there, up to 1 MiB at a time; False when the stream has ended."""
+    for _ in range(16):
+        try:
+            data = os.read(descriptor, CHUNK_BYTES)
+        except BlockingIOError:
+            return True
+        if not data:
+            return False
+        log.write(stream, data)
+    return True
+
+
+def _kill_all_below() -> None:
+    """Kill and collect every descendant; that waitpid knows no more is the proof."""
+    while True:
+        for pid in descendants([os.getpid()]):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        try:
+            os.waitpid(-1, 0)
+        except ChildProcessError:
+            return
+
+
+def _write_exit(path: str, status: int) -> None:
+    """The exit record, whole or not at all."""
+    code = os.waitstatus_to_exitcode(status)
+    record = {"exitCode": code if code >= 0 else 128 - code, "signal": max(0, -code), "finished": time.time()}
+    temporary = path + ".new"
+    Path(temporary).write_text(json.dumps(record))
+    Path(temporary).replace(path)
+
+
+def _listen() -> tuple[int, list[int]]:
+    """A descriptor that wakes us at every signal, and the list that signals to be forwarded are put into."""
+    wake_read, wake_write = os.pipe()
+    for descriptor in (wake_read, wake_write):
+        os.set_blocking(descriptor, False)
+    signal.set_wakeup_fd(wake_write)
+    pending: list[int] = []
+    for number in FORWARDED:
+        signal.signal(number, lambda received, _frame: pending.append(received))
+    signal.signal(signal.SIGCHLD, lambda _received, _frame: None)
+    return wake_read, pending
+
+
+def _supervise(spec: dict[str, Any], wake: int, pending: list[int]) -> int:
+    """The main process's wait status."""
+    log = Log(spec["log"], spec["logLimitBytes"])
+    main, out, err = _start(spec)
+    selector = selectors.DefaultSelector()
+    selector.register(wake, selectors.EVENT_READ, None)
+    selector.register(out, selectors.EVENT_READ, b"stdout")
+    selector.register(err, selectors.EVENT_READ, b"stderr")
+    status = None
+    while status is None:
+        for key, _ in selector.select(timeout=10):
+            if key.data is None:
+                with contextlib.suppress(BlockingIOError):
+                    os.read(wake, 512)
+            elif not _drain(log, key.fd, key.data):
+                selector.unregister(key.fd)
+        status = _reap(main)
+        while pending and status is None:
+            os.kill(main, pending.pop(0))
+    for descriptor, stream in ((out, b"stdout"), (err, b"stderr")):
+        _drain(log, descriptor, stream)
+    return status
+
+
+def main() -> None:
+    """`shim SPEC`: a JSON file (see `containers.start`); stdin is the control socket."""
+    spec = json.loads(Path(sys.argv[1]).read_bytes())
+    wake, pending = _listen()
+    # An agent that dies before it has written down who we are must find nothing running.
+    os.write(CONTROL, b"hello")
+    if os.read(CONTROL, 2) != b"go":
+        return
+    os.dup2(os.open(os.devnull, os.O_RDONLY), CONTROL)
+    if not spec["namespace"]:
+        _prctl(PR_SET_CHILD_SUBREAPER, 1)
+    status = _supervise(spec, wake, pending)
+    if not spec["namespace"]:
+        _kill_all_below()
+    # In a PID namespace our own end kills the rest, and nobody believes the record before our end.
+    _write_exit(spec["exit"], status)
+
+
+if __name__ == "__main__":
+    main()
