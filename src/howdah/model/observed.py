@@ -231,9 +231,11 @@ class Observed:
     pods: tuple[Pod, ...] = ()  # by ordinal
     claims: tuple[Claim, ...] = ()
     objects: Mapping[tuple[str, str], Live] = field(default_factory=dict)  # (kind, name) of our own kinds
-    secrets: Mapping[str, SecretMeta] = field(default_factory=dict)
-    patroni: Mapping[str, PatroniObject] = field(default_factory=dict)  # by name
+    secrets: Mapping[tuple[str, str], SecretMeta] = field(default_factory=dict)  # by (namespace, name)
+    patroni: Mapping[tuple[str, str], PatroniObject] = field(default_factory=dict)  # by (kind, name)
     templates: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # revision name → pod template
     departed: tuple[Departed, ...] = ()
-    problems: tuple[ExternalError, ...] = ()  # reads that failed: what they would have said is unknown, not absent
+    problems: tuple[
+        ExternalError, ...
+    ] = ()  # reads that failed: what they would have said is unknown, not absent
     is_live: bool = False

@@ -1,0 +1,121 @@
+"""Deleting a cluster: in order, by finalizer, from what is there and not from what is remembered.
+
+It needs no valid manifest: an object belongs to the cluster when it carries the cluster's labels. Data go only where the
+operator's settings say so, and only for a resource that was seen with a deletionTimestamp under our finalizer.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+
+from howdah.core.plan import Decision, Delete, Held, SetFinalizers, Step, Wait
+from howdah.model import names
+from howdah.model.observed import Meta, Observed
+from howdah.model.settings import Settings
+
+LOOK_AGAIN_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class DeletionPolicy:
+    """What the operator's settings say of deletion. The keys name annotations that must confirm it; empty: none asked."""
+
+    claims: bool
+    secrets: bool
+    date_key: str
+    name_key: str
+
+
+def deletion_policy(settings: Settings) -> DeletionPolicy:
+    return DeletionPolicy(
+        claims=settings.enable_persistent_volume_claim_deletion,
+        secrets=settings.enable_secrets_deletion,
+        date_key=settings.delete_annotation_date_key,
+        name_key=settings.delete_annotation_name_key,
+    )
+
+
+def protection(observed: Observed, policy: DeletionPolicy) -> str | None:
+    """Why the deletion is not confirmed yet; None when it is."""
+    meta = observed.resource.meta
+    today = observed.now.astimezone(dt.UTC).date().isoformat()
+    for key, expected in ((policy.date_key, today), (policy.name_key, meta.name)):
+        if key and meta.annotation(key) != expected:
+            return f"deletion is protected: annotate the resource with {key}={expected} to confirm it"
+    return None
+
+
+def plan_deletion(observed: Observed, policy: DeletionPolicy, *, paused: bool) -> Decision:
+    """The next steps of a deletion; ends with the removal of our finalizer when nothing is left."""
+    meta = observed.resource.meta
+    if names.FINALIZER not in (meta.finalizers or ()):
+        return Decision(ends=True)
+    last = SetFinalizers(
+        reason="everything that belonged to the cluster is gone",
+        finalizers=tuple(f for f in meta.finalizers or () if f != names.FINALIZER),
+        resource_version=meta.resource_version,
+    )
+    why_not = "the resource is paused" if paused else protection(observed, policy)
+    if why_not is not None:
+        return Decision(held=(Held(last, why_not),), waits=(Wait(60.0, why_not),), ends=True)
+    if observed.problems:
+        why = f"cannot see everything that belongs to the cluster: {observed.problems[0]}"
+        return Decision(waits=(Wait(5.0, why),), ends=True)
+    for stage in (_stateful_set, _pods, _everything_else):
+        steps, waiting = stage(observed, policy)
+        if steps or waiting:
+            waits = (Wait(LOOK_AGAIN_S, waiting),) if waiting else ()
+            return Decision(steps=tuple(steps), waits=waits, ends=True)
+    return Decision(steps=(last,), ends=True)
+
+
+def _stateful_set(observed: Observed, policy: DeletionPolicy) -> tuple[list[Step], str]:
+    """First, so that nothing makes the pods anew; orphaning, so that its claim retention policy decides nothing."""
+    del policy
+    found = [live for (kind, _), live in observed.objects.items() if kind == "StatefulSet"]
+    steps: list[Step] = [
+        Delete(reason="the cluster is deleted", kind="StatefulSet", name=s.meta.name, uid=s.meta.uid, propagation="Orphan")
+        for s in found
+        if s.meta.deletion_timestamp is None
+    ]
+    return steps, "the StatefulSet is being deleted" if found else ""
+
+
+def _pods(observed: Observed, policy: DeletionPolicy) -> tuple[list[Step], str]:
+    """All at once; the volumes are touched only when every pod is gone."""
+    del policy
+    steps: list[Step] = [
+        Delete(reason="the cluster is deleted", kind="Pod", name=pod.name, uid=pod.metadata.uid)
+        for pod in observed.pods
+        if not pod.is_deleting
+    ]
+    return steps, f"{len(observed.pods)} pod(s) are ending" if observed.pods else ""
+
+
+def _everything_else(observed: Observed, policy: DeletionPolicy) -> tuple[list[Step], str]:
+    """Patroni's objects are among them: with the pods gone nobody writes them again."""
+    belongings = _belongings(observed, policy)
+    steps: list[Step] = [
+        Delete(reason="the cluster is deleted", kind=kind, name=meta.name, uid=meta.uid, namespace=meta.namespace)
+        for kind, meta in belongings
+        if meta.deletion_timestamp is None
+    ]
+    return steps, f"{len(belongings)} object(s) are being deleted" if belongings else ""
+
+
+# The kinds that go with the cluster, in the order in which they go.
+ORDER = ("PersistentVolumeClaim", "Secret", "PodDisruptionBudget", "Service", "Endpoints", "ConfigMap")
+
+
+def _belongings(observed: Observed, policy: DeletionPolicy) -> list[tuple[str, Meta]]:
+    found: list[tuple[str, Meta]] = [
+        (kind, live.meta) for (kind, _), live in observed.objects.items() if kind in ORDER
+    ]
+    found += [(kind, patroni.metadata) for (kind, _), patroni in observed.patroni.items()]
+    if policy.claims:
+        found += [("PersistentVolumeClaim", claim.metadata) for claim in observed.claims]
+    if policy.secrets:
+        found += [("Secret", secret.metadata) for secret in observed.secrets.values()]
+    unique = {(kind, meta.uid): (kind, meta) for kind, meta in found}
+    return sorted(unique.values(), key=lambda thing: (ORDER.index(thing[0]), thing[1].name))

@@ -1,0 +1,239 @@
+"""What is said of a cluster: the reference's phase string, conditions, members, and one event per transition.
+
+Classes, not gauges: a lag is `ok`, `behind` or `broken`, so that the status of a quiet cluster does not change. Times
+change only with what they date. The previous status is an input, for hysteresis and for transition times.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from howdah.core.plan import Plan, Step
+from howdah.core.rollout import MemberView
+from howdah.model.errors import Problem
+
+BEHIND_ABOVE_BYTES = 32 * 1024 * 1024
+OK_BELOW_BYTES = 16 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a plan: the steps done, and the one that failed (`error` is fit for users: no credentials)."""
+
+    done: tuple[Step, ...] = ()
+    failed: Step | None = None
+    error: str | None = None
+    is_conflict: bool = False  # somebody else wrote first: look again, nothing is wrong
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """The judged look at a cluster that decisions and status share."""
+
+    generation: int
+    instances: int
+    is_standby: bool = False
+    is_initialized: bool = False  # Patroni has bootstrapped the cluster once
+    views: tuple[MemberView, ...] = ()
+    leader: str | None = None
+    accepts_writes: bool = False
+    version: str | None = None  # of the leader's PostgreSQL, such as "18.4"
+    credentials_in_sync: bool | None = None  # None: not known yet
+    database_error: str | None = None
+    problems: tuple[Problem, ...] = ()  # of the manifest: it is not acted on
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    type: str
+    status: str  # True, False, Unknown
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """An event to record on the resource. `type` is Normal or Warning."""
+
+    type: str
+    reason: str
+    message: str
+
+
+def build_status(previous: Mapping[str, Any], findings: Findings, plan: Plan, outcome: Outcome, now: dt.datetime) -> dict[str, Any]:
+    """The whole `status` of the resource; equal to `previous` when nothing worth saying changed."""
+    conditions = tuple(rule(findings, plan, outcome) for rule in CONDITIONS)
+    status: dict[str, Any] = {
+        "PostgresClusterStatus": phase(previous.get("PostgresClusterStatus", ""), findings, plan, outcome),
+        "observedGeneration": findings.generation,
+        "conditions": [_dated(c, previous, findings.generation, now) for c in conditions],
+        "members": [_member(view, previous, findings) for view in findings.views],
+    }
+    if findings.leader is not None:
+        status["leader"] = findings.leader
+    if (version := findings.version or previous.get("postgresqlVersion")) is not None:
+        status["postgresqlVersion"] = version
+    return status
+
+
+def phase(previous: str, findings: Findings, plan: Plan, outcome: Outcome) -> str:
+    """The reference's status string. `Running` only while the member that should accept writes does."""
+    is_new = not findings.is_initialized and findings.instances > 0
+    if findings.problems:
+        return "CreateFailed" if previous in ("", "Creating", "CreateFailed") else "UpdateFailed"
+    if outcome.error is not None and not outcome.is_conflict:
+        return "CreateFailed" if is_new else "SyncFailed"
+    if plan.stopped is not None:
+        return "CreateFailed" if is_new else "UpdateFailed"
+    if is_new:
+        return "Creating"
+    if findings.instances > 0 and not findings.accepts_writes and not findings.is_standby:
+        return "Updating" if any(step.disruptive for step in outcome.done) else "SyncFailed"
+    if findings.database_error is not None:
+        return "SyncFailed"
+    return "Updating" if plan.steps or any(view.replace for view in findings.views) else "Running"
+
+
+def _ready(findings: Findings, plan: Plan, outcome: Outcome) -> Condition:
+    del plan, outcome
+    if findings.instances == 0:
+        return Condition("Ready", "False", "NoInstances", "numberOfInstances is 0: no server runs, as the manifest says")
+    if findings.is_standby and findings.leader is not None:
+        return Condition("Ready", "True", "StandbyLeaderRuns", f"{findings.leader} leads a standby cluster; it accepts no writes")
+    if findings.accepts_writes:
+        return Condition("Ready", "True", "LeaderAcceptsWrites", f"{findings.leader} accepts writes")
+    if not findings.is_initialized:
+        return Condition("Ready", "False", "Creating", "the first member has not initialised the database yet")
+    return Condition("Ready", "False", "NoLeader", "no member accepts writes")
+
+
+def _progressing(findings: Findings, plan: Plan, outcome: Outcome) -> Condition:
+    del outcome
+    if findings.problems:
+        return Condition("Progressing", "False", "InvalidSpec", "the manifest is not acted on; the cluster stays as it was")
+    if plan.steps:
+        return Condition("Progressing", "True", "Stepping", plan.steps[0].reason)
+    if plan.waits and not plan.held and plan.stopped is None:
+        return Condition("Progressing", "True", "Waiting", plan.waits[0].why)
+    return Condition("Progressing", "False", "Settled" if not plan.held else "Held", "")
+
+
+def _degraded(findings: Findings, plan: Plan, outcome: Outcome) -> Condition:
+    if findings.problems:
+        return Condition("Degraded", "True", "InvalidSpec", "; ".join(str(p) for p in findings.problems))
+    if outcome.error is not None and not outcome.is_conflict:
+        what = outcome.failed.target if outcome.failed is not None else "the pass"
+        return Condition("Degraded", "True", "StepFailed", f"{what}: {outcome.error}")
+    if plan.stopped is not None:
+        return Condition("Degraded", "True", "RollStopped", plan.stopped)
+    if findings.database_error is not None:
+        return Condition("Degraded", "True", "DatabaseUnreachable", findings.database_error)
+    if findings.is_initialized and (sick := [v for v in findings.views if v.unhealthy is not None]):
+        said = "; ".join(f"{v.name} {v.unhealthy}" for v in sick)
+        return Condition("Degraded", "True", "MembersUnhealthy", said)
+    if findings.is_initialized and len(findings.views) < findings.instances:
+        said = f"{len(findings.views)} of {findings.instances} members exist"
+        return Condition("Degraded", "True", "MembersMissing", said)
+    return Condition("Degraded", "False", "AsDesired", "")
+
+
+def _restart_pending(findings: Findings, plan: Plan, outcome: Outcome) -> Condition:
+    del outcome
+    due = [v.name for v in findings.views if v.member is not None and v.member.pending_restart]
+    rolls = [v.name for v in findings.views if v.replace is not None]
+    if due or rolls:
+        held = f"; held: {plan.held[0].why}" if plan.held else ""
+        names = ", ".join(sorted({*due, *rolls}))
+        return Condition("RestartPending", "True", "Replacement" if rolls else "Parameters", f"{names}{held}")
+    return Condition("RestartPending", "False", "None", "")
+
+
+def _credentials(findings: Findings, plan: Plan, outcome: Outcome) -> Condition:
+    del plan, outcome
+    if findings.credentials_in_sync is None:
+        return Condition("CredentialsInSync", "Unknown", "NotChecked", "")
+    if findings.credentials_in_sync:
+        return Condition("CredentialsInSync", "True", "Match", "")
+    return Condition("CredentialsInSync", "False", "Differ", "a stored password differs from its Secret")
+
+
+CONDITIONS = (_ready, _progressing, _degraded, _restart_pending, _credentials)
+
+
+def _dated(condition: Condition, previous: Mapping[str, Any], generation: int, now: dt.datetime) -> dict[str, Any]:
+    before = next((c for c in previous.get("conditions") or () if c.get("type") == condition.type), None)
+    changed = before is None or before.get("status") != condition.status
+    return {
+        "type": condition.type,
+        "status": condition.status,
+        "reason": condition.reason,
+        "message": condition.message,
+        "observedGeneration": generation,
+        "lastTransitionTime": now.strftime("%Y-%m-%dT%H:%M:%SZ") if changed or before is None else before["lastTransitionTime"],
+    }
+
+
+def _member(view: MemberView, previous: Mapping[str, Any], findings: Findings) -> dict[str, Any]:
+    member = view.member
+    said: dict[str, Any] = {"name": view.name, "role": "leader" if view.is_leader else "replica"}
+    said["state"] = member.state if member is not None and member.state else "unknown"
+    if member is not None and member.timeline is not None:
+        said["timeline"] = member.timeline
+    if not view.is_leader:
+        before = next((m.get("lag") for m in previous.get("members") or () if m.get("name") == view.name), None)
+        said["lag"] = lag_class(before, view, _leader_view(findings))
+    return said
+
+
+def _leader_view(findings: Findings) -> MemberView | None:
+    return next((view for view in findings.views if view.is_leader), None)
+
+
+def lag_class(before: str | None, view: MemberView, leader: MemberView | None) -> str:
+    """`ok`, `behind` or `broken`; between the two limits it stays what it was."""
+    if view.unhealthy is not None or view.member is None or leader is None or leader.member is None:
+        return "broken"
+    here, there = view.member.lsn, leader.member.lsn
+    if here is None or there is None:
+        return "ok" if before != "behind" else "behind"
+    lag_bytes = max(0, int(there) - int(here))
+    if lag_bytes > BEHIND_ABOVE_BYTES:
+        return "behind"
+    if lag_bytes < OK_BELOW_BYTES:
+        return "ok"
+    return before if before in ("ok", "behind") else "ok"
+
+
+def transitions(previous: Mapping[str, Any], status: Mapping[str, Any]) -> tuple[Event, ...]:
+    """The events for what changed between two statuses: one per condition that turned, one for a new leader."""
+    before = {c["type"]: c for c in previous.get("conditions") or ()}
+    events = []
+    for condition in status["conditions"]:
+        was = before.get(condition["type"], {}).get("status", "Unknown" if condition["type"] == "Ready" else "False")
+        if was != condition["status"]:
+            events += _turned(condition)
+    if status.get("leader") and previous.get("leader") and status["leader"] != previous["leader"]:
+        events.append(Event("Normal", "LeaderChanged", f"{status['leader']} leads now, after {previous['leader']}"))
+    return tuple(events)
+
+
+# (condition, status) → (type, reason, message when the condition has none)
+_EVENTS: Mapping[tuple[str, str], tuple[str, str, str]] = {
+    ("Ready", "True"): ("Normal", "Ready", ""),
+    ("Ready", "False"): ("Warning", "NotReady", ""),
+    ("Degraded", "True"): ("Warning", "", ""),
+    ("Degraded", "False"): ("Normal", "Recovered", "the cluster is as desired again"),
+    ("RestartPending", "True"): ("Normal", "RestartPending", ""),
+    ("CredentialsInSync", "False"): ("Normal", "CredentialsDiffer", ""),
+}
+
+
+def _turned(condition: Mapping[str, Any]) -> tuple[Event, ...]:
+    found = _EVENTS.get((condition["type"], condition["status"]))
+    if found is None:
+        return ()
+    kind, reason, message = found
+    return (Event(kind, reason or condition["reason"], condition["message"] or message or condition["reason"]),)
