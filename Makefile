@@ -35,3 +35,59 @@ requirements: $(VENV)/.dev ## pin the dependencies of pyproject.toml again, with
 	@for set in operator: local:local dev:dev; do \
 	  uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --quiet pyproject.toml \
 	    $$(e=$${set#*:}; test -z "$$e" || echo --extra $$e) -o requirements/$${set%%:*}.txt; done
+
+# --- using it ---------------------------------------------------------------------------------------------------
+
+.PHONY: demo
+demo: $(VENV)/.local ## a highly available cluster on this machine, from examples/minimal.yaml
+	@$(BIN)/howdah local up examples/minimal.yaml
+
+.PHONY: demo-down
+demo-down: $(VENV)/.local ## remove all that the demo made
+	@$(BIN)/howdah local down --remove
+
+# --- working on it ----------------------------------------------------------------------------------------------
+
+PYTEST ?= $(BIN)/python -m pytest
+TESTS ?= tests
+
+.PHONY: test
+test: $(VENV)/.dev ## all tests (TESTS=path for some)
+	@$(PYTEST) -q $(TESTS)
+
+.PHONY: format lint types imports
+format: $(VENV)/.dev ## format the code
+	@$(BIN)/ruff format --quiet . && $(BIN)/ruff check --quiet --fix .
+lint: $(VENV)/.dev
+	@$(BIN)/ruff format --check --quiet . && $(BIN)/ruff check --quiet .
+types: $(VENV)/.dev
+	@$(BIN)/mypy
+imports: $(VENV)/.dev
+	@$(BIN)/lint-imports
+
+.PHONY: check
+check: lint types imports docs-check test ## what CI runs
+
+.PHONY: golden
+golden: $(VENV)/.dev ## write the golden files anew; read the diff
+	@PYTHONPATH=src:tests $(BIN)/python -m golden.rewrite
+
+.PHONY: docs docs-check
+docs: $(VENV)/.dev ## write the generated reference pages anew
+	@$(BIN)/python docs/generate.py
+docs-check: $(VENV)/.dev
+	@$(BIN)/python docs/generate.py --check
+
+.PHONY: bench
+bench: $(VENV)/.dev ## the figures of docs/performance.md (minutes)
+	@$(BIN)/python -m bench
+
+.PHONY: chaos
+chaos: $(VENV)/.dev ## 100 rounds of random faults under a writing client (SEED=n to repeat)
+	@PYTHONPATH=src:tests $(BIN)/python -m e2e.chaos --rounds 100 $(if $(SEED),--seed $(SEED))
+
+.PHONY: defects
+defects: $(VENV)/.dev ## every seeded defect must be caught by its test
+	@PYTHONPATH=src:tests $(BIN)/python -m defects
+
+include e2e/kubernetes/kube.mk
