@@ -75,7 +75,13 @@ def _stateful_set(observed: Observed, policy: DeletionPolicy) -> tuple[list[Step
     del policy
     found = [live for (kind, _), live in observed.objects.items() if kind == "StatefulSet"]
     steps: list[Step] = [
-        Delete(reason="the cluster is deleted", kind="StatefulSet", name=s.meta.name, uid=s.meta.uid, propagation="Orphan")
+        Delete(
+            reason="the cluster is deleted",
+            kind="StatefulSet",
+            name=s.meta.name,
+            uid=s.meta.uid,
+            propagation="Orphan",
+        )
         for s in found
         if s.meta.deletion_timestamp is None
     ]
@@ -109,9 +115,7 @@ ORDER = ("PersistentVolumeClaim", "Secret", "PodDisruptionBudget", "Service", "E
 
 
 def _belongings(observed: Observed, policy: DeletionPolicy) -> list[tuple[str, Meta]]:
-    found: list[tuple[str, Meta]] = [
-        (kind, live.meta) for (kind, _), live in observed.objects.items() if kind in ORDER
-    ]
+    found: list[tuple[str, Meta]] = [(kind, live.meta) for (kind, _), live in observed.objects.items() if kind in ORDER]
     found += [(kind, patroni.metadata) for (kind, _), patroni in observed.patroni.items()]
     if policy.claims:
         found += [("PersistentVolumeClaim", claim.metadata) for claim in observed.claims]

@@ -143,9 +143,7 @@ def _in_flight(
     return None
 
 
-def _broken_ones_first(
-    views: tuple[MemberView, ...], due: tuple[MemberView, ...], **_: object
-) -> Decision | None:
+def _broken_ones_first(views: tuple[MemberView, ...], due: tuple[MemberView, ...], **_: object) -> Decision | None:
     """A pod that is not Ready and on an old template loses nothing by being replaced: it heals a reverted manifest.
 
     Ready, not healthy: a replica that does not stream at this moment may be the one that a failover is promoting.
@@ -183,7 +181,9 @@ def _budget(
     if not budget.is_complete:
         return Decision(waits=(Wait(1.0, "not every cluster has been looked at yet; rolls start after that"),))
     if (failed := budget.failed.get(cause)) is not None:
-        return Decision(held=(Held(step, f"the roll of {failed} for the same cause stopped ({cause})"),), waits=(_LATER,))
+        return Decision(
+            held=(Held(step, f"the roll of {failed} for the same cause stopped ({cause})"),), waits=(_LATER,)
+        )
     allowed = budget.limit if cause in budget.finished else 1
     if (rolling := budget.rolling.get(cause, 0)) >= allowed:
         why = f"{rolling} cluster(s) roll for the same cause already, {allowed} may ({cause})"

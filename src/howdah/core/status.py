@@ -63,7 +63,9 @@ class Event:
     message: str
 
 
-def build_status(previous: Mapping[str, Any], findings: Findings, plan: Plan, outcome: Outcome, now: dt.datetime) -> dict[str, Any]:
+def build_status(
+    previous: Mapping[str, Any], findings: Findings, plan: Plan, outcome: Outcome, now: dt.datetime
+) -> dict[str, Any]:
     """The whole `status` of the resource; equal to `previous` when nothing worth saying changed."""
     conditions = tuple(rule(findings, plan, outcome) for rule in CONDITIONS)
     status: dict[str, Any] = {
@@ -100,9 +102,16 @@ def phase(previous: str, findings: Findings, plan: Plan, outcome: Outcome) -> st
 def _ready(findings: Findings, plan: Plan, outcome: Outcome) -> Condition:
     del plan, outcome
     if findings.instances == 0:
-        return Condition("Ready", "False", "NoInstances", "numberOfInstances is 0: no server runs, as the manifest says")
+        return Condition(
+            "Ready", "False", "NoInstances", "numberOfInstances is 0: no server runs, as the manifest says"
+        )
     if findings.is_standby and findings.leader is not None:
-        return Condition("Ready", "True", "StandbyLeaderRuns", f"{findings.leader} leads a standby cluster; it accepts no writes")
+        return Condition(
+            "Ready",
+            "True",
+            "StandbyLeaderRuns",
+            f"{findings.leader} leads a standby cluster; it accepts no writes",
+        )
     if findings.accepts_writes:
         return Condition("Ready", "True", "LeaderAcceptsWrites", f"{findings.leader} accepts writes")
     if not findings.is_initialized:
@@ -113,7 +122,9 @@ def _ready(findings: Findings, plan: Plan, outcome: Outcome) -> Condition:
 def _progressing(findings: Findings, plan: Plan, outcome: Outcome) -> Condition:
     del outcome
     if findings.problems:
-        return Condition("Progressing", "False", "InvalidSpec", "the manifest is not acted on; the cluster stays as it was")
+        return Condition(
+            "Progressing", "False", "InvalidSpec", "the manifest is not acted on; the cluster stays as it was"
+        )
     if plan.steps:
         return Condition("Progressing", "True", "Stepping", plan.steps[0].reason)
     if plan.waits and not plan.held and plan.stopped is None:
@@ -172,7 +183,9 @@ def _dated(condition: Condition, previous: Mapping[str, Any], generation: int, n
         "reason": condition.reason,
         "message": condition.message,
         "observedGeneration": generation,
-        "lastTransitionTime": now.strftime("%Y-%m-%dT%H:%M:%SZ") if changed or before is None else before["lastTransitionTime"],
+        "lastTransitionTime": now.strftime("%Y-%m-%dT%H:%M:%SZ")
+        if changed or before is None
+        else before["lastTransitionTime"],
     }
 
 

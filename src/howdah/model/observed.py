@@ -235,7 +235,5 @@ class Observed:
     patroni: Mapping[tuple[str, str], PatroniObject] = field(default_factory=dict)  # by (kind, name)
     templates: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # revision name → pod template
     departed: tuple[Departed, ...] = ()
-    problems: tuple[
-        ExternalError, ...
-    ] = ()  # reads that failed: what they would have said is unknown, not absent
+    problems: tuple[ExternalError, ...] = ()  # reads that failed: what they would have said is unknown, not absent
     is_live: bool = False

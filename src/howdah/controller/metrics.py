@@ -1,0 +1,64 @@
+"""What the operator tells Prometheus: clusters by state, passes, queue, API calls, steps. Nothing per cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+PASS_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+
+class Metrics:
+    """All metrics of one operator process, in a registry of its own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.passes = Histogram(
+            "howdah_pass_duration_seconds", "Duration of one pass over one cluster.", ["outcome"],
+            buckets=PASS_BUCKETS_S, registry=self.registry,
+        )  # fmt: skip
+        self.steps = Counter(
+            "howdah_steps_total",
+            "Steps carried out, by kind and outcome.",
+            ["kind", "outcome"],
+            registry=self.registry,
+        )
+        self.api_calls = Counter(
+            "howdah_api_calls_total", "Calls to the Kubernetes API, by verb, resource and HTTP status (0: no answer).",
+            ["verb", "resource", "code"], registry=self.registry,
+        )  # fmt: skip
+        self.last_success = Gauge(
+            "howdah_last_successful_pass_timestamp_seconds",
+            "When a pass last ended without error.",
+            registry=self.registry,
+        )
+        self.leading = Gauge("howdah_leading", "1 while this process holds the Lease.", registry=self.registry)
+        self.malformed = Gauge(
+            "howdah_malformed_objects",
+            "Objects of the watched kinds that could not be decoded.",
+            registry=self.registry,
+        )
+
+    def watch(self, *, clusters_by_phase: Callable[[], Mapping[str, int]], queue_depth: Callable[[], int]) -> None:
+        """Register what is computed when it is asked for."""
+        self.registry.register(_OnDemand(clusters_by_phase, queue_depth))
+
+    def api_call(self, verb: str, resource: str, code: int, seconds: float) -> None:
+        del seconds
+        self.api_calls.labels(verb, resource, str(code)).inc()
+
+
+class _OnDemand(Collector):
+    def __init__(self, clusters_by_phase: Callable[[], Mapping[str, int]], queue_depth: Callable[[], int]) -> None:
+        self._clusters_by_phase = clusters_by_phase
+        self._queue_depth = queue_depth
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        clusters = GaugeMetricFamily("howdah_clusters", "Clusters by PostgresClusterStatus.", labels=["state"])
+        for phase, count in sorted(self._clusters_by_phase().items()):
+            clusters.add_metric([phase or "none"], count)
+        yield clusters
+        yield GaugeMetricFamily("howdah_queue_depth", "Clusters that wait for a pass.", value=self._queue_depth())
