@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Self
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -11,6 +12,12 @@ class Problem:
     path: str
     message: str
     hint: str = ""
+
+    @classmethod
+    def of(cls, path: str, error: ValueError) -> Self:
+        """The problem that a parser's sentence tells; what follows its first semicolon is the hint."""
+        message, _, hint = str(error).partition("; ")
+        return cls(path, message, hint)
 
     def __str__(self) -> str:
         """One line: `spec.volume.size: "10GB" is not a quantity; write 10G or 10Gi`."""
