@@ -1,0 +1,124 @@
+"""What to change in Patroni's live (dynamic) configuration so that it says what the manifest asks: the smallest PATCH.
+
+Only keys that the manifest speaks of are touched; what people or other tools set beside them stays. A key that the
+manifest no longer speaks of stays too, for its absence is not a value; it is told (`left`), so that it can be shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+_MISSING = object()
+_BOOLEAN = {"on": True, "true": True, "yes": True, "off": False, "false": False, "no": False}
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One key of the configuration. `was` or `becomes` is None where the key is absent."""
+
+    path: tuple[str, ...]
+    was: Any
+    becomes: Any
+
+    def __str__(self) -> str:
+        """`postgresql.parameters.work_mem: 4MB → 8MB`."""
+        return f"{'.'.join(self.path)}: {_said(self.was)} → {_said(self.becomes)}"
+
+
+@dataclass(frozen=True, slots=True)
+class DynamicPatch:
+    """The body for PATCH /config (empty: nothing to do), a line per key, and keys that are left as they are."""
+
+    body: Mapping[str, Any]
+    changes: tuple[Change, ...]
+    left: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        """Whether there is anything to change."""
+        return bool(self.changes)
+
+    @property
+    def reason(self) -> str:
+        """A sentence for the plan."""
+        return "; ".join(str(change) for change in self.changes)
+
+
+def dynamic_patch(
+    desired: Mapping[str, Any], live: Mapping[str, Any], *, previous: Mapping[str, Any] | None = None
+) -> DynamicPatch:
+    """The patch from `live` to one that contains `desired`; a desired None removes the key.
+
+    `previous`: what an earlier manifest asked (such as `bootstrap.dcs` of the live pods' SPILO_CONFIGURATION); keys
+    that only it names, and that are still in force, are reported in `left`.
+    """
+    changes = tuple(_changes((), desired, live))
+    body: dict[str, Any] = {}
+    for change in changes:
+        _set(body, change.path, change.becomes)
+    return DynamicPatch(body, changes, tuple(_left((), previous or {}, desired, live)))
+
+
+def _changes(path: tuple[str, ...], desired: Mapping[str, Any], live: Mapping[str, Any]) -> list[Change]:
+    found: list[Change] = []
+    for key, value in sorted(desired.items()):
+        here, was = (*path, key), live.get(key, _MISSING)
+        if isinstance(value, Mapping):
+            # An empty mapping asks for nothing more than to exist, which only slots give a meaning.
+            if not value and was is _MISSING and path == ("slots",):
+                found.append(Change(here, None, {}))
+            found += _changes(here, value, was if isinstance(was, Mapping) else {})
+        elif not _equal(value, was, here):
+            found.append(Change(here, None if was is _MISSING else was, value))
+    return found
+
+
+def _equal(desired: Any, live: Any, path: tuple[str, ...]) -> bool:
+    if desired is None:
+        return live is _MISSING or live is None
+    if live is _MISSING or live is None:
+        return False
+    if path[:2] == ("postgresql", "parameters"):
+        return _parameter(desired) == _parameter(live)
+    if isinstance(desired, bool) or isinstance(live, bool):
+        return _boolean(desired) == _boolean(live)
+    if isinstance(desired, (int, float, str)) and isinstance(live, (int, float, str)):
+        return str(desired) == str(live)
+    return bool(desired == live)
+
+
+def _parameter(value: Any) -> str | bool:
+    """PostgreSQL's view: everything is text, and booleans have several spellings (`1` and `0` stay numbers)."""
+    text = ("on" if value else "off") if isinstance(value, bool) else str(value)
+    return _BOOLEAN.get(text.lower(), text)
+
+
+def _boolean(value: Any) -> object:
+    return _BOOLEAN.get(value.lower(), value) if isinstance(value, str) else value
+
+
+def _left(
+    path: tuple[str, ...], previous: Mapping[str, Any], desired: Mapping[str, Any], live: Mapping[str, Any]
+) -> list[str]:
+    found: list[str] = []
+    for key, value in sorted(previous.items()):
+        here, in_force, wanted = (*path, key), live.get(key, _MISSING), desired.get(key, _MISSING)
+        if wanted is not _MISSING and not isinstance(wanted, Mapping):
+            continue
+        if isinstance(value, Mapping) and isinstance(in_force, Mapping):
+            below = _left(here, value, wanted if isinstance(wanted, Mapping) else {}, in_force)
+            found += below
+        elif wanted is _MISSING and in_force is not _MISSING and _equal(value, in_force, here):
+            found.append(f"{'.'.join(here)}: {_said(in_force)} stays, although the manifest no longer asks for it")
+    return found
+
+
+def _set(body: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
+    for key in path[:-1]:
+        body = body.setdefault(key, {})
+    body[path[-1]] = value
+
+
+def _said(value: Any) -> str:
+    return "absent" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,268 @@
+"""What Patroni says of itself in annotations: of a member on its pod, of the cluster on its leader, config and sync objects.
+
+The annotations are the same in ConfigMap and in Endpoints mode; only the names of the objects differ, and those are
+`model.names`' business. Whatever is malformed is said (`problem`), never raised: Patroni of any version writes these.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class ParameterChange:
+    """A server parameter whose new value needs a restart, as Patroni words both values."""
+
+    name: str
+    old: str
+    new: str
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One member as it last described itself; positions are as old as its last heartbeat (up to loop_wait).
+
+    `state` is what `patronictl list` shows: for a replica the state of its replication (`streaming`,
+    `in archive recovery`) where known, else PostgreSQL's (`running`, `starting`, `creating replica`, …).
+    """
+
+    name: str
+    role: str = UNKNOWN  # primary, replica, standby_leader, uninitialized
+    state: str = UNKNOWN
+    postgres_state: str = UNKNOWN
+    timeline: int | None = None
+    lsn: int | None = None  # bytes: written (leader) or the furthest received or replayed (replica)
+    received_lsn: int | None = None
+    replayed_lsn: int | None = None
+    pending_restart: bool = False
+    pending_changes: tuple[ParameterChange, ...] = ()
+    patroni_version: str | None = None
+    api_url: str | None = None  # of this member's REST API, with scheme: http://10.2.3.4:8008/patroni
+    conn_url: str | None = None
+    tags: Mapping[str, Any] = field(default_factory=dict)
+    is_paused: bool = False
+    problem: str | None = None  # why (part of) the annotation could not be read
+
+    @property
+    def may_lead(self) -> bool:
+        """False where a tag keeps it from ever being promoted."""
+        return not self.tags.get("nofailover") and self.tags.get("failover_priority") != 0
+
+
+@dataclass(frozen=True, slots=True)
+class Leader:
+    """The leader object. `name` is None where nobody holds the lock; a held lock may have expired: see `expires_at`."""
+
+    name: str | None = None
+    renewed_at: dt.datetime | None = None
+    acquired_at: dt.datetime | None = None
+    ttl_s: int | None = None
+    transitions: int | None = None
+    optime: int | None = None  # bytes: the leader's position at its last renewal
+    problem: str | None = None
+
+    @property
+    def expires_at(self) -> dt.datetime | None:
+        """When another member may take the lock, if it is not renewed (by the leader's own clock)."""
+        if self.name is None or self.renewed_at is None or self.ttl_s is None:
+            return None
+        return self.renewed_at + dt.timedelta(seconds=self.ttl_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Promotion:
+    """One line of the history: `timeline` ended at `lsn`."""
+
+    timeline: int
+    lsn: int
+    reason: str
+    at: str = ""
+    new_leader: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigObject:
+    """The config object. `dynamic` is None where Patroni has not written it yet (or wrote what cannot be read)."""
+
+    dynamic: Mapping[str, Any] | None = None
+    initialize: str | None = None  # the system identifier; "" while a member is bootstrapping
+    history: tuple[Promotion, ...] = ()
+    problem: str | None = None
+
+    @property
+    def is_initialized(self) -> bool:
+        """Whether the cluster was bootstrapped once."""
+        return bool(self.initialize)
+
+
+@dataclass(frozen=True, slots=True)
+class Sync:
+    """The sync object: who is synchronous to whom."""
+
+    leader: str | None = None
+    standbys: frozenset[str] = frozenset()
+    quorum: int | None = None
+
+
+class _Status(msgspec.Struct, frozen=True, gc=False):
+    """The `status` annotation, every field as loose as Patroni's versions are."""
+
+    role: Any = None
+    state: Any = None
+    replication_state: Any = None
+    timeline: Any = None
+    xlog_location: Any = None
+    receive_lsn: Any = None
+    replay_lsn: Any = None
+    pending_restart: Any = None
+    pending_restart_reason: Any = None
+    version: Any = None
+    api_url: Any = None
+    conn_url: Any = None
+    tags: Any = None
+    pause: Any = None
+
+
+_decode_status = msgspec.json.Decoder(_Status).decode
+
+
+def parse_member(name: str, annotations: Mapping[str, str] | None) -> Member | None:
+    """The member that wrote the `status` annotation of the pod `name`; None where there is none yet."""
+    text = (annotations or {}).get("status")
+    if text is None:
+        return None
+    try:
+        status = _decode_status(text)
+    except msgspec.DecodeError as error:
+        return Member(name, problem=f"annotation status is not a JSON object: {error}")
+    return _member(name, status)
+
+
+def _member(name: str, status: _Status) -> Member:
+    role = _text(status.role) or UNKNOWN
+    role = "primary" if role in ("master", "primary") else role  # Patroni before 4 says master
+    postgres_state = _text(status.state) or UNKNOWN
+    replication = _text(status.replication_state) if role == "replica" else None
+    received, replayed = _integer(status.receive_lsn), _integer(status.replay_lsn)
+    furthest = max((p for p in (_integer(status.xlog_location), received, replayed) if p is not None), default=None)
+    return Member(
+        name=name,
+        role=role,
+        state=(replication if postgres_state == "running" else None) or postgres_state,
+        postgres_state=postgres_state,
+        timeline=_integer(status.timeline),
+        lsn=furthest,
+        received_lsn=received,
+        replayed_lsn=replayed,
+        pending_restart=status.pending_restart is True,
+        pending_changes=_changes(status.pending_restart_reason),
+        patroni_version=_text(status.version),
+        api_url=_text(status.api_url),
+        conn_url=_text(status.conn_url),
+        tags=status.tags if isinstance(status.tags, dict) else {},
+        is_paused=status.pause is True,
+        problem=None if postgres_state != UNKNOWN else "annotation status names no state",
+    )
+
+
+def _changes(reason: Any) -> tuple[ParameterChange, ...]:
+    if not isinstance(reason, dict):
+        return ()
+    return tuple(
+        ParameterChange(str(name), str(change.get("old_value", "")), str(change.get("new_value", "")))
+        for name, change in sorted(reason.items())
+        if isinstance(change, dict)
+    )
+
+
+def parse_leader(annotations: Mapping[str, str] | None) -> Leader:
+    """The leader object's annotations; without any, nobody leads."""
+    said = annotations or {}
+    renewed, acquired = _time(said.get("renewTime")), _time(said.get("acquireTime"))
+    name = said.get("leader") or None
+    return Leader(
+        name=name,
+        renewed_at=renewed,
+        acquired_at=acquired,
+        ttl_s=_integer(said.get("ttl")),
+        transitions=_integer(said.get("transitions")),
+        optime=_integer(said.get("optime")),
+        problem="annotation renewTime is no time" if name is not None and renewed is None else None,
+    )
+
+
+def parse_config(annotations: Mapping[str, str] | None) -> ConfigObject:
+    """The config object's annotations: dynamic configuration, initialize key, history."""
+    said = annotations or {}
+    dynamic, problem = _object(said.get("config"))
+    return ConfigObject(
+        dynamic=dynamic,
+        initialize=said.get("initialize"),
+        history=_history(said.get("history")),
+        problem=problem,
+    )
+
+
+def parse_sync(annotations: Mapping[str, str] | None) -> Sync:
+    """The sync object's annotations."""
+    said = annotations or {}
+    names = (said.get("sync_standby") or "").split(",")
+    return Sync(
+        leader=said.get("leader") or None,
+        standbys=frozenset(name.strip() for name in names if name.strip()),
+        quorum=_integer(said.get("quorum")),
+    )
+
+
+def _object(text: str | None) -> tuple[Mapping[str, Any] | None, str | None]:
+    if text is None:
+        return None, None
+    try:
+        return msgspec.json.decode(text, type=dict[str, Any]), None
+    except msgspec.DecodeError as error:
+        return None, f"annotation config is not a JSON object: {error}"
+
+
+def _history(text: str | None) -> tuple[Promotion, ...]:
+    """Lines as `[timeline, lsn, reason, time, new leader]`; the last two came with later versions."""
+    try:
+        lines = msgspec.json.decode(text, type=list[list[Any]]) if text else []
+    except msgspec.DecodeError:
+        return ()
+    found = []
+    for line in lines:
+        timeline, lsn = (_integer(value) for value in (*line, None, None)[:2])
+        if timeline is None or lsn is None:
+            continue
+        reason, at, leader = (str(value) for value in (*line[2:], "", "", "")[:3])
+        found.append(Promotion(timeline, lsn, reason, at, leader))
+    return tuple(found)
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _integer(value: Any) -> int | None:
+    if isinstance(value, bool):
+        return None
+    try:
+        return int(value)
+    except (TypeError, ValueError):
+        return None
+
+
+def _time(text: str | None) -> dt.datetime | None:
+    """RFC 3339 with zone; a time without one is taken as UTC."""
+    try:
+        at = dt.datetime.fromisoformat(text or "")
+    except ValueError:
+        return None
+    return at if at.tzinfo is not None else at.replace(tzinfo=dt.UTC)

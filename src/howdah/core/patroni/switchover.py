@@ -1,0 +1,59 @@
+"""Who takes over when the leader hands over: the synchronous standby first, else whoever lacks the least.
+
+Patroni decides itself whether it carries a switchover out; this only names the best candidate, so that a planned
+hand-over costs as little as it can. Who leads after a failure is never chosen here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Set
+from dataclasses import dataclass
+
+from howdah.core.patroni.member import Member
+
+READY_STATES = frozenset({"running", "streaming", "in archive recovery"})
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """`name` is None where nobody can take over; `reason` is a sentence either way."""
+
+    name: str | None
+    reason: str
+
+
+def choose_candidate(
+    members: Iterable[Member], *, synchronous: Set[str] = frozenset(), leader_timeline: int | None = None
+) -> Choice:
+    """The member that should lead next, among `members` (all but the leader).
+
+    Synchronous standbys come first, then streaming before other states, then the furthest position, then the
+    lowest name. A position that is not known counts as infinitely far behind.
+    """
+    everyone = tuple(members)
+    obstacles = {member.name: obstacle(member, leader_timeline) for member in everyone}
+    able = [member for member in everyone if obstacles[member.name] is None]
+    if not everyone:
+        return Choice(None, "there is no other member")
+    if not able:
+        return Choice(None, "; ".join(f"{name} {why}" for name, why in sorted(obstacles.items())))
+    best = min(able, key=lambda member: _rank(member, synchronous))
+    if best.name in synchronous:
+        return Choice(best.name, f"{best.name} is the synchronous standby")
+    return Choice(best.name, f"{best.name} is {best.state} and lacks least of {len(able)} candidate(s)")
+
+
+def obstacle(member: Member, leader_timeline: int | None = None) -> str | None:
+    """Why this member cannot take over (a sentence without subject); None when it can."""
+    if not member.may_lead:
+        return "must not lead (tag nofailover)"
+    if member.state not in READY_STATES:
+        return f"is in state {member.state}"
+    if None not in (leader_timeline, member.timeline) and member.timeline != leader_timeline:
+        return f"is on timeline {member.timeline}, the leader on {leader_timeline}"
+    return None
+
+
+def _rank(member: Member, synchronous: Set[str]) -> tuple[bool, bool, int, str]:
+    behind = -member.lsn if member.lsn is not None else 1  # an unknown position is worse than any known one
+    return member.name not in synchronous, member.state != "streaming", behind, member.name

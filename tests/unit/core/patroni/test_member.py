@@ -1,0 +1,159 @@
+"""Annotations as Patroni 4.1 writes them, and ones that nobody should write."""
+
+import datetime as dt
+import json
+
+import pytest
+
+from howdah.core.patroni.member import (
+    UNKNOWN,
+    ConfigObject,
+    Leader,
+    ParameterChange,
+    Promotion,
+    Sync,
+    parse_config,
+    parse_leader,
+    parse_member,
+    parse_sync,
+)
+
+REPLICA = {
+    "conn_url": "postgres://127.2.0.2:5432/postgres",
+    "api_url": "http://127.2.0.2:8008/patroni",
+    "state": "running",
+    "role": "replica",
+    "version": "4.1.5",
+    "pending_restart": True,
+    "pending_restart_reason": {"max_connections": {"old_value": "100", "new_value": "200"}},
+    "xlog_location": 67109200,
+    "replay_lsn": 67109000,
+    "receive_lsn": 67109200,
+    "replication_state": "streaming",
+    "timeline": 2,
+    "tags": {"clonefrom": True},
+}
+
+
+def annotations(**changes):
+    return {"status": json.dumps({k: v for k, v in {**REPLICA, **changes}.items() if v is not None})}
+
+
+def test_a_pod_without_annotation_is_no_member_yet():
+    assert parse_member("c-0", None) is None
+    assert parse_member("c-0", {"other": "x"}) is None
+
+
+def test_a_streaming_replica_is_read_whole():
+    member = parse_member("c-1", annotations())
+    assert (member.role, member.state, member.postgres_state) == ("replica", "streaming", "running")
+    assert (member.timeline, member.lsn, member.replayed_lsn) == (2, 67109200, 67109000)
+    assert member.pending_restart
+    assert member.pending_changes == (ParameterChange("max_connections", "100", "200"),)
+    assert member.api_url == "http://127.2.0.2:8008/patroni"
+    assert member.patroni_version == "4.1.5"
+    assert member.may_lead
+    assert member.problem is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "role", "state"),
+    [
+        ({"role": "primary", "replication_state": None}, "primary", "running"),
+        ({"role": "master", "replication_state": None}, "primary", "running"),
+        ({"role": "primary", "replication_state": "streaming"}, "primary", "running"),
+        ({"state": "starting"}, "replica", "starting"),
+        ({"replication_state": "in archive recovery"}, "replica", "in archive recovery"),
+        ({"replication_state": None}, "replica", "running"),
+        ({"role": "standby_leader"}, "standby_leader", "running"),
+        ({"role": "uninitialized", "state": "creating replica"}, "uninitialized", "creating replica"),
+        ({"role": 7, "state": None}, UNKNOWN, UNKNOWN),
+    ],
+)
+def test_state_is_what_patronictl_would_show(changes, role, state):
+    member = parse_member("c-1", annotations(**changes))
+    assert (member.role, member.state) == (role, state)
+
+
+@pytest.mark.parametrize(
+    ("tags", "may_lead"), [({"nofailover": True}, False), ({"failover_priority": 0}, False), ({}, True)]
+)
+def test_tags_can_keep_a_member_from_leading(tags, may_lead):
+    assert parse_member("c-1", annotations(tags=tags)).may_lead is may_lead
+
+
+@pytest.mark.parametrize("text", ["", "null", "[]", "{", '"x"', "{}", '{"state": 1, "timeline": "x", "tags": 3}'])
+def test_a_malformed_status_is_said_and_never_raised(text):
+    member = parse_member("c-1", {"status": text})
+    assert member.state == UNKNOWN
+    assert member.problem
+
+
+def test_the_leader_object_says_who_leads_and_until_when():
+    leader = parse_leader(
+        {
+            "leader": "c-0",
+            "renewTime": "2026-11-23T10:00:00.5+00:00",
+            "acquireTime": "2026-11-23T09:00:00+00:00",
+            "ttl": "30",
+            "transitions": "3",
+            "optime": "67109200",
+        }
+    )
+    assert (leader.name, leader.ttl_s, leader.transitions, leader.optime) == ("c-0", 30, 3, 67109200)
+    assert leader.expires_at == dt.datetime(2026, 11, 23, 10, 0, 30, 500_000, tzinfo=dt.UTC)
+    assert leader.problem is None
+
+
+def test_nobody_leads_without_a_leader_annotation():
+    assert parse_leader(None) == Leader()
+    assert parse_leader({"optime": "1"}).name is None
+    assert parse_leader({"leader": "", "renewTime": "x"}).name is None
+
+
+def test_a_leader_with_an_unreadable_time_is_said():
+    leader = parse_leader({"leader": "c-0", "renewTime": "yesterday", "ttl": "soon"})
+    assert leader.name == "c-0"
+    assert leader.expires_at is None
+    assert leader.problem
+
+
+def test_the_config_object_is_read_whole():
+    config = parse_config(
+        {
+            "config": '{"ttl": 30}',
+            "initialize": "7575757575",
+            "history": '[[1,67109200,"no recovery target specified","2026-11-23T10:00:00+00:00","c-1"],[2,90000,"x"],["y"]]',
+        }
+    )
+    assert config.dynamic == {"ttl": 30}
+    assert config.is_initialized
+    assert config.history[0] == Promotion(
+        1, 67109200, "no recovery target specified", "2026-11-23T10:00:00+00:00", "c-1"
+    )
+    assert config.history[1:] == (Promotion(2, 90000, "x"),)
+
+
+@pytest.mark.parametrize("initialize", [None, ""])
+def test_a_cluster_that_bootstraps_is_not_initialized(initialize):
+    said = {} if initialize is None else {"initialize": initialize}
+    assert not parse_config(said).is_initialized
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", "7"])
+def test_an_unreadable_configuration_is_said_and_not_taken_as_empty(text):
+    config = parse_config({"config": text, "history": text})
+    assert config.dynamic is None
+    assert config.problem
+    assert config.history == ()
+
+
+def test_no_config_object_is_not_an_error():
+    assert parse_config(None) == ConfigObject()
+
+
+def test_synchronous_standbys_are_a_set():
+    assert parse_sync({"leader": "c-0", "sync_standby": "c-1, c-2,", "quorum": "1"}) == Sync(
+        "c-0", frozenset({"c-1", "c-2"}), 1
+    )
+    assert parse_sync(None) == Sync()

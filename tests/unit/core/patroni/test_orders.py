@@ -1,0 +1,99 @@
+"""Who restarts first, who takes over, and what is local: tables."""
+
+import pytest
+
+from howdah.core.patroni.credentials import derived_credentials
+from howdah.core.patroni.member import Member, ParameterChange
+from howdah.core.patroni.parameters import LOCAL, split
+from howdah.core.patroni.restart import restart_order
+from howdah.core.patroni.switchover import choose_candidate
+
+
+def pending(name, *changes, state="running"):
+    found = tuple(ParameterChange(*change) for change in changes)
+    return Member(name, state=state, postgres_state=state, pending_restart=True, pending_changes=found)
+
+
+MORE = ("max_connections", "100", "200")
+FEWER = ("max_connections", "200", "100")
+FEWER_SENDERS = ("max_wal_senders", "10", "5")
+OTHER = ("shared_buffers", "128MB", "64MB")
+
+
+@pytest.mark.parametrize(
+    ("changes", "order"),
+    [
+        ((MORE,), ["c-2", "c-1", "c-0"]),
+        ((FEWER,), ["c-0", "c-2", "c-1"]),
+        ((FEWER, FEWER_SENDERS), ["c-0", "c-2", "c-1"]),
+        ((FEWER, MORE), ["c-2", "c-1", "c-0"]),
+        ((FEWER, OTHER), ["c-2", "c-1", "c-0"]),
+        ((OTHER,), ["c-2", "c-1", "c-0"]),
+        ((("max_connections", "?", ""),), ["c-2", "c-1", "c-0"]),
+        ((), ["c-2", "c-1", "c-0"]),
+    ],
+)
+def test_the_leader_restarts_first_only_when_everything_decreases(changes, order):
+    members = [pending(f"c-{n}", *changes) for n in range(3)]
+    assert [restart.name for restart in restart_order(members, "c-0").restarts] == order
+
+
+def test_a_restart_names_its_parameters():
+    restarts = restart_order([pending("c-0", MORE)], "c-0").restarts
+    assert restarts[0].reason == "c-0 waits for a restart: max_connections 100 → 200"
+
+
+def test_members_without_pending_restart_are_left_alone():
+    assert restart_order([Member("c-0", state="running")], "c-0").restarts == ()
+    order = restart_order([Member("c-0", state="running"), pending("c-1", MORE)], "c-0")
+    assert [restart.name for restart in order.restarts] == ["c-1"]
+
+
+def test_nothing_restarts_while_a_replica_is_being_created():
+    order = restart_order([pending("c-0", MORE), Member("c-1", postgres_state="creating replica")], "c-0")
+    assert order.restarts == ()
+    assert order.held == "c-1 is in state creating replica; restarts wait for it"
+
+
+def replica(name, lsn=100, state="streaming", timeline=1, **tags):
+    return Member(name, role="replica", state=state, lsn=lsn, timeline=timeline, tags=tags)
+
+
+@pytest.mark.parametrize(
+    ("members", "synchronous", "name"),
+    [
+        ([], set(), None),
+        ([replica("c-1"), replica("c-2")], set(), "c-1"),
+        ([replica("c-1", 99), replica("c-2", 100)], set(), "c-2"),
+        ([replica("c-1", 99), replica("c-2", 100)], {"c-1"}, "c-1"),
+        ([replica("c-1", None), replica("c-2", 0)], set(), "c-2"),
+        ([replica("c-1", 100, "running"), replica("c-2", 99)], set(), "c-2"),
+        ([replica("c-1", state="starting")], {"c-1"}, None),
+        ([replica("c-1", nofailover=True)], set(), None),
+        ([replica("c-1", state="in archive recovery")], set(), "c-1"),
+    ],
+)
+def test_the_candidate_is_synchronous_or_lacks_least(members, synchronous, name):
+    choice = choose_candidate(members, synchronous=synchronous)
+    assert choice.name == name
+    assert choice.reason
+
+
+def test_a_member_on_another_timeline_cannot_take_over():
+    choice = choose_candidate([replica("c-1", timeline=1)], leader_timeline=2)
+    assert choice.name is None
+    assert choice.reason == "c-1 is on timeline 1, the leader on 2"
+
+
+def test_parameters_are_split_by_where_they_are_written():
+    parameters = split({"shared_buffers": "1GB", "max_connections": "10", "ssl": "on", "Shared_Buffers": "x"})
+    assert parameters.local == {"shared_buffers": "1GB", "ssl": "on"}
+    assert parameters.dynamic == {"Shared_Buffers": "x", "max_connections": "10"}
+    assert len(LOCAL) == 20
+
+
+def test_rest_credentials_are_derived_and_hidden():
+    credentials = derived_credentials("postgres", "secret")
+    assert credentials.username == "postgres"
+    assert credentials.password == "40680f84fada90a02eb705a44ecf82a85c4525e687bec0dda94899773709770f"
+    assert credentials.password not in repr(credentials)
