@@ -1,0 +1,315 @@
+"""A local copy of one collection, kept true by list and watch, whatever the server does.
+
+It lists, watches from there, resumes after cut streams, lists anew when its version is too old, and says by `on_change` what
+became different. It never gives up and never spins. Objects are held as the caller's trimmed type, never whole.
+"""
+# ruff: noqa: A002 - `type` as in client.py
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar, cast
+
+import msgspec
+
+from .client import Client, decoder
+from .errors import ApiError, Gone, KubeError, Malformed
+from .resources import Resource
+from .watch import IDLE_S, WatchEvent, watch_batches
+
+T = TypeVar("T")
+Key = tuple[str, str]
+"""(namespace, name); the namespace is "" for cluster-wide kinds."""
+
+FIRST_DELAY_S = 0.2
+LONGEST_DELAY_S = 15.0
+STEADY_S = 5.0
+"""A stream that lived this long was a good one: the next try comes after the first delay again."""
+FAILURES_BEFORE_LIST = 5
+"""So often a watch may be refused in a row before its version is thought to be the cause."""
+
+
+class ObjectMetadata(msgspec.Struct, frozen=True, rename="camel"):
+    """The metadata of any object, as far as caches and owners need it."""
+
+    name: str
+    namespace: str = ""
+    uid: str = ""
+    resource_version: str = ""
+    generation: int = 0
+    labels: dict[str, str] | None = None
+    annotations: dict[str, str] | None = None
+    deletion_timestamp: str | None = None
+
+
+class PartialObject(msgspec.Struct, frozen=True):
+    """An object of any kind, metadata only."""
+
+    metadata: ObjectMetadata
+
+
+class _Identity(msgspec.Struct, rename="camel"):
+    name: str = ""
+    namespace: str = ""
+    uid: str = ""
+    resource_version: str = ""
+
+    @property
+    def key(self) -> Key:
+        return (self.namespace, self.name)
+
+
+class _Envelope(msgspec.Struct):
+    metadata: _Identity
+
+
+_ENVELOPE = msgspec.json.Decoder(_Envelope)
+
+
+@dataclass(slots=True)
+class Held(Generic[T]):
+    """One object of the store; the uid tells an object from a later one of the same name."""
+
+    uid: str
+    object: T
+    index_keys: dict[str, tuple[Hashable, ...]]
+
+
+@dataclass(slots=True)
+class Counts:
+    """What happened since the start, for metrics."""
+
+    lists: int = 0
+    watches: int = 0
+    events: int = 0
+    changes: int = 0
+    failures: int = 0
+    malformed: int = 0
+
+
+class Informer(Generic[T]):
+    """Run `run()` as a task; read when `synced` is set. All of it belongs to one event loop.
+
+    `on_change(old, new)` is called from the loop, at once and in order: (None, new) for a new object, (old, None) with the last
+    seen state for one that has gone, (old, new) only where `significant` of both differs. An object that was replaced by
+    another of the same name is told as gone and new. What `on_change` raises ends `run()`: it is a bug, not the server's doing.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        resource: Resource,
+        type: type[T],
+        *,
+        namespace: str | None = None,
+        labels: str = "",
+        fields: str = "",
+        metadata_only: bool = False,
+        indexes: Mapping[str, Callable[[T], Iterable[Hashable]]] | None = None,
+        significant: Callable[[T], Any] = lambda obj: obj,
+        on_change: Callable[[T | None, T | None], None] | None = None,
+        on_malformed: Callable[[Key, str], None] | None = None,
+        idle_s: float = IDLE_S,
+        longest_delay_s: float = LONGEST_DELAY_S,
+    ) -> None:
+        self.resource = resource
+        self.synced = asyncio.Event()
+        self.last_contact = float("-inf")
+        """time.monotonic() of the last sign of life from the server, bookmarks included."""
+        self.last_error: KubeError | None = None
+        """Why there is no stream now; None while there is one."""
+        self.malformed: dict[Key, str] = {}
+        """Objects whose newest state does not decode, and why; the store keeps their last good state, if any."""
+        self.counts = Counts()
+        self._client = client
+        self._decode = decoder(cast(Hashable, type)).decode
+        self._scope: dict[str, Any] = {
+            "namespace": namespace,
+            "labels": labels,
+            "fields": fields,
+            "metadata_only": metadata_only,
+        }
+        self._store: dict[Key, Held[T]] = {}
+        self._index_functions = dict(indexes or {})
+        self._indexes: dict[str, dict[Hashable, set[Key]]] = {name: {} for name in self._index_functions}
+        self._significant = significant
+        self._on_change = on_change
+        self._on_malformed = on_malformed
+        self._idle_s = idle_s
+        self._longest_delay_s = longest_delay_s
+        self._version = ""
+        self._open_since: float | None = None
+
+    # reading
+
+    def get(self, namespace: str, name: str) -> T | None:
+        """The object, or None where there is none (or not yet: see `synced`)."""
+        held = self._store.get((namespace, name))
+        return held.object if held else None
+
+    def __iter__(self) -> Iterator[T]:
+        return (held.object for held in tuple(self._store.values()))
+
+    def __len__(self) -> int:
+        return len(self._store)
+
+    def keys(self) -> tuple[Key, ...]:
+        """All (namespace, name), in no order."""
+        return tuple(self._store)
+
+    def by_index(self, index: str, key: Hashable) -> tuple[T, ...]:
+        """The objects for which the index function gave this key, ordered by namespace and name."""
+        return tuple(self._store[held].object for held in sorted(self._indexes[index].get(key, ())))
+
+    def index_keys(self, index: str) -> tuple[Hashable, ...]:
+        """Every key that the index has now."""
+        return tuple(self._indexes[index])
+
+    def staleness_s(self) -> float:
+        """Seconds since the last sign of life; infinite before the first."""
+        return time.monotonic() - self.last_contact
+
+    # keeping
+
+    async def run(self) -> None:
+        """Keep the store true until cancelled."""
+        delay_s, refused = FIRST_DELAY_S, 0
+        while True:
+            wait_s = 0.0
+            self._open_since = None
+            try:
+                if not self._version:
+                    await self._list()
+                await self._watch()
+            except KubeError as error:
+                self.last_error = error
+                self.counts.failures += 1
+                refused = refused + 1 if isinstance(error, ApiError) else 0
+                wait_s = getattr(error, "retry_after_s", None) or 0.0
+                if _version_is_lost(error) or refused >= FAILURES_BEFORE_LIST:
+                    self._version, refused = "", 0
+            if self._open_since and time.monotonic() - self._open_since >= STEADY_S:
+                delay_s, refused = FIRST_DELAY_S, 0
+            await asyncio.sleep(max(wait_s, delay_s * random.uniform(0.5, 1.0)))
+            delay_s = min(delay_s * 2, self._longest_delay_s)
+
+    async def _list(self) -> None:
+        self.counts.lists += 1
+        present: set[Key] = set()
+        version = ""
+        async for page in self._client.pages(self.resource, **self._scope):
+            if page is None:
+                present.clear()
+                continue
+            self.last_contact = time.monotonic()
+            for raw in page.items:
+                if identity := self._identity(raw):
+                    self._take(identity, raw)
+                    present.add(identity.key)
+            version = page.resource_version
+            await asyncio.sleep(0)
+        for key in self._store.keys() - present:
+            self._drop(key)
+        for key in self.malformed.keys() - present:
+            del self.malformed[key]
+        self._version = version
+        self.synced.set()
+
+    async def _watch(self) -> None:
+        self.counts.watches += 1
+        batches = watch_batches(self._client, self.resource, self._version, idle_s=self._idle_s, **self._scope)
+        async with aclosing(batches):
+            async for batch in batches:
+                self.last_contact, self.last_error = time.monotonic(), None
+                self._open_since = self._open_since or self.last_contact
+                for event in batch:
+                    self._handle(event)
+                await asyncio.sleep(0)
+
+    def _handle(self, event: WatchEvent) -> None:
+        self.counts.events += 1
+        identity = self._identity(event.object)
+        if identity is None:
+            return
+        if event.type in {"ADDED", "MODIFIED"}:
+            self._take(identity, event.object)
+        elif event.type == "DELETED":
+            self.malformed.pop(identity.key, None)
+            self._drop(identity.key)
+        self._version = identity.resource_version or self._version
+
+    def _identity(self, raw: msgspec.Raw) -> _Identity | None:
+        try:
+            return _ENVELOPE.decode(raw).metadata
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            self.counts.malformed += 1
+            return None
+
+    def _take(self, identity: _Identity, raw: msgspec.Raw) -> None:
+        key = identity.key
+        try:
+            new: T = self._decode(raw)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            self._mark(key, str(error))
+            return
+        healed = self.malformed.pop(key, None) is not None
+        self._hold(key, identity.uid, new, told_anyway=healed)
+
+    def _hold(self, key: Key, uid: str, new: T, *, told_anyway: bool) -> None:
+        held = self._store.get(key)
+        if held is not None and held.uid != uid:
+            self._drop(key)
+            held = None
+        index_keys = {name: tuple(function(new)) for name, function in self._index_functions.items()}
+        if held is None:
+            self._store[key] = Held(uid, new, index_keys)
+            self._index(key, {}, index_keys)
+            self._tell(None, new)
+            return
+        old = held.object
+        if held.index_keys != index_keys:
+            self._index(key, held.index_keys, index_keys)
+            held.index_keys = index_keys
+        held.object = new
+        if told_anyway or self._significant(old) != self._significant(new):
+            self._tell(old, new)
+
+    def _drop(self, key: Key) -> None:
+        held = self._store.pop(key, None)
+        if held is not None:
+            self._index(key, held.index_keys, {})
+            self._tell(held.object, None)
+
+    def _index(self, key: Key, before: dict[str, tuple[Hashable, ...]], after: dict[str, tuple[Hashable, ...]]) -> None:
+        for name, index in self._indexes.items():
+            for gone in before.get(name, ()):
+                members = index.get(gone, set())
+                members.discard(key)
+                if not members:
+                    index.pop(gone, None)
+            for new in after.get(name, ()):
+                index.setdefault(new, set()).add(key)
+
+    def _tell(self, old: T | None, new: T | None) -> None:
+        self.counts.changes += 1
+        if self._on_change:
+            self._on_change(old, new)
+
+    def _mark(self, key: Key, why: str) -> None:
+        self.counts.malformed += 1
+        self.malformed[key] = why
+        if self._on_malformed:
+            self._on_malformed(key, why)
+
+
+def _version_is_lost(error: KubeError) -> bool:
+    """Whether only a new list helps: 410, or any refusal of the request itself. Not 401, 403, 404, 429: those pass."""
+    if isinstance(error, Malformed | Gone):
+        return True
+    passing = {401, 403, 404, 429}
+    return isinstance(error, ApiError) and 400 <= error.status < 500 and error.status not in passing
