@@ -15,19 +15,21 @@ import msgspec
 
 from howdah.model.errors import ExternalError
 
+_NO_JSON = msgspec.Raw(b"")
+
 
 class _Wire(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     """camelCase JSON of the Kubernetes API; unknown fields are skipped."""
 
 
-class Owner(_Wire):
+class Owner(_Wire, frozen=True):
     kind: str
     name: str
     uid: str
     controller: bool | None = None
 
 
-class Meta(_Wire):
+class Meta(_Wire, frozen=True):
     """Of `metadata`; `resource_version` is opaque."""
 
     name: str
@@ -49,24 +51,24 @@ class Meta(_Wire):
         return (self.annotations or {}).get(key)
 
 
-class Terminated(_Wire):
+class Terminated(_Wire, frozen=True):
     exit_code: int = 0
     reason: str | None = None
     message: str | None = None
     finished_at: dt.datetime | None = None
 
 
-class Waiting(_Wire):
+class Waiting(_Wire, frozen=True):
     reason: str | None = None
     message: str | None = None
 
 
-class ContainerState(_Wire):
+class ContainerState(_Wire, frozen=True):
     waiting: Waiting | None = None
     terminated: Terminated | None = None
 
 
-class ContainerStatus(_Wire):
+class ContainerStatus(_Wire, frozen=True):
     name: str
     ready: bool = False
     restart_count: int = 0
@@ -74,31 +76,31 @@ class ContainerStatus(_Wire):
     last_state: ContainerState = ContainerState()
 
 
-class PodCondition(_Wire):
+class PodCondition(_Wire, frozen=True):
     type: str
     status: str
     reason: str | None = None
     message: str | None = None
 
 
-class PodStatus(_Wire):
+class PodStatus(_Wire, frozen=True):
     phase: str | None = None
     pod_ip: str | None = msgspec.field(default=None, name="podIP")
     conditions: list[PodCondition] | None = None
     container_statuses: list[ContainerStatus] | None = None
 
 
-class PodContainer(_Wire):
+class PodContainer(_Wire, frozen=True):
     name: str
     image: str | None = None
 
 
-class PodSpec(_Wire):
+class PodSpec(_Wire, frozen=True):
     node_name: str | None = None
     containers: list[PodContainer] = []
 
 
-class Pod(_Wire):
+class Pod(_Wire, frozen=True):
     """A database pod. Its `controller-revision-hash` label names the template it was made from."""
 
     metadata: Meta
@@ -130,21 +132,21 @@ class Pod(_Wire):
         return bool(statuses) and all(s.state.terminated is not None for s in statuses)
 
 
-class ClaimSpecResources(_Wire):
+class ClaimSpecResources(_Wire, frozen=True):
     requests: dict[str, str | int] | None = None
 
 
-class ClaimSpec(_Wire):
+class ClaimSpec(_Wire, frozen=True):
     resources: ClaimSpecResources = ClaimSpecResources()
     volume_name: str | None = None
 
 
-class ClaimStatus(_Wire):
+class ClaimStatus(_Wire, frozen=True):
     phase: str | None = None
     capacity: dict[str, str | int] | None = None
 
 
-class Claim(_Wire):
+class Claim(_Wire, frozen=True):
     """A persistent volume claim of a member."""
 
     metadata: Meta
@@ -152,65 +154,134 @@ class Claim(_Wire):
     status: ClaimStatus = ClaimStatus()
 
 
-class PatroniObject(_Wire):
+class PatroniObject(_Wire, frozen=True):
     """A ConfigMap or Endpoints object in which Patroni keeps state, in its annotations."""
 
     metadata: Meta
 
 
-class SecretMeta(_Wire):
+class SecretMeta(_Wire, frozen=True):
     """A Secret, as metadata only: its data are read when its version changes, and never kept here."""
 
     metadata: Meta
 
 
-class Revision(_Wire):
+class Revision(_Wire, frozen=True):
     """A ControllerRevision; `data` holds `{"spec": {"template": …}}` as raw JSON, decoded only when compared."""
 
     metadata: Meta
-    data: msgspec.Raw = msgspec.Raw(b"{}")
+    data: msgspec.Raw = _NO_JSON
+
+    def __post_init__(self) -> None:
+        _own(self, "data")
 
 
-class Managed(_Wire):
-    """One entry of managedFields; `fields_v1` stays raw until a comparison needs it."""
+class Managed(_Wire, frozen=True):
+    """One entry of managedFields; the paths stay raw until a comparison needs them."""
 
     manager: str | None = None
     operation: str | None = None
     subresource: str | None = None
-    fields_v1: msgspec.Raw = msgspec.field(default=msgspec.Raw(b"{}"), name="fieldsV1")
+    api_version: str | None = None
+    time: str | None = None
+    fields_type: str | None = None
+    fields_v1: msgspec.Raw = msgspec.field(default=_NO_JSON, name="fieldsV1")
+
+    def __post_init__(self) -> None:
+        _own(self, "fields_v1")
+
+    def as_dict(self) -> dict[str, Any]:
+        """The entry in the API's own form."""
+        said = {
+            "manager": self.manager,
+            "operation": self.operation,
+            "subresource": self.subresource,
+            "apiVersion": self.api_version,
+            "time": self.time,
+            "fieldsType": self.fields_type,
+        }
+        fields = {"fieldsV1": msgspec.json.decode(bytes(self.fields_v1) or b"{}")}
+        return {**{key: value for key, value in said.items() if value is not None}, **fields}
 
 
-class OwnedMeta(Meta):
+class OwnedMeta(Meta, frozen=True):
     managed_fields: list[Managed] | None = None
 
 
-class Owned(_Wire):
-    """The part of an object that we write which every pass needs."""
+class Live(_Wire, frozen=True):
+    """An object of ours as the server has it. Its parts stay JSON, for most passes only ask for its version."""
 
     metadata: OwnedMeta
+    spec: msgspec.Raw = _NO_JSON
+    status: msgspec.Raw = _NO_JSON
+    role_ref: msgspec.Raw = _NO_JSON
+    subjects: msgspec.Raw = _NO_JSON
 
+    def __post_init__(self) -> None:
+        for part in _PARTS:
+            _own(self, part)
 
-@dataclass(frozen=True, slots=True)
-class Live:
-    """An object of ours as the server has it; its JSON stays bytes, for most passes only need to know its version."""
-
-    kind: str
-    meta: OwnedMeta
-    raw: bytes = b"{}"
+    @property
+    def meta(self) -> OwnedMeta:
+        return self.metadata
 
     @property
     def version(self) -> tuple[str, str]:
         """(uid, resourceVersion): equal means that nothing about the object changed."""
-        return self.meta.uid, self.meta.resource_version
+        return self.metadata.uid, self.metadata.resource_version
 
-    def body(self) -> dict[str, Any]:
-        """The decoded object; decoding costs, so ask only where a comparison is due."""
-        return msgspec.json.decode(self.raw, type=dict[str, Any])
+    def significant(self) -> tuple[object, ...]:
+        """What a pass depends on: everything but status, version and managedFields."""
+        m = self.metadata
+        return (
+            m.uid,
+            m.deletion_timestamp,
+            m.labels,
+            m.annotations,
+            m.owner_references,
+            m.finalizers,
+            bytes(self.spec),
+            bytes(self.role_ref),
+            bytes(self.subjects),
+        )
+
+    def body(self, api_version: str, kind: str) -> dict[str, Any]:
+        """The object as a dict, of the parts held. Decoding costs: ask only where a comparison is due."""
+        whole: dict[str, Any] = {"apiVersion": api_version, "kind": kind, "metadata": self._metadata()}
+        for part, key in _PARTS.items():
+            if raw := bytes(getattr(self, part)):
+                whole[key] = msgspec.json.decode(raw)
+        return whole
+
+    def _metadata(self) -> dict[str, Any]:
+        m = self.metadata
+        said = {"name": m.name, "namespace": m.namespace, "uid": m.uid, "resourceVersion": m.resource_version}
+        lists = {
+            "labels": m.labels,
+            "annotations": m.annotations,
+            "ownerReferences": msgspec.to_builtins(m.owner_references) if m.owner_references else None,
+            "finalizers": m.finalizers,
+        }
+        return {**said, **{key: value for key, value in lists.items() if value}}
+
+    def managed_fields(self) -> list[dict[str, Any]]:
+        """The managedFields as the server sent them."""
+        return [entry.as_dict() for entry in self.metadata.managed_fields or ()]
+
+    def decoded_status(self) -> dict[str, Any]:
+        """The status; empty where there is none, and where an old resource holds a bare string."""
+        found = msgspec.json.decode(bytes(self.status) or b"{}")
+        return found if isinstance(found, dict) else {"PostgresClusterStatus": str(found)}
 
 
-def live(kind: str, raw: bytes) -> Live:
-    """The object in `raw` JSON."""
-    return Live(kind, msgspec.json.decode(raw, type=Owned).metadata, raw)
+_PARTS = {"spec": "spec", "status": "status", "role_ref": "roleRef", "subjects": "subjects"}
+
+
+def _own(struct: msgspec.Struct, part: str) -> None:
+    """Copy a raw part: as decoded it would keep the whole answer of the server in memory."""
+    raw: msgspec.Raw = getattr(struct, part)
+    if raw is not _NO_JSON:
+        msgspec.structs.force_setattr(struct, part, raw.copy())
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,230 @@
+"""The ordered planners, on one page: what a pass may decide, and in which order. Read this first.
+
+Each planner looks at the same `Situation` and says its steps, what it waits for, and what is held. `decide` asks them in
+order; a planner that `ends` keeps the later ones from being asked. Nothing here waits or does anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from howdah.core.alignment import align_objects, align_pod_annotations, grow_claims
+from howdah.core.patroni.dynamic import dynamic_patch
+from howdah.core.patroni.restart import restart_order
+from howdah.core.patroni.switchover import choose_candidate
+from howdah.core.plan import (
+    NOTHING,
+    AnnotatePod,
+    Decision,
+    Held,
+    PatchDynamicConfiguration,
+    Plan,
+    ReleaseLeader,
+    RestartMember,
+    RunStatements,
+    SetFinalizers,
+    Step,
+    Switchover,
+    Wait,
+)
+from howdah.core.rollout import LOOK_AGAIN_S, next_replacement
+from howdah.core.situation import Situation
+from howdah.model import names
+
+Planner = Callable[[Situation], Decision]
+
+
+def finalizer(situation: Situation) -> Decision:
+    """Before anything is made, so that its end will be in order too."""
+    meta = situation.observed.resource.meta
+    if names.FINALIZER in (meta.finalizers or ()):
+        return NOTHING
+    step = SetFinalizers(
+        reason="what is made for the resource is to be removed in order when it is deleted",
+        finalizers=(*(meta.finalizers or ()), names.FINALIZER),
+        resource_version=meta.resource_version,
+    )
+    return Decision(steps=(step,))
+
+
+def dead_leader(situation: Situation) -> Decision:
+    """A leader whose pod is gone, with its death proved, need not be waited for until its lock expires.
+
+    Only when no pod of that name is there: one that was made anew takes its lock up by itself, and loses nothing.
+    """
+    leader, observed = situation.leader, situation.observed
+    if leader.name is None or any(pod.name == leader.name for pod in observed.pods):
+        return NOTHING
+    gone = next((d for d in observed.departed if d.name == leader.name), None)
+    held_by = observed.patroni.get(situation.cluster.names.leader_object)
+    if gone is None or not gone.was_proved_dead or held_by is None:
+        return NOTHING
+    step = ReleaseLeader(
+        reason=f"the pod of leader {leader.name} is gone, and its processes are proved dead",
+        object_kind=situation.cluster.names.leader_object[0],
+        name=held_by.metadata.name,
+        uid=held_by.metadata.uid,
+        resource_version=held_by.metadata.resource_version,
+        leader=leader.name,
+    )
+    return Decision(steps=(step,))
+
+
+def scale_in(situation: Situation) -> Decision:
+    """The leader is not among the pods that go: it hands over first, to one that stays."""
+    view, instances = situation.leader_view, situation.cluster.instances
+    if view is None or instances == 0 or view.pod.ordinal < instances:
+        return NOTHING
+    staying = [v.member for v in situation.views if v.pod.ordinal < instances and v.member is not None]
+    choice = choose_candidate(staying, synchronous=situation.sync.standbys)
+    if choice.name is None or situation.leader_api_url is None:
+        why = f"{view.name} leads, and numberOfInstances {instances} leaves it out; no switchover: {choice.reason}"
+        return Decision(waits=(Wait(LOOK_AGAIN_S, why),), ends=True)
+    reason = f"{view.name} leads, and numberOfInstances {instances} leaves it out"
+    step = Switchover(reason=reason, leader=view.name, candidate=choice.name, api_url=situation.leader_api_url)
+    return Decision(steps=(step,), ends=True)
+
+
+def dynamic_configuration(situation: Situation) -> Decision:
+    """What the manifest says of Patroni's dynamic configuration, once there is one."""
+    if situation.config.dynamic is None or not situation.accepts_writes:
+        return NOTHING
+    patch = dynamic_patch(situation.cluster.dynamic, situation.config.dynamic)
+    if not patch:
+        return NOTHING
+    return Decision(steps=(PatchDynamicConfiguration(reason=patch.reason, patch=patch.body),))
+
+
+def system_passwords(situation: Situation) -> Decision:
+    """An edited password of a system role: the pods are marked first, then the role is altered, then they roll."""
+    if not situation.database.edited:
+        return NOTHING
+    roles = ", ".join(sorted(situation.database.edited))
+    because = f"the password of {roles} was changed in its Secret"
+    marks = tuple(
+        AnnotatePod(
+            reason=f"{because}; the pod has to be replaced",
+            name=pod.name,
+            uid=pod.metadata.uid,
+            annotations={names.ROLLING_UPDATE_REQUIRED: "true", names.REPLACE_REASON: because},
+        )
+        for pod in situation.observed.pods
+        if pod.metadata.annotation(names.ROLLING_UPDATE_REQUIRED) != "true"
+    )
+    if situation.pause is not names.Pause.NONE:
+        return Decision(held=tuple(Held(mark, "the resource is paused") for mark in marks), ends=True)
+    return Decision(steps=marks)
+
+
+def databases(situation: Situation) -> Decision:
+    """Roles, memberships, passwords, databases, schemas, extensions, default privileges: only what differs."""
+    steps = tuple(
+        RunStatements(reason=_said(statements), database=database, statements=statements)
+        for database, statements in situation.database.statements
+        if statements
+    )
+    if situation.database.error is not None:
+        return Decision(steps=steps, waits=(Wait(10.0, situation.database.error),))
+    return Decision(steps=steps)
+
+
+def _said(statements: tuple[object, ...]) -> str:
+    reasons = [str(getattr(statement, "reason", statement)) for statement in statements]
+    more = f" and {len(reasons) - 3} more" if len(reasons) > 3 else ""
+    return "; ".join(reasons[:3]) + more
+
+
+def replacements(situation: Situation) -> Decision:
+    """Pods made from an old template: replicas first, one at a time, the leader last."""
+    return next_replacement(
+        situation.views,
+        replicas=situation.cluster.instances,
+        now=situation.observed.now,
+        budget=situation.budget,
+        synchronous=situation.sync.standbys,
+        leader_api_url=situation.leader_api_url,
+    )
+
+
+def restarts(situation: Situation) -> Decision:
+    """PostgreSQL restarts that changed parameters wait for; a pod that is to be replaced restarts anyway."""
+    if any(view.replace is not None for view in situation.views):
+        return NOTHING
+    order = restart_order(situation.members.values(), situation.leader.name)
+    if order.held is not None:
+        return Decision(waits=(Wait(LOOK_AGAIN_S, order.held),))
+    for restart in order.restarts:
+        sick = next((v for v in situation.views if v.unhealthy is not None), None)
+        if sick is not None:
+            return Decision(waits=(Wait(LOOK_AGAIN_S, f"restarts wait: Pod {sick.name} {sick.unhealthy}"),))
+        view = next((v for v in situation.views if v.name == restart.name), None)
+        if view is None or view.member is None or view.member.api_url is None:
+            continue
+        step = RestartMember(
+            reason=restart.reason, name=view.name, uid=view.pod.metadata.uid, api_url=view.member.api_url
+        )
+        return Decision(steps=(step,))
+    return NOTHING
+
+
+def awaited(situation: Situation) -> Decision:
+    """What a cluster that is not as it should be yet waits for; nothing for a quiet one."""
+    instances = situation.cluster.instances
+    if instances == 0 and not situation.observed.pods:
+        return NOTHING
+    if not situation.config.is_initialized:
+        return Decision(waits=(Wait(5.0, "the first member initialises the database"),))
+    if not situation.accepts_writes and not situation.cluster.is_standby and instances > 0:
+        return Decision(waits=(Wait(LOOK_AGAIN_S, "no member accepts writes"),))
+    for view in situation.views:
+        if view.unhealthy is not None:
+            return Decision(waits=(Wait(5.0, f"Pod {view.name} {view.unhealthy}"),))
+    if len(situation.views) != instances:
+        return Decision(waits=(Wait(5.0, f"{len(situation.views)} of {instances} pods exist"),))
+    return NOTHING
+
+
+PLANNERS: tuple[Planner, ...] = (
+    finalizer,  # first, so that whatever is made later is removed in order
+    dead_leader,  # seconds matter, and it depends on nothing
+    scale_in,  # before the StatefulSet is made smaller
+    align_objects,  # what is missing is created, what differs is applied; secrets before the pods that read them
+    align_pod_annotations,
+    grow_claims,
+    dynamic_configuration,  # needs a leader
+    system_passwords,  # marks pods before the role is altered
+    databases,
+    replacements,  # disruptive from here on; replaced pods need no restart
+    restarts,
+    awaited,
+)
+
+
+def decide(situation: Situation) -> Plan:
+    """The plan of this pass."""
+    plan = Plan()
+    for planner in PLANNERS:
+        decision = planner(situation)
+        plan = Plan(
+            steps=plan.steps + decision.steps,
+            waits=plan.waits + decision.waits,
+            held=plan.held + decision.held,
+            stopped=plan.stopped or decision.stopped,
+        )
+        if decision.ends:
+            break
+    return hold_paused(plan, situation.pause)
+
+
+def hold_paused(plan: Plan, pause: names.Pause) -> Plan:
+    """With a pause the steps that it covers are held, not forgotten."""
+    if pause is names.Pause.NONE:
+        return plan
+    why = f"annotation {names.PAUSE}: {pause.value}"
+
+    def is_held(step: Step) -> bool:
+        return pause is names.Pause.ALL or step.disruptive
+
+    held = tuple(Held(step, why) for step in plan.steps if is_held(step))
+    return replace(plan, steps=tuple(s for s in plan.steps if not is_held(s)), held=plan.held + held)

@@ -1,0 +1,135 @@
+"""One cluster, judged: what is asked, what was seen, and what Patroni says, side by side. Every planner reads this."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from howdah.core.patroni.member import (
+    ConfigObject,
+    Leader,
+    Member,
+    Sync,
+    parse_config,
+    parse_leader,
+    parse_member,
+    parse_sync,
+)
+from howdah.core.plan import FleetBudget
+from howdah.core.postgres.difference import Statement
+from howdah.core.rollout import MemberView, replacement, unhealthy_reason
+from howdah.model import names
+from howdah.model.cluster import Cluster
+from howdah.model.observed import Observed, Pod
+
+Changes = Mapping[tuple[str, str], tuple[Any, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseLook:
+    """What the leader's databases lack, decided by `core.postgres` from a catalogue that was read or remembered.
+
+    `edited`: system roles whose stored password is not the Secret's. `error`: why nothing could be read.
+    """
+
+    statements: tuple[tuple[str, tuple[Statement, ...]], ...] = ()
+    edited: frozenset[str] = frozenset()
+    error: str | None = None
+    is_known: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """Everything that a decision may depend on."""
+
+    cluster: Cluster
+    intended: tuple[Mapping[str, Any], ...]
+    observed: Observed
+    leader: Leader
+    config: ConfigObject
+    sync: Sync
+    members: Mapping[str, Member]
+    views: tuple[MemberView, ...]  # by ordinal
+    database: DatabaseLook = DatabaseLook()
+    budget: FleetBudget = field(default_factory=FleetBudget)
+    pause: names.Pause = names.Pause.NONE
+
+    @property
+    def leader_view(self) -> MemberView | None:
+        return next((view for view in self.views if view.is_leader), None)
+
+    @property
+    def leader_api_url(self) -> str | None:
+        view = self.leader_view
+        return view.member.api_url if view is not None and view.member is not None else None
+
+    @property
+    def accepts_writes(self) -> bool:
+        """Whether the holder of the leader lock is a running primary. A lock that nobody renews any more is none."""
+        view = self.leader_view
+        if view is None or view.member is None or view.pod.is_deleting or view.unhealthy is not None:
+            return False
+        expires = self.leader.expires_at
+        return view.member.role == "primary" and (expires is None or expires > self.observed.now)
+
+
+def look(
+    cluster: Cluster,
+    intended: tuple[Mapping[str, Any], ...],
+    observed: Observed,
+    *,
+    heard: Mapping[str, Member] | None = None,
+    database: DatabaseLook = DatabaseLook(),
+    budget: FleetBudget | None = None,
+    pause: names.Pause = names.Pause.NONE,
+) -> Situation:
+    """Judge what was observed. `heard`: members that were asked directly just now; they win over their annotations."""
+    said = {pod.name: parse_member(pod.name, pod.metadata.annotations) for pod in observed.pods}
+    members = {name: member for name, member in {**said, **(heard or {})}.items() if member is not None}
+    leader = parse_leader(_patroni_annotations(observed, cluster.names.leader_object))
+    template = _template(intended)
+    return Situation(
+        cluster=cluster,
+        intended=intended,
+        observed=observed,
+        leader=leader,
+        config=parse_config(_patroni_annotations(observed, cluster.names.config_object)),
+        sync=parse_sync(_patroni_annotations(observed, cluster.names.sync_object)),
+        members=members,
+        views=tuple(_views(observed, members, leader, template)),
+        database=database,
+        budget=budget or FleetBudget(),
+        pause=pause,
+    )
+
+
+def _views(
+    observed: Observed, members: Mapping[str, Member], leader: Leader, template: Mapping[str, Any]
+) -> Iterable[MemberView]:
+    head = members.get(leader.name or "")
+    for pod in observed.pods:
+        because, cause = replacement(pod, template, _made_from(pod, observed))
+        is_leader = pod.name == leader.name
+        yield MemberView(
+            pod=pod,
+            member=members.get(pod.name),
+            is_leader=is_leader,
+            unhealthy=unhealthy_reason(pod, members.get(pod.name), head, is_leader=is_leader),
+            replace=because or None,
+            cause=cause,
+        )
+
+
+def _made_from(pod: Pod, observed: Observed) -> Mapping[str, Any] | None:
+    return observed.templates.get(pod.metadata.label(names.REVISION_LABEL) or "")
+
+
+def _template(intended: Iterable[Mapping[str, Any]]) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = next(body for body in intended if body["kind"] == "StatefulSet")["spec"]["template"]
+    return found
+
+
+def _patroni_annotations(observed: Observed, name: tuple[str, str]) -> Mapping[str, str] | None:
+    found = observed.patroni.get(name)
+    return found.metadata.annotations if found is not None else None
