@@ -9,6 +9,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Self
 
+CPU_PATTERN = r"^(\d+m|\d+(\.\d{1,3})?)$"
+"""Amounts of CPU that a manifest may say."""
+SIZE_PATTERN = r"^(\d+(e\d{1,2})?|\d+(\.\d+)?([EPTGM]i?|Ki|k)?)$"
+"""Sizes that a manifest may say; wider than the reference's by `k` and by fractions without a suffix."""
+CRON_PATTERN = r"^(@(yearly|annually|monthly|weekly|daily|midnight|hourly)|\S+(\s+\S+){4})$"
+"""The outline of a cron schedule: five fields, or a name."""
+
 _NANO = 10**9
 _BINARY = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50, "Ei": 2**60}
 _DECIMAL_EXPONENT = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
@@ -140,9 +147,7 @@ class Duration:
             return cls(0)
         parts = _DURATION_PART.findall(body)
         if not parts or "".join(number + unit for number, unit in parts) != body:
-            raise ValueError(
-                f'"{text}" is not a duration; write a number with a unit, such as 30s, 10m or 1h30m'
-            )
+            raise ValueError(f'"{text}" is not a duration; write a number with a unit, such as 30s, 10m or 1h30m')
         total = sum(_scaled(number, _DURATION_UNIT_NS[unit]) for number, unit in parts)
         return cls(-total if text.startswith("-") else total)
 
@@ -232,9 +237,7 @@ class PgVersion:
 
 
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-_WINDOW = re.compile(
-    r"(?:(Mon|Tue|Wed|Thu|Fri|Sat|Sun):)?(2[0-3]|[01]?\d):([0-5]\d)-(2[0-3]|[01]?\d):([0-5]\d)"
-)
+_WINDOW = re.compile(r"(?:(Mon|Tue|Wed|Thu|Fri|Sat|Sun):)?(2[0-3]|[01]?\d):([0-5]\d)-(2[0-3]|[01]?\d):([0-5]\d)")
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -10,12 +10,9 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, get_args
 
-from howdah.model.units import Duration, MaintenanceWindow, Quantity
+from howdah.model.units import CPU_PATTERN, CRON_PATTERN, SIZE_PATTERN, Duration, MaintenanceWindow, Quantity
 
-CPU_PATTERN = r"^(\d+m|\d+(\.\d{1,3})?)$"
-MEMORY_PATTERN = r"^(\d+(e\d+)?|\d+(\.\d+)?(e\d+)?[EPTGMK]i?)$"
 DURATION_PATTERN = r"^(0|(\d+(\.\d+)?(ns|us|µs|ms|s|m|h))*)$"
-CRON_PATTERN = r"^(@(yearly|annually|monthly|weekly|daily|midnight|hourly)|\S+(\s+\S+){4})$"
 
 Json = Any
 Schema = Mapping[str, Any]
@@ -144,7 +141,7 @@ TEXT = _parsed("string", str, {}, "")
 CRON = _parsed("cron schedule", _cron, {"pattern": CRON_PATTERN}, "")
 DURATION = _parsed("duration", Duration.parse, {"pattern": DURATION_PATTERN}, Duration(0))
 CPU = _parsed("CPU quantity", Quantity.parse, {"pattern": CPU_PATTERN}, None)
-MEMORY = _parsed("memory quantity", Quantity.parse, {"pattern": MEMORY_PATTERN}, None)
+MEMORY = _parsed("memory quantity", Quantity.parse, {"pattern": SIZE_PATTERN}, None)
 NAMESPACED = _parsed("name or namespace/name", NamespacedName.parse, {}, None)
 
 

@@ -93,7 +93,7 @@ _howdah = _in("howdah")
 _RETENTION = {"when_deleted": ("retain", "delete"), "when_scaled": ("retain", "delete")}
 _TOLERATION: dict[str, tuple[str, ...]] = {"key": (), "operator": (), "value": (), "effect": ()}
 _PAM = "https://info.example.com/oauth2/tokeninfo?access_token= uid realm=/employees"
-_NAME_OF_SECRET = "{username}.{cluster}.credentials.{tprkind}.{tprgroup}"
+_CREDENTIALS_NAME = "{username}.{cluster}.credentials.{tprkind}.{tprgroup}"
 
 
 # fmt: off
@@ -159,7 +159,7 @@ class Settings:
     enable_init_containers: bool = _kubernetes(k.BOOL, True, "manifests may have init containers")
     enable_sidecars: bool = _kubernetes(k.BOOL, True, "manifests may have sidecars")
     share_pgsocket_with_sidecars: bool = _kubernetes(k.BOOL, False, "every container sees PostgreSQL's socket")
-    secret_name_template: str = _kubernetes(k.TEXT, _NAME_OF_SECRET, "name of a role's Secret", fallback=None)
+    secret_name_template: str = _kubernetes(k.TEXT, _CREDENTIALS_NAME, "name of a role's Secret", fallback=None)
     cluster_domain: str = _kubernetes(k.TEXT, "cluster.local", "DNS domain of the Kubernetes cluster")
     oauth_token_secret_name: NamespacedName | None = _kubernetes(k.NAMESPACED, "postgresql-operator", "Secret with the teams API's token", schema="postgres-operator", fallback=None)
     infrastructure_roles_secret_name: NamespacedName | None = _kubernetes(k.NAMESPACED, None, "Secret with numbered infrastructure roles")

@@ -1,0 +1,220 @@
+"""Field types of our resources: how a value is checked and parsed, and how the CRD's schema describes it.
+
+Each type is strict (a number is not a string) and its message says what to write. Values that `units` can parse are
+parsed here, once, and are written back as they came.
+"""
+
+import ipaddress
+import re
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator, StrictBool, StrictInt, StrictStr
+from pydantic import WithJsonSchema as Schema
+from pydantic.alias_generators import to_camel
+from pydantic_core import PydanticCustomError
+
+from howdah.model.units import (
+    CPU_PATTERN,
+    CRON_PATTERN,
+    SIZE_PATTERN,
+    MaintenanceWindow,
+    PgVersion,
+    Quantity,
+)
+
+WINDOW_PATTERN = r"^ *((Mon|Tue|Wed|Thu|Fri|Sat|Sun):)?(2[0-3]|[01]?\d):[0-5]\d-(2[0-3]|[01]?\d):[0-5]\d *$"
+TIMESTAMP_PATTERN = (
+    r"^([0-9]+)-(0[1-9]|1[012])-(0[1-9]|[12][0-9]|3[01])[Tt]([01][0-9]|2[0-3]):([0-5][0-9]):([0-5][0-9]|60)"
+    r"(\.[0-9]+)?(([+-]([01][0-9]|2[0-3]):[0-5][0-9]))$"
+)
+UUID_PATTERN = r"^[0-9a-fA-F]{8}(-?[0-9a-fA-F]{4}){3}-?[0-9a-fA-F]{12}$"
+
+_FLAGS = ("bypassrls", "createdb", "createrole", "inherit", "login", "replication", "superuser")
+USER_FLAGS = tuple(case for flag in _FLAGS for word in (flag, f"no{flag}") for case in (word, word.upper()))
+
+
+class Part(BaseModel):
+    """A part of a resource whose fields are camelCase on the wire; unknown ones are kept."""
+
+    model_config = ConfigDict(alias_generator=to_camel, extra="allow", frozen=True)
+
+
+class SnakePart(BaseModel):
+    """A part whose fields are snake_case on the wire; unknown ones are kept."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+
+def problem(sentence: str) -> PydanticCustomError:
+    """The error that becomes a Problem; braces in `sentence` mean themselves."""
+    return PydanticCustomError("problem", "{sentence}", {"sentence": sentence})
+
+
+def _text(value: Any, what: str) -> str:
+    if not isinstance(value, str):
+        raise problem(f'{value} is not {what}; write "{value}" in quotes')
+    return value
+
+
+def _parsed(parse: Callable[[str], Any], what: str) -> PlainValidator:
+    def check(value: Any) -> Any:
+        if isinstance(value, Quantity | MaintenanceWindow | PgVersion):
+            return value
+        text = _text(value, what)
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise problem(str(error)) from None
+
+    return PlainValidator(check)
+
+
+def _matching(pattern: str, what: str, example: str) -> PlainValidator:
+    compiled = re.compile(pattern, re.ASCII)
+
+    def check(value: Any) -> str:
+        text = _text(value, what)
+        if compiled.search(text) is None:
+            raise problem(f'"{text}" is not {what}; write {example}')
+        return text
+
+    return PlainValidator(check)
+
+
+def _pattern(pattern: str) -> Schema:
+    return Schema({"type": "string", "pattern": pattern, "maxLength": 512})
+
+
+def _cpu(text: str) -> Quantity:
+    if re.fullmatch(CPU_PATTERN, text, re.ASCII) is None:
+        raise ValueError(f'"{text}" is not an amount of CPU; write 500m, 1 or 1.5')
+    return Quantity.parse(text)
+
+
+def _size(text: str) -> Quantity:
+    quantity = Quantity.parse(text)
+    if re.fullmatch(SIZE_PATTERN, text, re.ASCII) is None:
+        raise ValueError(f'"{text}" is not a size; write 10G or 10Gi')
+    return quantity
+
+
+_AS_WRITTEN = PlainSerializer(lambda value: value.written, return_type=str)
+
+Cpu = Annotated[
+    Quantity,
+    _parsed(_cpu, "an amount of CPU"),
+    _AS_WRITTEN,
+    Schema({"type": "string", "pattern": CPU_PATTERN, "maxLength": 32}),
+]
+Size = Annotated[
+    Quantity,
+    _parsed(_size, "a size"),
+    _AS_WRITTEN,
+    Schema({"type": "string", "pattern": SIZE_PATTERN, "maxLength": 32}),
+]
+Version = Annotated[
+    PgVersion,
+    _parsed(PgVersion.parse, "a major version"),
+    PlainSerializer(str, return_type=str),
+    Schema({"type": "string", "pattern": r"^[1-9]\d{0,3}$"}),
+]
+Window = Annotated[
+    MaintenanceWindow,
+    _parsed(MaintenanceWindow.parse, "a maintenance window"),
+    _AS_WRITTEN,
+    Schema({"type": "string", "pattern": WINDOW_PATTERN, "maxLength": 64}),
+]
+Cron = Annotated[
+    str,
+    _matching(CRON_PATTERN, "a cron schedule", "five fields, such as 30 00 * * *"),
+    _pattern(CRON_PATTERN),
+]
+Timestamp = Annotated[
+    str,
+    _matching(
+        TIMESTAMP_PATTERN,
+        "a time with a numeric offset",
+        "2026-11-23T12:40:33+00:00 (with +00:00, not Z)",
+    ),
+    _pattern(TIMESTAMP_PATTERN),
+]
+Uuid = Annotated[
+    str,
+    _matching(UUID_PATTERN, "a UUID", "efd12e58-5786-11e8-b5a7-06148230260c"),
+    _pattern(UUID_PATTERN),
+]
+UserFlag = Annotated[
+    str,
+    _matching(
+        rf"^({'|'.join(USER_FLAGS)})$",
+        "a role flag",
+        f"one of {', '.join(_FLAGS)}, or one of these with no in front, all in one case",
+    ),
+    Schema({"type": "string", "enum": list(USER_FLAGS)}),
+]
+
+
+def _source_range(value: Any) -> str:
+    text = _text(value, "a network")
+    try:
+        if "/" not in text:
+            raise ValueError
+        ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        raise problem(f'"{text}" is not a network; write an address with its length, such as 10.0.0.0/8') from None
+    return text
+
+
+_IPV4_PATTERN = r"((\d|[1-9]\d|1\d\d|2[0-4]\d|25[0-5])(\.(\d|[1-9]\d|1\d\d|2[0-4]\d|25[0-5])){3}/(\d|[12]\d|3[0-2]))"
+_IPV6_PATTERN = r"([0-9a-fA-F:.]*:[0-9a-fA-F:.]*/(\d|[1-9]\d|1[01]\d|12[0-8]))"
+SourceRange = Annotated[
+    str,
+    PlainValidator(_source_range),
+    Schema({"type": "string", "pattern": f"^({_IPV4_PATTERN}|{_IPV6_PATTERN})$", "maxLength": 64}),
+]
+
+Text = StrictStr
+Bool = StrictBool
+Int = StrictInt
+Count = Annotated[StrictInt, Field(ge=0, le=2**31 - 1)]
+Uint32 = Annotated[StrictInt, Field(ge=0, le=2**32 - 1)]
+Id = Annotated[StrictInt, Field(ge=0, le=2**63 - 1)]
+NodePort = Annotated[StrictInt, Field(ge=0, le=65535)]
+Texts = tuple[Text, ...]
+TextMap = dict[str, Text]
+Opaque = dict[str, Any]
+"""An object of Kubernetes' own types, passed on as it is."""
+
+
+def _having(*required: str) -> PlainValidator:
+    def check(value: Any) -> Opaque:
+        if not isinstance(value, dict):
+            raise problem(f"{value} is not an object; write key: value lines")
+        for name in required:
+            if value.get(name) in (None, ""):
+                raise problem(f"has no {name}; add it")
+        return value
+
+    return PlainValidator(check)
+
+
+def _opaque(properties: dict[str, str]) -> Schema:
+    return Schema(
+        {
+            "type": "object",
+            "required": list(properties),
+            "x-kubernetes-preserve-unknown-fields": True,
+            "properties": {name: {"type": kind} for name, kind in properties.items()},
+        }
+    )
+
+
+EnvVar = Annotated[Opaque, _having("name"), _opaque({"name": "string"})]
+Container = Annotated[Opaque, _having("name"), _opaque({"name": "string"})]
+SpreadConstraint = Annotated[
+    Opaque,
+    _having("maxSkew", "topologyKey", "whenUnsatisfiable"),
+    _opaque({"maxSkew": "integer", "topologyKey": "string", "whenUnsatisfiable": "string"}),
+]
+PoolMode = Literal["session", "transaction"]
