@@ -1,0 +1,46 @@
+"""The command: `PYTHONPATH=e2e/kubernetes python -m differential --help`."""
+
+import argparse
+import contextlib
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from differential import corpus, known, report, run, servers
+
+
+def main() -> int:
+    arguments = _arguments()
+    if reason := servers.missing():
+        print(reason, file=sys.stderr)
+        return 2
+    folder = Path(arguments.dir)
+    sequences = corpus.sequences(arguments.only)
+    accepted = known.known()
+    with contextlib.ExitStack() as started:
+        real = started.enter_context(servers.real(folder / "real")) if not arguments.real else Path(arguments.real)
+        ours = started.enter_context(servers.ours(folder / "ours")) if not arguments.ours else Path(arguments.ours)
+        results = run.compared(sequences, real, ours, accepted)
+    if not arguments.keep:
+        shutil.rmtree(folder, ignore_errors=True)
+    print("\n".join(report.table(results)))
+    print("\n".join(report.digest(results) if arguments.digest else report.details(results)))
+    stale = run.stale(results, accepted) if arguments.only == "*" else ()
+    for row in stale:
+        print(f"known.yaml: no longer so, remove the row: {row}")
+    return 1 if stale or any(r.unexplained for r in results) else 0
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="differential", description=__doc__)
+    parser.add_argument("--only", default="*", metavar="PATTERN", help="sequences whose name matches")
+    parser.add_argument("--digest", action="store_true", help="differences grouped, heaviest first")
+    parser.add_argument("--dir", default=f"/tmp/howdah-differential-{os.getuid()}", help="where the servers live")
+    parser.add_argument("--keep", action="store_true", help="keep that folder afterwards")
+    parser.add_argument("--real", metavar="KUBECONFIG", help="a running real server, without controllers")
+    parser.add_argument("--ours", metavar="KUBECONFIG", help="a running server of ours")
+    return parser.parse_args()
+
+
+sys.exit(main())

@@ -1,0 +1,35 @@
+"""The differences that we accept, each with its reason; a row that matches nothing any more is itself an error."""
+
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import yaml
+
+from differential.compare import Difference
+
+FILE = Path(__file__).parent / "known.yaml"
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """Shell patterns that a difference must match, all of them, and why it stays."""
+
+    reason: str
+    sequence: str = "*"
+    step: str = "*"
+    path: str = "*"
+
+    def matches(self, sequence: str, step: str, difference: Difference) -> bool:
+        return (
+            fnmatchcase(sequence, self.sequence)
+            and fnmatchcase(step, self.step)
+            and fnmatchcase(difference.path, self.path)
+        )
+
+    def __str__(self) -> str:
+        return f"{self.sequence} · {self.step} · {self.path}: {self.reason}"
+
+
+def known(file: Path = FILE) -> tuple[Known, ...]:
+    return tuple(Known(**row) for row in yaml.safe_load(file.read_text()) or ())

@@ -1,0 +1,89 @@
+"""Sends the corpus to both servers and pairs the answers; prints nothing."""
+
+import secrets
+from collections.abc import Sequence as Many
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from differential.client import Answer, Client
+from differential.compare import Difference, differences
+from differential.corpus import Sequence, Step, placeholders
+from differential.known import Known
+from differential.normalise import Normaliser
+
+FIXTURES = Path(__file__).parent / "fixtures.yaml"
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """One step, what both servers said (normalised), and what differs unexplained."""
+
+    sequence: str
+    step: str
+    real: Answer
+    ours: Answer
+    unexplained: tuple[Difference, ...]
+    explained: tuple[tuple[Difference, Known], ...]
+
+
+def compared(corpus: Many[Sequence], real: Path, ours: Path, known: Many[Known]) -> tuple[Compared, ...]:
+    """Every step of the corpus against the servers of two kubeconfigs, in the corpus' order."""
+
+    def one_side(kubeconfig: Path) -> list[list[Answer]]:
+        client, run = Client(kubeconfig), secrets.token_hex(3)
+        for step in _fixtures():
+            client.send(step, placeholders("default"))
+        return [_answers(client, sequence, run) for sequence in corpus]
+
+    with ThreadPoolExecutor(2) as pool:
+        sides = [pool.submit(one_side, kubeconfig) for kubeconfig in (real, ours)]
+        real_answers, our_answers = (side.result() for side in sides)
+    return tuple(
+        _paired(sequence.name, step, a, b, known)
+        for sequence, of_real, of_ours in zip(corpus, real_answers, our_answers, strict=True)
+        for step, a, b in zip(sequence.steps, of_real, of_ours, strict=True)
+    )
+
+
+def _answers(client: Client, sequence: Sequence, run: str) -> list[Answer]:
+    namespace = sequence.namespace(run)
+    values = placeholders(namespace)
+    for step in _preparation(namespace):
+        client.send(step, values)
+    normaliser = Normaliser(namespace)
+    return [normaliser.answer(step, client.send(step, values)) for step in sequence.steps]
+
+
+def _fixtures() -> tuple[Step, ...]:
+    """The definitions that the corpus uses, and the wait until they are served."""
+    made = [Step("POST", "$crd", crd, "application/json") for crd in yaml.safe_load(FIXTURES.read_text())]
+    return (*made, Step("GET", "$thing", None, "application/json", until=200))
+
+
+def _preparation(namespace: str) -> tuple[Step, ...]:
+    """No controller makes the namespace's service account here, and pods are refused without it."""
+    json = "application/json"
+    return (
+        Step("POST", "$ns", {"metadata": {"name": namespace}}, json),
+        Step("POST", "$sa", {"metadata": {"name": "default"}}, json),
+    )
+
+
+def _paired(name: str, step: Step, real: Answer, ours: Answer, known: Many[Known]) -> Compared:
+    unexplained, explained = [], []
+    for difference in differences(real, ours):
+        row = next((k for k in known if k.matches(name, str(step), difference)), None)
+        if row is None:
+            unexplained.append(difference)
+        else:
+            explained.append((difference, row))
+    return Compared(name, str(step), real, ours, tuple(unexplained), tuple(explained))
+
+
+def stale(results: Many[Compared], known: Many[Known]) -> tuple[Known, ...]:
+    """The known differences that did not show in a full run."""
+    seen = {id(row) for result in results for _, row in result.explained}
+    return tuple(row for row in known if id(row) not in seen)
