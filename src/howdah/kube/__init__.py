@@ -1,7 +1,7 @@
 """A Kubernetes client layer of its own: imports nothing of howdah.
 
 `load_access` finds the cluster, `Client` has the verbs, `Informer` keeps a local copy of a collection, `WorkQueue` decides who
-works on what when, `lease` who leads, `events` tells people.
+works on what when, `LeaderElection` who leads, `EventRecorder` tells people.
 """
 
 from .client import Client, Listing, Object
@@ -22,8 +22,10 @@ from .errors import (
     Unauthorized,
     Unreachable,
 )
+from .events import EventRecorder, Reference
 from .exec import ExecError, ExecResult
 from .informer import Informer, Key, ObjectMetadata, PartialObject
+from .lease import LeaderElection, LeaseTimes
 from .queue import WorkQueue
 from .resources import Resource, custom_resource
 
@@ -34,6 +36,7 @@ __all__ = [
     "Client",
     "Conflict",
     "CredentialError",
+    "EventRecorder",
     "ExecError",
     "ExecResult",
     "Forbidden",
@@ -42,12 +45,15 @@ __all__ = [
     "Invalid",
     "Key",
     "KubeError",
+    "LeaderElection",
+    "LeaseTimes",
     "Listing",
     "Malformed",
     "NotFound",
     "Object",
     "ObjectMetadata",
     "PartialObject",
+    "Reference",
     "Resource",
     "ServerUnavailable",
     "TooManyRequests",
