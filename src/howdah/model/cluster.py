@@ -1,0 +1,197 @@
+"""The resolved request: one cluster with every name, number and default decided. Builders and planners only read it.
+
+`core.resolve` makes it; nothing here has a default, and nothing here is derived from the world. Parts that Kubernetes
+defines (environment, probes, affinity) are plain JSON in their final form.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from howdah.model.errors import Problem
+from howdah.model.names import Dcs, Key, Labels, Names, Pause, Role
+from howdah.model.units import MaintenanceWindow, PgVersion, Quantity
+
+Json = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Annotations:
+    """What is written on objects, by kind. `inherited` is all that Secrets, budgets and claims get."""
+
+    inherited: Mapping[str, str]
+    pod: Mapping[str, str]
+    stateful_set: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """A container in its final form, mounts included."""
+
+    body: Json
+
+    @property
+    def name(self) -> str:
+        return str(self.body["name"])
+
+
+@dataclass(frozen=True, slots=True)
+class Pod:
+    """The pod template: containers in order (postgres first), volumes, and where it may run."""
+
+    service_account: str
+    termination_grace_s: int
+    init_containers: tuple[Json, ...]
+    containers: tuple[Container, ...]
+    volumes: tuple[Json, ...]
+    security_context: Json
+    affinity: Json
+    tolerations: tuple[Json, ...]
+    topology_spread: tuple[Json, ...]
+    priority_class: str
+    scheduler: str
+
+
+@dataclass(frozen=True, slots=True)
+class DataVolume:
+    """The claim of each member. `iops`, `throughput` and `type` are for EC2 only."""
+
+    size: Quantity
+    storage_class: str
+    selector: Json
+    iops: int | None
+    throughput: int | None
+    type: str
+
+
+RetentionPolicy = Literal["Retain", "Delete"]
+PodManagement = Literal["OrderedReady", "Parallel"]
+
+
+@dataclass(frozen=True, slots=True)
+class StatefulSetPolicy:
+    """How the StatefulSet treats pods and claims."""
+
+    pod_management: PodManagement
+    claims_when_deleted: RetentionPolicy
+    claims_when_scaled: RetentionPolicy
+
+
+ServiceType = Literal["ClusterIP", "LoadBalancer", "NodePort"]
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """The service of a role. `selects` is false where Patroni's Endpoints say who is behind it."""
+
+    role: Role
+    name: str
+    type: ServiceType
+    annotations: Mapping[str, str]
+    selects: bool
+    source_ranges: tuple[str, ...]
+    traffic_policy: str
+    node_port: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class DisruptionBudget:
+    """Exactly one of the two bounds is set."""
+
+    name: str
+    selector: Mapping[str, str]
+    min_available: int | None
+    max_unavailable: int | str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SecretRequest:
+    """A Secret to make once. Who creates it adds `username` and a new `password`; one that exists wins."""
+
+    name: str
+    namespace: str
+    role: Literal["superuser", "replication", "user"]
+    username: str
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+    owner_references: tuple[Json, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """What the manifest and the operator say of roles and databases; `core.postgres` makes it a desired state.
+
+    Sections are as in the manifest. `prepared_databases` is None where the manifest does not speak of it.
+    """
+
+    super_username: str
+    replication_username: str
+    admin_role: str
+    protected: tuple[str, ...]
+    additional_owner_roles: tuple[str, ...]
+    cross_namespace_secrets: bool
+    users: Mapping[str, tuple[str, ...]]
+    databases: Mapping[str, str]
+    prepared_databases: Mapping[str, Json] | None
+    password_encryption: Literal["scram-sha-256", "md5"]
+    is_enabled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceAccount:
+    """The account of the pods and what lets it act, made once per namespace."""
+
+    account: Json
+    role_binding: Json
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """What the manifest and the operator say about replacing pods and growing volumes."""
+
+    is_image_lazy: bool
+    maintenance_windows: tuple[MaintenanceWindow, ...]
+    resize_mode: Literal["pvc", "ebs", "mixed", "off"]
+    ignored_annotations: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """One cluster, decided.
+
+    `spilo` is the document of SPILO_CONFIGURATION; `dynamic` is what the manifest asks of the live Patroni
+    configuration: only keys that it speaks of. `asked_instances` is the manifest's number, `instances` the clamped one.
+    """
+
+    key: Key
+    uid: str
+    generation: int
+    team: str
+    names: Names
+    labels: Labels
+    annotations: Annotations
+    owner_references: tuple[Json, ...]
+    pause: Pause
+    dcs: Dcs
+    version: PgVersion
+    image: str
+    instances: int
+    asked_instances: int
+    is_standby: bool
+    spilo: Json
+    dynamic: Json
+    pod: Pod
+    volume: DataVolume
+    stateful_set: StatefulSetPolicy
+    services: tuple[Service, ...]
+    budgets: tuple[DisruptionBudget, ...]
+    secrets: tuple[SecretRequest, ...]
+    access: Access
+    service_account: ServiceAccount
+    rollout: Rollout
+    warnings: tuple[Problem, ...]
+
+    @property
+    def postgres(self) -> Container:
+        """The database container."""
+        return self.pod.containers[0]

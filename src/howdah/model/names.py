@@ -1,0 +1,240 @@
+"""The only place that forms a name, a label, an annotation key or a path of a cluster's objects.
+
+What is named here is contract: clusters made by the reference operator, people's scripts and Patroni rely on it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+GROUP = "acid.zalan.do"
+API_VERSION = f"{GROUP}/v1"
+KIND = "postgresql"
+
+FIELD_MANAGER = "howdah"
+FINALIZER = f"postgres-operator.{GROUP}"
+
+PAUSE = "howdah.dev/pause"
+"""On the resource: what the operator must not do; see `Pause`."""
+REPLACE_REASON = "howdah.dev/replace-reason"
+"""On a pod that is to be replaced: why."""
+ADOPTED = "howdah.dev/adopt"
+"""On the resource: a person said that pods may be rolled for differences between the reference and howdah."""
+
+CONTROLLER = f"{GROUP}/controller"
+"""On the resource: the id of the operator that it belongs to."""
+ROLLING_UPDATE_REQUIRED = "zalando-postgres-operator-rolling-update-required"
+"""On a pod: it has to be replaced."""
+UPGRADE_SUCCESS = "last-major-upgrade-success"
+UPGRADE_FAILURE = "last-major-upgrade-failure"
+
+EXTERNAL_DNS = "external-dns.alpha.kubernetes.io/hostname"
+KUBE2IAM_ROLE = "iam.amazonaws.com/role"
+IRSA_ROLE = "eks.amazonaws.com/role-arn"
+
+REVISION_LABEL = "controller-revision-hash"
+"""On a pod: the ControllerRevision that it was made from."""
+TEAM_LABEL = "team"
+CRITICAL_LABEL = "critical-operation"
+"""On a pod, set "true" while it must not be evicted."""
+
+LEADER_ROLE = "master"
+REPLICA_ROLE = "replica"
+Role = Literal["master", "replica"]
+
+POSTGRES_CONTAINER = "postgres"
+SCALYR_CONTAINER = "scalyr-sidecar"
+POSTGRES_PORT = 5432
+POSTGRES_PORT_NAME = "postgresql"
+PATRONI_PORT = 8008
+POD_PORTS = (PATRONI_PORT, POSTGRES_PORT, 8080)
+
+DATA_VOLUME = "pgdata"
+DATA_MOUNT = "/home/postgres/pgdata"
+PGROOT = f"{DATA_MOUNT}/pgroot"
+SHM_VOLUME = "dshm"
+SHM_MOUNT = "/dev/shm"  # noqa: S108  # a mount path of the container
+SOCKET_VOLUME = "postgresql-run"
+SOCKET_MOUNT = "/var/run/postgresql"
+TLS_MOUNT = "/tls"
+TLS_CA_MOUNT = "/tlsca"
+IRSA_TOKEN_FILE = "/var/run/secrets/eks.amazonaws.com/serviceaccount/token"  # noqa: S105  # a path
+
+Dcs = Literal["configmaps", "endpoints", "etcd"]
+"""Where Patroni keeps its state."""
+
+
+class Pause(StrEnum):
+    """What annotation `howdah.dev/pause` forbids: everything, or what interrupts connections."""
+
+    NONE = ""
+    DISRUPTIVE = "disruptive"
+    ALL = "all"
+
+
+def pause_of(annotations: Mapping[str, str]) -> Pause:
+    """What the annotations of a resource ask to hold; a word that is not known holds everything."""
+    asked = annotations.get(PAUSE, "").strip().lower()
+    if asked in ("", "none", "false"):
+        return Pause.NONE
+    return Pause.DISRUPTIVE if asked == Pause.DISRUPTIVE else Pause.ALL
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Key:
+    """The identity of a namespaced object."""
+
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        """`namespace/name`."""
+        return f"{self.namespace}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Templates:
+    """The naming options of the operator."""
+
+    secret: str
+    primary_budget: str
+    service_account: str
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """Every object of one cluster by its name. A pair is (kind, name)."""
+
+    namespace: str
+    cluster: str
+    dcs: Dcs
+    templates: Templates
+
+    @property
+    def stateful_set(self) -> str:
+        return self.cluster
+
+    @property
+    def leader_service(self) -> str:
+        return self.cluster
+
+    @property
+    def replica_service(self) -> str:
+        return f"{self.cluster}-repl"
+
+    @property
+    def config_service(self) -> str:
+        """Made by Patroni in Endpoints mode."""
+        return f"{self.cluster}-config"
+
+    def service(self, role: Role) -> str:
+        return self.leader_service if role == LEADER_ROLE else self.replica_service
+
+    def service_host(self, role: Role, cluster_domain: str) -> str:
+        """The DNS name of a role's service."""
+        return f"{self.service(role)}.{self.namespace}.svc.{cluster_domain}"
+
+    @property
+    def primary_budget(self) -> str:
+        return self.templates.primary_budget.replace("{cluster}", self.cluster)
+
+    @property
+    def critical_budget(self) -> str:
+        return f"postgres-{self.cluster}-critical-op-pdb"
+
+    @property
+    def service_account(self) -> str:
+        return self.templates.service_account
+
+    def secret(self, username: str) -> str:
+        """The Secret of a role. Underscores become dashes, so `a_b` and `a-b` share one: see `resolve`."""
+        return credentials_secret(self.templates.secret, username, self.cluster)
+
+    def pod(self, ordinal: int) -> str:
+        return f"{self.cluster}-{ordinal}"
+
+    def claim(self, ordinal: int) -> str:
+        return f"{DATA_VOLUME}-{self.pod(ordinal)}"
+
+    @property
+    def leader_object(self) -> tuple[str, str]:
+        """Where Patroni keeps the leader lock: in Endpoints mode the leader's own Endpoints."""
+        return (self._patroni_kind, self.cluster if self._patroni_kind == "Endpoints" else f"{self.cluster}-leader")
+
+    @property
+    def config_object(self) -> tuple[str, str]:
+        return (self._patroni_kind, f"{self.cluster}-config")
+
+    @property
+    def sync_object(self) -> tuple[str, str]:
+        return (self._patroni_kind, f"{self.cluster}-sync")
+
+    @property
+    def failover_object(self) -> tuple[str, str]:
+        return (self._patroni_kind, f"{self.cluster}-failover")
+
+    @property
+    def patroni_objects(self) -> tuple[tuple[str, str], ...]:
+        """Everything that Patroni makes for itself."""
+        objects = (self.config_object, self.leader_object, self.failover_object, self.sync_object)
+        return (*objects, ("Service", self.config_service)) if self._patroni_kind == "Endpoints" else objects
+
+    @property
+    def _patroni_kind(self) -> str:
+        return "ConfigMap" if self.dcs == "configmaps" else "Endpoints"
+
+
+def credentials_secret(template: str, username: str, cluster: str) -> str:
+    """The name of the Secret of role `username` of `cluster`; placeholders that are not known stay."""
+    values = {"username": username.replace("_", "-"), "cluster": cluster, "tprkind": KIND, "tprgroup": GROUP}
+    for placeholder, value in values.items():
+        template = template.replace(f"{{{placeholder}}}", value)
+    return template
+
+
+def dns_name(template: str, values: Mapping[str, str]) -> str:
+    """A load balancer's DNS name; placeholders that are not known stay."""
+    for placeholder, value in values.items():
+        template = template.replace(f"{{{placeholder}}}", value)
+    return template.lower()
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """The label sets of one cluster: `selector` finds its objects, `full` is put on them."""
+
+    selector: Mapping[str, str]
+    full: Mapping[str, str]
+    role_key: str
+
+    def selector_of(self, role: Role) -> Mapping[str, str]:
+        return {**self.selector, self.role_key: role}
+
+    def full_of(self, role: Role) -> Mapping[str, str]:
+        return {**self.full, self.role_key: role}
+
+    @property
+    def selector_text(self) -> str:
+        """As a query has it: `application=spilo,cluster-name=acid-minimal`."""
+        return ",".join(f"{key}={value}" for key, value in sorted(self.selector.items()))
+
+
+@dataclass(frozen=True, slots=True)
+class LabelKeys:
+    """The label options of the operator."""
+
+    cluster_labels: Mapping[str, str]
+    cluster_name: str
+    role: str
+    inherited: tuple[str, ...]
+
+    def selector(self, cluster: str) -> Mapping[str, str]:
+        """What finds the objects of `cluster`, also when its manifest is not valid."""
+        return {**self.cluster_labels, self.cluster_name: cluster}
+
+    def labels(self, cluster: str, team: str, of_resource: Mapping[str, str]) -> Labels:
+        """An inherited label wins over those of the operator, as in the reference."""
+        selector = self.selector(cluster)
+        inherited = {key: of_resource[key] for key in self.inherited if key in of_resource}
+        return Labels(selector, {**selector, TEAM_LABEL: team, **inherited}, self.role)
