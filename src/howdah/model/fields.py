@@ -82,8 +82,10 @@ def _matching(pattern: str, what: str, example: str) -> PlainValidator:
     return PlainValidator(check)
 
 
-def _pattern(pattern: str) -> Schema:
-    return Schema({"type": "string", "pattern": pattern, "maxLength": 512})
+def _written(pattern: str, longest: int, message: str) -> Schema:
+    """A string with a pattern, which every server can check, and the same as a rule, whose message people can read."""
+    rule = {"rule": f"self.matches(r'{pattern}')", "message": message}
+    return Schema({"type": "string", "pattern": pattern, "maxLength": longest, "x-kubernetes-validations": [rule]})
 
 
 def _cpu(text: str) -> Quantity:
@@ -105,30 +107,30 @@ Cpu = Annotated[
     Quantity,
     _parsed(_cpu, "an amount of CPU"),
     _AS_WRITTEN,
-    Schema({"type": "string", "pattern": CPU_PATTERN, "maxLength": 32}),
+    _written(CPU_PATTERN, 32, "is not an amount of CPU; write 500m, 1 or 1.5"),
 ]
 Size = Annotated[
     Quantity,
     _parsed(_size, "a size"),
     _AS_WRITTEN,
-    Schema({"type": "string", "pattern": SIZE_PATTERN, "maxLength": 32}),
+    _written(SIZE_PATTERN, 32, "is not a quantity; write 10G or 10Gi"),
 ]
 Version = Annotated[
     PgVersion,
     _parsed(PgVersion.parse, "a major version"),
     PlainSerializer(str, return_type=str),
-    Schema({"type": "string", "pattern": r"^[1-9]\d{0,3}$"}),
+    _written(r"^[1-9]\d{0,3}$", 4, 'is not a major version; write it as "18"'),
 ]
 Window = Annotated[
     MaintenanceWindow,
     _parsed(MaintenanceWindow.parse, "a maintenance window"),
     _AS_WRITTEN,
-    Schema({"type": "string", "pattern": WINDOW_PATTERN, "maxLength": 64}),
+    _written(WINDOW_PATTERN, 64, "is not a maintenance window; write Mon:01:00-02:00 or 01:00-02:00, in UTC"),
 ]
 Cron = Annotated[
     str,
     _matching(CRON_PATTERN, "a cron schedule", "five fields, such as 30 00 * * *"),
-    _pattern(CRON_PATTERN),
+    _written(CRON_PATTERN, 128, "is not a cron schedule; write five fields, such as 30 00 * * *"),
 ]
 Timestamp = Annotated[
     str,
@@ -137,12 +139,12 @@ Timestamp = Annotated[
         "a time with a numeric offset",
         "2026-11-23T12:40:33+00:00 (with +00:00, not Z)",
     ),
-    _pattern(TIMESTAMP_PATTERN),
+    _written(TIMESTAMP_PATTERN, 64, "write a time with a numeric offset: 2026-11-23T12:40:33+00:00"),
 ]
 Uuid = Annotated[
     str,
     _matching(UUID_PATTERN, "a UUID", "efd12e58-5786-11e8-b5a7-06148230260c"),
-    _pattern(UUID_PATTERN),
+    _written(UUID_PATTERN, 36, "write a UUID: efd12e58-5786-11e8-b5a7-06148230260c"),
 ]
 UserFlag = Annotated[
     str,
@@ -171,7 +173,7 @@ _IPV6_PATTERN = r"([0-9a-fA-F:.]*:[0-9a-fA-F:.]*/(\d|[1-9]\d|1[01]\d|12[0-8]))"
 SourceRange = Annotated[
     str,
     PlainValidator(_source_range),
-    Schema({"type": "string", "pattern": f"^({_IPV4_PATTERN}|{_IPV6_PATTERN})$", "maxLength": 64}),
+    _written(f"^({_IPV4_PATTERN}|{_IPV6_PATTERN})$", 64, "write an address with its length, such as 10.0.0.0/8"),
 ]
 
 Text = StrictStr
