@@ -1,0 +1,5 @@
+"""`python -m howdah.instance`."""
+
+from howdah.instance.main import main
+
+main()

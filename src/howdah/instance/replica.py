@@ -1,0 +1,61 @@
+"""Make a replica's data directory by pg_basebackup, with the replica's own slot made first.
+
+Patroni runs this file as a script of its own (so it imports nothing of ours), with `--datadir` and `--connstring`.
+The leader's Patroni makes the slot only in its next loop, up to loop_wait seconds later; until then the new replica
+cannot stream, and the WAL it needs may be recycled. Patroni knows the slot by its name and looks after it from then
+on: it drops the slot when the member is gone or slots are not used. If anything here fails, Patroni's own way of
+making replicas comes next.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+SLOT_TIMEOUT_S = 10
+
+
+def slot_name(member: str) -> str:
+    """The slot that Patroni uses for a member: https://patroni.readthedocs.io/en/latest/faq.html."""
+    replaced = re.sub(r"[^a-z0-9_]", lambda match: _replacement(match[0]), member.lower())
+    return replaced[:63]
+
+
+def _replacement(character: str) -> str:
+    return "_" if character in "-." else f"u{ord(character):04d}"
+
+
+def make_slot(bin_dir: Path, connection: str, slot: str) -> bool:
+    """Whether the leader has the slot now; one that is there already serves as well."""
+    statement = f'CREATE_REPLICATION_SLOT "{slot}" PHYSICAL RESERVE_WAL'
+    command = [str(bin_dir / "psql"), "--no-psqlrc", "--quiet", f"--command={statement}", f"{connection} replication=1"]
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, timeout=SLOT_TIMEOUT_S, check=False)
+    except subprocess.TimeoutExpired:
+        return False
+    return result.returncode == 0 or "already exists" in result.stderr
+
+
+def back_up(bin_dir: Path, connection: str, data: str, slot: str | None) -> int:
+    """pg_basebackup's exit code."""
+    command = [str(bin_dir / "pg_basebackup"), f"--pgdata={data}", "--wal-method=stream", "--checkpoint=fast"]
+    command += [f"--dbname={connection}", *([f"--slot={slot}"] if slot else [])]
+    return subprocess.run(command, check=False).returncode  # as long as the data take
+
+
+def main(arguments: list[str]) -> int:
+    """Patroni adds `--scope` and `--role`, which nothing here needs."""
+    parser = argparse.ArgumentParser()
+    for name in ("--bin-dir", "--member", "--datadir", "--connstring"):
+        parser.add_argument(name, required=True)
+    given, _ = parser.parse_known_args(arguments)
+    bin_dir, slot = Path(given.bin_dir), slot_name(given.member)
+    has_slot = make_slot(bin_dir, given.connstring, slot)
+    return back_up(bin_dir, given.connstring, given.datadir, slot if has_slot else None)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
