@@ -19,6 +19,8 @@ PAUSE = "howdah.dev/pause"
 """On the resource: what the operator must not do; see `Pause`."""
 REPLACE_REASON = "howdah.dev/replace-reason"
 """On a pod that is to be replaced: why."""
+DISRUPTION = "howdah.dev/disruption"
+"""On the resource: which member is being disturbed now, and why; written before it is done."""
 ADOPTED = "howdah.dev/adopt"
 """On the resource: a person said that pods may be rolled for differences between the reference and howdah."""
 
