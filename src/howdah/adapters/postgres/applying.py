@@ -1,0 +1,107 @@
+"""Statements to the server, in order, each on its own; one that the server refuses does not hold up the others."""
+
+import asyncio
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import psycopg
+from psycopg import sql
+
+from howdah.adapters.postgres.checking import Password
+from howdah.adapters.postgres.connection import SYSTEM, Session, Target, connect, external, where
+from howdah.core.postgres.desired import PasswordSource
+from howdah.core.postgres.passwords import SALT_BYTES, Method, new_verifier
+from howdah.core.postgres.statements import QUIET_SETTINGS, Kind, NewPassword, Statement, with_password
+from howdah.model.errors import ExternalError
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A statement that did not work, and why; a later pass tries again."""
+
+    statement: Statement
+    error: ExternalError
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of the statements."""
+
+    done: tuple[Statement, ...]
+    failed: tuple[Failure, ...]
+
+
+async def apply(
+    target: Target,
+    statements: Sequence[Statement],
+    passwords: Mapping[PasswordSource, Password],
+    *,
+    method: Method = "scram-sha-256",
+) -> Outcome:
+    """Runs the statements over one connection for each database, in the order given.
+
+    Raises ExternalError when there is no connection or it breaks; a refused statement is in the outcome.
+    """
+    done: list[Statement] = []
+    failed: list[Failure] = []
+    for database in dict.fromkeys(statement.database for statement in statements):
+        if database in _not_created(failed):
+            continue
+        async with connect(target, database) as session:
+            for statement in statements:
+                if statement.database == database:
+                    error = await _tried(session, statement, passwords, method, where(target, database))
+                    if error is None:
+                        done.append(statement)
+                    else:
+                        failed.append(Failure(statement, error))
+    return Outcome(tuple(done), tuple(failed))
+
+
+def _not_created(failed: Sequence[Failure]) -> frozenset[str]:
+    return frozenset(failure.statement.subject for failure in failed if failure.statement.kind is Kind.CREATE_DATABASE)
+
+
+async def _tried(
+    session: Session,
+    statement: Statement,
+    passwords: Mapping[PasswordSource, Password],
+    method: Method,
+    place: str,
+) -> ExternalError | None:
+    """None, or why the server refused; a broken connection is raised."""
+    try:
+        if statement.password is None:
+            await session.execute(statement.sql)
+            return None
+        password = passwords.get(statement.password.source)
+        if password is None or not password.value:
+            return _no_password(statement.password)
+        await _run_quietly(session, statement.sql, await _verifier(statement.password.role, password, method))
+    except psycopg.Error as error:
+        if session.broken:
+            raise
+        return external(error, place)
+    return None
+
+
+def _no_password(wanted: NewPassword) -> ExternalError:
+    source = wanted.source
+    message = f'no password for role "{wanted.role}": none in the Secret of "{source.user}" in {source.namespace}'
+    return ExternalError(SYSTEM, transient=False, message=message)
+
+
+async def _verifier(role: str, password: Password, method: Method) -> str:
+    salt = secrets.token_bytes(SALT_BYTES)
+    return await asyncio.to_thread(new_verifier, password.value, role, salt, method)
+
+
+async def _run_quietly(session: Session, statement: sql.Composed, verifier: str) -> None:
+    """In a transaction of its own that keeps the text out of the server's log and statistics."""
+    async with session.transaction():
+        await session.execute(_QUIET)
+        await session.execute(with_password(statement, verifier))
+
+
+_QUIET = "SELECT " + ", ".join(f"set_config('{name}', {value}, true)" for name, value in QUIET_SETTINGS)

@@ -1,0 +1,178 @@
+"""One session with the leader: pinned settings, bounded time, and errors that hold no secret.
+
+Everything that waits for PostgreSQL does so inside `connect`.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import psycopg
+from psycopg import AsyncConnection
+from psycopg.conninfo import make_conninfo
+from psycopg.rows import TupleRow
+
+from howdah.model.errors import ExternalError
+
+SYSTEM = "postgres"
+
+Session = AsyncConnection[TupleRow]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Whom to speak to, and for how long at most."""
+
+    host: str
+    """The leader's address."""
+    user: str
+    password: str = field(repr=False)
+    port: int = 5432
+    ca_file: str | None = None
+    """PEM file of the authorities that may sign the server's certificate; None: TLS if the server has it."""
+    server_name: str | None = None
+    """The name in the certificate (verify-full); None: any name that the authority signed (verify-ca)."""
+    system_identifier: int | None = None
+    """The cluster's; another one is refused."""
+    connect_timeout_s: int = 5
+    lock_timeout_s: float = 5
+    statement_timeout_s: float = 30
+    session_timeout_s: float = 120
+
+
+class AuthenticationFailed(ExternalError):  # noqa: N818  # a state that callers act on, not only a fault
+    """The server does not take this user's password: the way back is the local socket."""
+
+
+class NotWritable(ExternalError):  # noqa: N818  # likewise
+    """The server is not the one that should be written to: in recovery, or of another cluster."""
+
+
+@asynccontextmanager
+async def connect(target: Target, database: str = "postgres") -> AsyncIterator[Session]:
+    """A session with a server that is not in recovery, closed at the end, and cut when its time is over.
+
+    Raises ExternalError, AuthenticationFailed or NotWritable; psycopg's own errors do not come out.
+    """
+    try:
+        async with asyncio.timeout(target.session_timeout_s):
+            session = await _opened(target, database)
+            try:
+                await _refuse_the_wrong_server(session, target)
+                yield session
+            finally:
+                await session.close()
+    except psycopg.Error as error:
+        raise external(error, where(target, database)) from None
+    except TimeoutError:
+        message = f"{where(target, database)} did not answer in {target.session_timeout_s:g} s"
+        raise ExternalError(SYSTEM, transient=True, message=message) from None
+
+
+async def _opened(target: Target, database: str) -> Session:
+    try:
+        async with asyncio.timeout(target.connect_timeout_s):
+            return await AsyncConnection.connect(
+                make_conninfo(**_conninfo(target, database)), autocommit=True, prepare_threshold=None
+            )
+    except TimeoutError:
+        message = f"{where(target, database)} took no connection in {target.connect_timeout_s} s"
+        raise ExternalError(SYSTEM, transient=True, message=message) from None
+    except psycopg.OperationalError as error:
+        raise _connect_error(error, where(target, database)) from None
+
+
+def _conninfo(target: Target, database: str) -> dict[str, str | int]:
+    return {
+        "dbname": database,
+        "user": target.user,
+        "password": target.password,
+        "port": target.port,
+        "application_name": "howdah",
+        "connect_timeout": target.connect_timeout_s,
+        "options": _options(target),
+        "client_encoding": "UTF8",
+        "gssencmode": "disable",
+        **_address(target),
+    }
+
+
+def _address(target: Target) -> dict[str, str]:
+    if target.ca_file is None:
+        return {"host": target.host, "sslmode": "prefer"}
+    if target.server_name is None:
+        return {"host": target.host, "sslmode": "verify-ca", "sslrootcert": target.ca_file}
+    # The name is checked against the certificate, the address is used: no DNS needed.
+    return {
+        "host": target.server_name,
+        "hostaddr": target.host,
+        "sslmode": "verify-full",
+        "sslrootcert": target.ca_file,
+    }
+
+
+def _options(target: Target) -> str:
+    """Settings from the first moment on: stronger than those of the role, the database or the file."""
+    settings = {
+        "search_path": "pg_catalog",
+        "synchronous_commit": "local",  # strict synchronous mode without a standby would hang for ever
+        "default_transaction_read_only": "off",
+        "lock_timeout": f"{target.lock_timeout_s * 1000:.0f}",
+        "statement_timeout": f"{target.statement_timeout_s * 1000:.0f}",
+        "lc_messages": "C",
+        "DateStyle": "ISO",
+    }
+    return " ".join(f"-c {name}={value}" for name, value in settings.items())
+
+
+async def _refuse_the_wrong_server(session: Session, target: Target) -> None:
+    cursor = await session.execute("SELECT pg_is_in_recovery(), system_identifier FROM pg_control_system()")
+    in_recovery, system_identifier = await cursor.fetchone() or (True, None)
+    if in_recovery:
+        message = f"{target.host} is in recovery, so it is not the leader (any more)"
+        raise NotWritable(SYSTEM, transient=True, message=message)
+    if target.system_identifier not in (None, system_identifier):
+        message = f"{target.host} has system identifier {system_identifier}, not {target.system_identifier}"
+        raise NotWritable(SYSTEM, transient=False, message=message)
+
+
+def where(target: Target, database: str) -> str:
+    """The place of a session, for messages."""
+    return f"{target.host}:{target.port}/{database}"
+
+
+_TRANSIENT_CLASSES = frozenset({"08", "40", "53", "57", "58"})
+"""Connection, conflict with another transaction, resources, shutdown and time-outs, the server's I/O."""
+_TRANSIENT_STATES = frozenset({"25006", "55006", "55P03"})
+"""Became read-only (demoted), object in use, lock not got."""
+_AUTHENTICATION = ("password authentication failed", "no password supplied", "no pg_hba.conf entry")
+_AUTHENTICATION_STATES = frozenset({"28P01", "28000"})
+
+
+def external(error: psycopg.Error, place: str) -> ExternalError:
+    """`error` as ours: the primary message only, since its other parts may quote the statement."""
+    state = error.sqlstate
+    message = f"{place}: {sentence(error)}"
+    if state in _AUTHENTICATION_STATES:
+        return AuthenticationFailed(SYSTEM, transient=False, message=message)
+    if state is None:  # libpq: the connection broke
+        return ExternalError(SYSTEM, transient=isinstance(error, psycopg.OperationalError), message=message)
+    transient = state[:2] in _TRANSIENT_CLASSES or state in _TRANSIENT_STATES
+    return ExternalError(SYSTEM, transient=transient, message=message)
+
+
+def sentence(error: psycopg.Error) -> str:
+    """What the server said, in one line and without the statement."""
+    primary = error.diag.message_primary
+    if primary is None:
+        return " ".join(str(error).split())
+    return f"{primary} ({error.sqlstate})"
+
+
+def _connect_error(error: psycopg.OperationalError, place: str) -> ExternalError:
+    """A failed connection has no SQLSTATE: libpq tells only the text."""
+    text = " ".join(str(error).split())
+    kind = AuthenticationFailed if any(phrase in text for phrase in _AUTHENTICATION) else ExternalError
+    transient = kind is ExternalError and "certificate" not in text
+    return kind(SYSTEM, transient=transient, message=f"{place}: {text}")

@@ -1,0 +1,117 @@
+"""What the server's catalogue holds, as far as it was asked: frozen types only, no reading."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from howdah.core.postgres.desired import Desired, Flags
+
+
+class Verifier:
+    """A stored password verifier: kept, compared, never shown."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        """`text` as pg_authid.rolpassword has it."""
+        self._text = text
+
+    def reveal(self) -> str:
+        """The verifier itself; only for checking a password against it."""
+        return self._text
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Verifier) and self._text == other._text
+
+    def __hash__(self) -> int:
+        return hash(self._text)
+
+    def __repr__(self) -> str:
+        return "Verifier(…)"
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """A role as it is: every flag is known."""
+
+    name: str
+    flags: Flags
+    settings: Mapping[str, str]
+    """ALTER ROLE … SET for all databases, values as stored."""
+    member_of: Mapping[str, bool]
+    """The roles that it is a direct member of, and whether with the admin option."""
+    verifier: Verifier | None = None
+    connection_limit: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """A database that is not a template."""
+
+    name: str
+    owner: str
+    allows_connections: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """A schema with its owner and privileges: (grantee, privilege), grantee "" is everybody."""
+
+    name: str
+    owner: str
+    privileges: frozenset[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Extension:
+    """An installed extension."""
+
+    name: str
+    schema: str
+    relocatable: bool
+
+
+DefaultKey = tuple[str, str | None, str]
+"""Creator, schema (None: everywhere), objects as in `DefaultPrivilege.objects`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What is in one database."""
+
+    schemas: Mapping[str, Schema]
+    extensions: Mapping[str, Extension]
+    default_privileges: Mapping[DefaultKey, frozenset[tuple[str, str]]]
+    """(grantee, privilege) by key; a key without an entry has PostgreSQL's built-in defaults."""
+
+
+EMPTY = Contents(MappingProxyType({}), MappingProxyType({}), MappingProxyType({}))
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """One server, as far as it was asked."""
+
+    roles: Mapping[str, Role]
+    databases: Mapping[str, Database]
+    contents: Mapping[str, Contents]
+    """By database; one that exists but is not here was not read, so nothing is said about its inside."""
+    version: int = 0
+    """server_version_num, such as 160004."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interest:
+    """What has to be read to compare: names of roles, and databases whose inside matters."""
+
+    roles: frozenset[str]
+    databases: frozenset[str]
+
+
+def interest(desired: Desired) -> Interest:
+    """The part of a catalogue that `difference` looks at."""
+    named = {name for role in desired.roles for name in (role.name, *role.member_of, *role.admins)}
+    return Interest(
+        frozenset(named | {database.owner for database in desired.databases}),
+        frozenset(database.name for database in desired.databases if database.has_contents),
+    )

@@ -1,0 +1,240 @@
+"""From the sections of a manifest to the roles and databases that it asks for, with every mistake told at once.
+
+Sources and their ranks are the reference's: on a clash of names the higher rank wins, names of the system and
+protected ones are left out with a warning. Infrastructure roles and people join in `_merged`.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from enum import IntEnum
+
+from howdah.core.postgres.desired import (
+    FLAG_NAMES,
+    Desired,
+    DesiredDatabase,
+    DesiredRole,
+    Flags,
+    PasswordSource,
+    RoleRules,
+)
+from howdah.core.postgres.identifiers import database_name_fault, length_fault, role_name_fault
+from howdah.core.postgres.prepared import (
+    DatabaseSection,
+    prepared_database,
+    prepared_roles,
+    schema_sections,
+)
+from howdah.model.errors import Problem
+
+
+class Source(IntEnum):
+    """Where a role comes from, by rank: the higher one wins."""
+
+    MANIFEST = 1
+    SYSTEM = 4
+    PREPARED = 5
+
+
+def desired_state(
+    users: Mapping[str, Sequence[str] | None],
+    databases: Mapping[str, str],
+    prepared: Mapping[str, DatabaseSection | None] | None,
+    *,
+    rules: RoleRules,
+) -> Desired:
+    """What `spec.users`, `spec.databases` and `spec.preparedDatabases` (None: not written) ask for."""
+    errors: list[Problem] = []
+    warnings: list[Problem] = []
+    sections = dict(_prepared_sections(prepared, rules, warnings))
+    merged = _merged(
+        (
+            (Source.MANIFEST, _manifest_roles(users, databases, rules, errors, warnings)),
+            (Source.SYSTEM, system_roles(rules)),
+            (Source.PREPARED, _all_prepared_roles(sections, rules, errors)),
+        ),
+        warnings,
+    )
+    roles = tuple(_with_owner_roles(role, rules) for role in merged)
+    errors.extend(_shared_secrets(roles))
+    wanted = {name: prepared_database(name, section, rules) for name, section in sections.items()}
+    for plain in _plain_databases(databases, roles, rules, warnings):
+        inside = wanted.get(plain.name)  # in both sections: the owner is the one that is written
+        wanted[plain.name] = plain if inside is None else replace(inside, owner=plain.owner, keep_owner=False)
+    return Desired(
+        roles,
+        tuple(wanted[name] for name in sorted(wanted)),
+        errors=tuple(sorted(set(errors))),
+        warnings=tuple(sorted(set(warnings))),
+    )
+
+
+def system_roles(rules: RoleRules) -> tuple[DesiredRole, ...]:
+    """Superuser and replication role: Patroni makes them, their passwords follow their Secrets."""
+    return (
+        DesiredRole(rules.super_username, password=PasswordSource(rules.super_username, rules.namespace)),
+        DesiredRole(
+            rules.replication_username,
+            Flags(login=True, replication=True),
+            password=PasswordSource(rules.replication_username, rules.namespace),
+        ),
+    )
+
+
+def _manifest_roles(
+    users: Mapping[str, Sequence[str] | None],
+    databases: Mapping[str, str],
+    rules: RoleRules,
+    errors: list[Problem],
+    warnings: list[Problem],
+) -> Iterator[DesiredRole]:
+    owners = set(databases.values())
+    for name, written in sorted(users.items()):
+        path = f"spec.users.{name}"
+        if (reason := _untouchable(name, rules)) is not None:
+            warnings.append(Problem(path, f'"{name}" is {reason}', "this entry is left out"))
+            continue
+        flags, faults = parsed_flags(written or ())
+        name_fault = role_name_fault(name)
+        errors.extend(Problem.of(path, ValueError(fault)) for fault in (*faults, name_fault) if fault)
+        if faults or name_fault:
+            continue
+        admins = (rules.admin_role,) if rules.admin_role else ()
+        # A role that cannot log in gets no password: the reference gives it one that nobody can use.
+        source = PasswordSource(name, _namespace(name, rules)) if flags.login else None
+        yield DesiredRole(name, flags, admins=admins, password=source, owns_databases=name in owners)
+
+
+def parsed_flags(written: Sequence[str]) -> tuple[Flags, tuple[str, ...]]:
+    """The flags of a manifest's user, LOGIN unless `nologin`, and what is wrong with them."""
+    faults: list[str] = []
+    values: dict[str, bool] = {}
+    for flag in written:
+        name = flag.lower()
+        value = name in FLAG_NAMES
+        name = name if value else name.removeprefix("no")
+        if name not in FLAG_NAMES or flag not in (flag.lower(), flag.upper()):
+            faults.append(f'"{flag}" is not a flag; known: {", ".join(FLAG_NAMES)}, each also with "no" before')
+        elif values.setdefault(name, value) != value:
+            faults.append(f'"{name}" and "no{name}" contradict each other; write one of them')
+    return Flags(**({"login": True} | values)), tuple(dict.fromkeys(faults))
+
+
+def _untouchable(name: str, rules: RoleRules) -> str | None:
+    if name in (rules.super_username, rules.replication_username):
+        return "a role of the system"
+    if name in rules.protected:
+        return "a protected role"
+    return None
+
+
+def _namespace(user: str, rules: RoleRules) -> str:
+    """`ns.user` has its Secret in namespace `ns`, where the operator's configuration allows it."""
+    namespace, dot, _ = user.partition(".")
+    return namespace if dot and rules.cross_namespace_secrets else rules.namespace
+
+
+def _prepared_sections(
+    prepared: Mapping[str, DatabaseSection | None] | None, rules: RoleRules, warnings: list[Problem]
+) -> Iterator[tuple[str, DatabaseSection]]:
+    """The sections with usable names; a section without any database means one, named like the cluster."""
+    if prepared is None:
+        return
+    for name, section in sorted((prepared or {rules.cluster.replace("-", "_"): None}).items()):
+        path = f"spec.preparedDatabases.{name}"
+        if (fault := database_name_fault(name)) is not None:
+            warnings.append(_left_out(path, fault))
+            continue
+        known = DatabaseSection(**section) if section else DatabaseSection()
+        schemas = schema_sections(known)
+        faults = {schema: fault for schema in schemas if (fault := database_name_fault(schema)) is not None}
+        warnings.extend(_left_out(f"{path}.schemas.{schema}", fault) for schema, fault in faults.items())
+        usable = {schema: options for schema, options in schemas.items() if schema not in faults}
+        if not usable:
+            continue
+        known["schemas"] = usable
+        yield name, known
+
+
+def _left_out(path: str, fault: str) -> Problem:
+    problem = Problem.of(path, ValueError(fault))
+    return replace(problem, hint=f"{problem.hint}; this entry is left out")
+
+
+def _all_prepared_roles(
+    sections: Mapping[str, DatabaseSection], rules: RoleRules, errors: list[Problem]
+) -> Iterator[DesiredRole]:
+    maker: dict[str, str] = {}
+    for database, section in sections.items():
+        path = f"spec.preparedDatabases.{database}"
+        for role in prepared_roles(database, section, rules):
+            if (fault := _prepared_role_fault(role.name, maker.get(role.name), rules)) is not None:
+                errors.append(Problem.of(path, ValueError(fault)))
+                continue
+            maker[role.name] = database
+            yield role
+
+
+def _prepared_role_fault(name: str, made_by: str | None, rules: RoleRules) -> str | None:
+    if (reason := _untouchable(name, rules)) is not None:
+        return f'its role "{name}" is {reason}; rename the database or the schema'
+    if made_by is not None:
+        return f'its role "{name}" is also one of "{made_by}"; rename a database or a schema'
+    return length_fault(name)
+
+
+def _merged(
+    sources: Iterable[tuple[Source, Iterable[DesiredRole]]], warnings: list[Problem]
+) -> tuple[DesiredRole, ...]:
+    """One role a name, system first, then in the order of their sources."""
+    best: dict[str, tuple[Source, DesiredRole]] = {}
+    for source, roles in sources:
+        for role in roles:
+            held = best.get(role.name)
+            if held is not None and held[0] is Source.MANIFEST:
+                message = f'"{role.name}" is a role of a prepared database'
+                warnings.append(Problem(f"spec.users.{role.name}", message, "this entry is left out"))
+            if held is None or source >= held[0]:
+                best[role.name] = (source, role)
+    rows = sorted(best.values(), key=lambda row: row[0] is not Source.SYSTEM)
+    return tuple(role for _, role in rows)
+
+
+def _with_owner_roles(role: DesiredRole, rules: RoleRules) -> DesiredRole:
+    """A database owner is a member of each additional owner role, which then cannot be its admin as well."""
+    extra = tuple(name for name in rules.additional_owner_roles if name != role.name)
+    if not role.owns_databases or not extra:
+        return role
+    return replace(
+        role,
+        member_of=tuple(dict.fromkeys((*role.member_of, *extra))),
+        admins=tuple(name for name in role.admins if name not in extra),
+    )
+
+
+def _shared_secrets(roles: Sequence[DesiredRole]) -> Iterator[Problem]:
+    """Names that differ only in `-` and `_` would share one Secret, and so a password."""
+    users: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+    for role in roles:
+        if role.password is not None:
+            users[role.password.user.replace("_", "-"), role.password.namespace].append(role.name)
+    for names in users.values():
+        if len(names) > 1:
+            listed = " and ".join(f'"{name}"' for name in sorted(names))
+            yield Problem("spec.users", f"{listed} would share one Secret", "rename one of them")
+
+
+def _plain_databases(
+    databases: Mapping[str, str], roles: Sequence[DesiredRole], rules: RoleRules, warnings: list[Problem]
+) -> Iterator[DesiredDatabase]:
+    system = {role.name for role in system_roles(rules)}
+    owners = {role.name for role in roles} - system
+    for name, owner in sorted(databases.items()):
+        path = f"spec.databases.{name}"
+        if (fault := database_name_fault(name)) is not None:
+            warnings.append(_left_out(path, fault))
+        elif owner not in owners:
+            message = f'its owner "{owner}" is no role of this manifest'
+            warnings.append(Problem(path, message, f'add "{owner}" to spec.users; this entry is left out'))
+        else:
+            yield DesiredDatabase(name, owner)
