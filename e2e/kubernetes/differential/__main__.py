@@ -7,7 +7,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from differential import corpus, known, report, run, servers
+from differential import corpus, known, kubectl, report, run, servers
 
 
 def main() -> int:
@@ -16,17 +16,20 @@ def main() -> int:
         print(reason, file=sys.stderr)
         return 2
     folder = Path(arguments.dir)
-    sequences = corpus.sequences(arguments.only)
     accepted = known.known()
     with contextlib.ExitStack() as started:
         real = started.enter_context(servers.real(folder / "real")) if not arguments.real else Path(arguments.real)
         ours = started.enter_context(servers.ours(folder / "ours")) if not arguments.ours else Path(arguments.ours)
-        results = run.compared(sequences, real, ours, accepted)
+        if arguments.kubectl:
+            results = kubectl.compared(kubectl.sessions(arguments.only), real, ours, accepted)
+        else:
+            results = run.compared(corpus.sequences(arguments.only), real, ours, accepted)
     if not arguments.keep:
         shutil.rmtree(folder, ignore_errors=True)
     print("\n".join(report.table(results)))
     print("\n".join(report.digest(results) if arguments.digest else report.details(results)))
-    stale = run.stale(results, accepted) if arguments.only == "*" else ()
+    mine = tuple(k for k in accepted if k.kubectl == arguments.kubectl)
+    stale = run.stale(results, mine) if arguments.only == "*" else ()
     for row in stale:
         print(f"known.yaml: no longer so, remove the row: {row}")
     return 1 if stale or any(r.unexplained for r in results) else 0
@@ -35,6 +38,7 @@ def main() -> int:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="differential", description=__doc__)
     parser.add_argument("--only", default="*", metavar="PATTERN", help="sequences whose name matches")
+    parser.add_argument("--kubectl", action="store_true", help="kubectl's commands instead of the corpus")
     parser.add_argument("--digest", action="store_true", help="differences grouped, heaviest first")
     parser.add_argument("--dir", default=f"/tmp/howdah-differential-{os.getuid()}", help="where the servers live")
     parser.add_argument("--keep", action="store_true", help="keep that folder afterwards")

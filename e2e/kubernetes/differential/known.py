@@ -19,6 +19,7 @@ class Known:
     sequence: str = "*"
     step: str = "*"
     path: str = "*"
+    kubectl: bool = False  # a difference in what kubectl shows
 
     def matches(self, sequence: str, step: str, difference: Difference) -> bool:
         return (

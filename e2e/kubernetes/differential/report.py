@@ -33,8 +33,8 @@ def details(results: Many[Compared]) -> Iterator[str]:
             yield f"\n{result.sequence}: {result.step}"
             for d in result.unexplained:
                 yield f"  [{d.weight}] {d.path}"
-                yield f"    real: {_short(d.real)}"
-                yield f"    ours: {_short(d.ours)}"
+                yield f"    real: {_short(d.real)}".replace("\n", "\n          ")
+                yield f"    ours: {_short(d.ours)}".replace("\n", "\n          ")
 
 
 def digest(results: Many[Compared]) -> Iterator[str]:

@@ -1,6 +1,7 @@
 """Sends the corpus to both servers and pairs the answers; prints nothing."""
 
 import secrets
+from collections.abc import Iterable
 from collections.abc import Sequence as Many
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -34,7 +35,7 @@ def compared(corpus: Many[Sequence], real: Path, ours: Path, known: Many[Known])
 
     def one_side(kubeconfig: Path) -> list[list[Answer]]:
         client, run = Client(kubeconfig), secrets.token_hex(3)
-        for step in _fixtures():
+        for step in fixtures():
             client.send(step, placeholders("default"))
         return [_answers(client, sequence, run) for sequence in corpus]
 
@@ -42,7 +43,7 @@ def compared(corpus: Many[Sequence], real: Path, ours: Path, known: Many[Known])
         sides = [pool.submit(one_side, kubeconfig) for kubeconfig in (real, ours)]
         real_answers, our_answers = (side.result() for side in sides)
     return tuple(
-        _paired(sequence.name, step, a, b, known)
+        paired(sequence.name, str(step), a, b, differences(a, b), known)
         for sequence, of_real, of_ours in zip(corpus, real_answers, our_answers, strict=True)
         for step, a, b in zip(sequence.steps, of_real, of_ours, strict=True)
     )
@@ -51,19 +52,19 @@ def compared(corpus: Many[Sequence], real: Path, ours: Path, known: Many[Known])
 def _answers(client: Client, sequence: Sequence, run: str) -> list[Answer]:
     namespace = sequence.namespace(run)
     values = placeholders(namespace)
-    for step in _preparation(namespace):
+    for step in preparation(namespace):
         client.send(step, values)
     normaliser = Normaliser(namespace)
     return [normaliser.answer(step, client.send(step, values)) for step in sequence.steps]
 
 
-def _fixtures() -> tuple[Step, ...]:
+def fixtures() -> tuple[Step, ...]:
     """The definitions that the corpus uses, and the wait until they are served."""
     made = [Step("POST", "$crd", crd, "application/json") for crd in yaml.safe_load(FIXTURES.read_text())]
     return (*made, Step("GET", "$thing", None, "application/json", until=200))
 
 
-def _preparation(namespace: str) -> tuple[Step, ...]:
+def preparation(namespace: str) -> tuple[Step, ...]:
     """No controller makes the namespace's service account here, and pods are refused without it."""
     json = "application/json"
     return (
@@ -72,15 +73,18 @@ def _preparation(namespace: str) -> tuple[Step, ...]:
     )
 
 
-def _paired(name: str, step: Step, real: Answer, ours: Answer, known: Many[Known]) -> Compared:
+def paired(
+    name: str, step: str, real: Answer, ours: Answer, found: Iterable[Difference], known: Many[Known]
+) -> Compared:
+    """The differences of one step, those that `known` explains apart."""
     unexplained, explained = [], []
-    for difference in differences(real, ours):
-        row = next((k for k in known if k.matches(name, str(step), difference)), None)
+    for difference in found:
+        row = next((k for k in known if k.matches(name, step, difference)), None)
         if row is None:
             unexplained.append(difference)
         else:
             explained.append((difference, row))
-    return Compared(name, str(step), real, ours, tuple(unexplained), tuple(explained))
+    return Compared(name, step, real, ours, tuple(unexplained), tuple(explained))
 
 
 def stale(results: Many[Compared], known: Many[Known]) -> tuple[Known, ...]:
