@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import psycopg
 from psycopg import AsyncConnection
@@ -73,9 +74,7 @@ async def connect(target: Target, database: str = "postgres") -> AsyncIterator[S
 async def _opened(target: Target, database: str) -> Session:
     try:
         async with asyncio.timeout(target.connect_timeout_s):
-            return await AsyncConnection.connect(
-                make_conninfo(**_conninfo(target, database)), autocommit=True, prepare_threshold=None
-            )
+            return await AsyncConnection.connect(_conninfo(target, database), autocommit=True, prepare_threshold=None)
     except TimeoutError:
         message = f"{where(target, database)} took no connection in {target.connect_timeout_s} s"
         raise ExternalError(SYSTEM, transient=True, message=message) from None
@@ -83,8 +82,8 @@ async def _opened(target: Target, database: str) -> Session:
         raise _connect_error(error, where(target, database)) from None
 
 
-def _conninfo(target: Target, database: str) -> dict[str, str | int]:
-    return {
+def _conninfo(target: Target, database: str) -> str:
+    parameters: dict[str, Any] = {
         "dbname": database,
         "user": target.user,
         "password": target.password,
@@ -96,6 +95,7 @@ def _conninfo(target: Target, database: str) -> dict[str, str | int]:
         "gssencmode": "disable",
         **_address(target),
     }
+    return make_conninfo("", **parameters)
 
 
 def _address(target: Target) -> dict[str, str]:

@@ -6,11 +6,8 @@ in `manifest` and `prepared`; how they become statements is in `difference`.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 
 from howdah.model.errors import Problem
-
-NO_PARAMETERS: Mapping[str, str | tuple[str, ...]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +48,12 @@ class DesiredRole:
     member_of: tuple[str, ...] = ()
     admins: tuple[str, ...] = ()
     """Roles that get membership in this one, with the admin option."""
-    parameters: Mapping[str, str | tuple[str, ...]] = field(default=NO_PARAMETERS)
-    """ALTER ROLE … SET; a tuple is a list such as search_path, its items without quotes."""
+    parameters: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)
+    """ALTER ROLE … SET; a tuple is a list such as search_path, its items without quotes, in any order.
+
+    Any order: the reference writes the schemas of a prepared database at random, and changing what is there would
+    change which table a name means.
+    """
     password: PasswordSource | None = None
     owns_databases: bool = False
     """Counts as a database owner: for `additional_owner_roles`, and for password rotation."""

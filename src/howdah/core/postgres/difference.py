@@ -106,7 +106,7 @@ def _parameters(desired: Desired, catalogue: Catalogue) -> Iterator[Statement]:
             if (fault := parameter_name_fault(name)) is not None:
                 raise ValueError(fault)
             items = setting_items(name, value) if isinstance(value, str) else value
-            if name.lower() in held and setting_items(name, held[name.lower()]) == items:
+            if name.lower() in held and _is_same(items, setting_items(name, held[name.lower()]), value):
                 continue
             yield Statement(
                 Kind.PARAMETER,
@@ -115,6 +115,10 @@ def _parameters(desired: Desired, catalogue: Catalogue) -> Iterator[Statement]:
                 make.set_parameter(role.name, name, items),
                 f'{name} of role "{role.name}" shall be {", ".join(items)}',
             )
+
+
+def _is_same(wanted: tuple[str, ...], held: tuple[str, ...], written: str | tuple[str, ...]) -> bool:
+    return wanted == held if isinstance(written, str) else sorted(wanted) == sorted(held)
 
 
 def _memberships(desired: Desired, catalogue: Catalogue) -> Iterator[Statement]:

@@ -1,0 +1,53 @@
+"""One pass as the operator makes it: observe, check passwords, decide, apply."""
+
+from collections.abc import Mapping
+
+from adapters.postgres.servers import Server
+from howdah.adapters.postgres import Outcome, Password, PasswordChecks, apply, observe
+from howdah.core.postgres.catalogue import interest
+from howdah.core.postgres.desired import Desired, PasswordSource, RoleRules
+from howdah.core.postgres.difference import difference
+from howdah.core.postgres.passwords import Method
+from howdah.core.postgres.statements import Statement
+
+RULES = RoleRules("acid-test", "default", admin_role="admin")
+
+Passwords = Mapping[PasswordSource, Password]
+
+
+def passwords(desired: Desired, **own: str) -> dict[PasswordSource, Password]:
+    """A password for each role that has one: `secret of NAME`, or its own."""
+    known = {"postgres": "super secret"} | own
+    return {
+        role.password: Password(known.get(role.name, f"secret of {role.name}"), f"version of {known.get(role.name, '')}")
+        for role in desired.roles
+        if role.password is not None
+    }
+
+
+async def missing(
+    server: Server, desired: Desired, secrets: Passwords, checks: PasswordChecks | None = None
+) -> tuple[Statement, ...]:
+    """The statements that a pass would send now."""
+    catalogue = await observe(server.target, interest(desired))
+    matching = await (checks or PasswordChecks()).matching(desired.roles, catalogue, secrets)
+    return difference(desired, catalogue, matching=matching)
+
+
+async def one_pass(
+    server: Server, desired: Desired, secrets: Passwords | None = None, method: Method = "scram-sha-256"
+) -> Outcome:
+    """A whole pass."""
+    known = passwords(desired) if secrets is None else secrets
+    return await apply(server.target, await missing(server, desired, known), known, method=method)
+
+
+async def settle(
+    server: Server, desired: Desired, secrets: Passwords | None = None, method: Method = "scram-sha-256"
+) -> Outcome:
+    """A pass that works, after which a second one finds nothing to do."""
+    known = passwords(desired) if secrets is None else secrets
+    outcome = await one_pass(server, desired, known, method)
+    assert [str(failure.error) for failure in outcome.failed] == []
+    assert [statement.reason for statement in await missing(server, desired, known)] == []
+    return outcome

