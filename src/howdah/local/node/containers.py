@@ -170,9 +170,7 @@ async def start(fence: Fence, name: str, folder: Path, attempt: int, program: Pr
             # Without "go" the shim ends by itself when the socket closes.
             ours.close()
             await _collect(launcher)
-            raise StartError(
-                f"container {name} could not be started: {_said(folder) or problem}"
-            ) from problem
+            raise StartError(f"container {name} could not be started: {_said(folder) or problem}") from problem
     container = Container(folder, run, attempt, started)
     container._launcher = launcher
     return container
@@ -230,9 +228,7 @@ async def _hello(control: socket.socket) -> int:
     for level, kind, content in extras:
         if level == socket.SOL_SOCKET and kind == socket.SCM_CREDENTIALS:
             return array.array("i", content[:size])[0]
-    raise StartError(
-        "the shim ended before its greeting" if not data else "the shim's greeting has no sender"
-    )
+    raise StartError("the shim ended before its greeting" if not data else "the shim's greeting has no sender")
 
 
 def adopt(folder: Path) -> Container | None:

@@ -238,9 +238,7 @@ def container_user() -> User | None:
 def namespaces_work() -> bool:
     """Whether this user may make user and PID namespaces here."""
     try:
-        done = subprocess.run(
-            [*_unshare(), "true"], capture_output=True, timeout=PROBE_TIMEOUT_S, check=False
-        )
+        done = subprocess.run([*_unshare(), "true"], capture_output=True, timeout=PROBE_TIMEOUT_S, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return False
     return done.returncode == 0
@@ -250,9 +248,7 @@ def writable_cgroup(name: str) -> Path | None:
     """A folder for our control groups where we may make some that can be killed as a whole; else `None`."""
     try:
         mounts = [line.split() for line in Path("/proc/self/mounts").read_text().splitlines()]
-        own = next(
-            line for line in Path("/proc/self/cgroup").read_text().splitlines() if line.startswith("0::")
-        )
+        own = next(line for line in Path("/proc/self/cgroup").read_text().splitlines() if line.startswith("0::"))
         root = next(Path(fields[1]) for fields in mounts if fields[2] == "cgroup2")
         group = root / own.removeprefix("0::").lstrip("/") / name
         group.mkdir(exist_ok=True)

@@ -1,0 +1,44 @@
+"""All controllers, and the kinds that they watch."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from howdah.kube.resources import (
+    CONTROLLER_REVISIONS,
+    DEPLOYMENTS,
+    ENDPOINT_SLICES,
+    ENDPOINTS,
+    JOBS,
+    PERSISTENT_VOLUME_CLAIMS,
+    POD_DISRUPTION_BUDGETS,
+    PODS,
+    REPLICA_SETS,
+    SERVICES,
+    STATEFUL_SETS,
+)
+from howdah.local.controllers.claims import claims_controller
+from howdah.local.controllers.loop import Controller, World
+from howdah.local.node.fencing import User
+
+CACHED = (
+    PODS,
+    PERSISTENT_VOLUME_CLAIMS,
+    SERVICES,
+    ENDPOINTS,
+    ENDPOINT_SLICES,
+    STATEFUL_SETS,
+    CONTROLLER_REVISIONS,
+    DEPLOYMENTS,
+    REPLICA_SETS,
+    JOBS,
+    POD_DISRUPTION_BUDGETS,
+)
+
+
+def controllers(
+    world: World, directory: Path, user: User | None, is_in_use: Callable[[str, str], bool]
+) -> list[Controller]:
+    """Made before the caches run, so that each hears of everything."""
+    return [
+        claims_controller(world, directory, user, is_in_use),
+    ]

@@ -1,0 +1,109 @@
+"""The platform process: all controllers and the node agent, over one API server. Killing it harms no pod.
+
+`python -m howdah.local.platform --dir DIR`
+"""
+
+import argparse
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+from pathlib import Path
+
+import structlog
+
+from howdah.kube.client import Client
+from howdah.kube.credentials import load_access
+from howdah.kube.errors import KubeError
+from howdah.kube.events import EventRecorder
+from howdah.local import configuration
+from howdah.local.configuration import Platform
+from howdah.local.controllers.caches import Caches
+from howdah.local.controllers.loop import World, run_all
+from howdah.local.controllers.table import CACHED, controllers
+from howdah.local.node import fencing, server
+from howdah.local.node.addresses import Addresses
+from howdah.local.node.agent import NodeAgent, machine_capacity
+from howdah.local.node.fencing import Fence
+from howdah.local.node.pod import Node
+
+API_WAIT_S = 0.05
+
+_log = structlog.get_logger("platform")
+
+
+def make_node(platform: Platform, fence: Fence, api_url: str) -> Node:
+    """The node, with its folders."""
+    shared = fence.user is not None
+    runtime = configuration.make_runtime(platform, shared)
+    folders = (platform.directory, platform.directory / "node", platform.directory / "node" / "pods")
+    for folder in (*folders, platform.directory / "volumes"):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.chmod(0o711 if shared else 0o700)
+    return Node(
+        name=socket.gethostname().lower(),
+        directory=platform.directory,
+        runtime=runtime,
+        fence=fence,
+        roles=platform.roles,
+        pod_env={"PATH": os.environ.get("PATH", os.defpath), **platform.pod_env},
+        capacity=machine_capacity(),
+        addresses=Addresses(platform.directory / "node" / "addresses.json", platform.identity),
+        server=api_url,
+        ca_file=platform.ca_file,
+    )
+
+
+async def run(platform: Platform) -> None:
+    """Run until cancelled."""
+    fence = fencing.choose(f"howdah-{platform.identity}")
+    await _until_api_answers(platform)
+    access = load_access(str(platform.kubeconfig))
+    async with Client(access, concurrency=64, field_manager="howdah-local") as client:
+        node = make_node(platform, fence, access.server)
+        _log.info("platform started", node=node.name, fencing=fence.name, addresses=node.addresses.block)
+        events = EventRecorder(client, "howdah-local", instance=node.name)
+        caches = Caches(client, CACHED)
+        agent = NodeAgent(client, caches, node, events)
+        world = World(client, caches, events, node.name)
+        loops = controllers(world, platform.directory, fence.user, agent.is_in_use)
+        listening = await server.serve(platform.node_socket, agent.find)
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(events.run())
+                group.create_task(caches.run())
+                await caches.synced()
+                group.create_task(agent.run())
+                group.create_task(run_all(loops))
+        finally:
+            await listening.cleanup()
+
+
+async def _until_api_answers(platform: Platform) -> None:
+    while True:
+        with contextlib.suppress(KubeError, OSError):
+            async with Client(load_access(str(platform.kubeconfig))) as client:
+                await client.get_raw("/version", timeout_s=5)
+                return
+        await asyncio.sleep(API_WAIT_S)
+
+
+async def _run_until_told(platform: Platform) -> None:
+    loop = asyncio.get_running_loop()
+    work = asyncio.create_task(run(platform))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, work.cancel)
+    with contextlib.suppress(asyncio.CancelledError):
+        await work
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description="Controllers and node agent of the local platform.")
+    parser.add_argument("--dir", type=Path, required=True, help="folder of the platform, made by `up`")
+    asyncio.run(_run_until_told(configuration.load(parser.parse_args().dir.resolve())))
+
+
+if __name__ == "__main__":
+    main()
