@@ -4,6 +4,7 @@ A finalizer of ours keeps a claim that somebody deletes in sight until no pod us
 without a claim is never touched: nobody knows whose it is.
 """
 
+import asyncio
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -97,6 +98,14 @@ def make_shared_parents(folder: Path, user: User | None) -> None:
         parent.chmod(0o711 if user is not None else 0o700)
 
 
+def _remove_folder(folder: Path) -> None:
+    if folder.exists():
+        # Renamed first: half a data folder must never be taken for a whole one.
+        doomed = folder.with_name(f".removed-{os.getpid()}-{folder.name}")
+        folder.rename(doomed)
+        volumes.remove_folder(doomed)
+
+
 async def _remove(world: World, claim: Object, folder: Path) -> None:
     metadata = claim["metadata"]
     if FINALIZER not in (metadata.get("finalizers") or ()):
@@ -108,11 +117,7 @@ async def _remove(world: World, claim: Object, folder: Path) -> None:
     if live["metadata"]["uid"] != metadata["uid"] or not live["metadata"].get("deletionTimestamp"):
         return
     _log.info("removing the folder of a deleted claim", claim=metadata["name"], folder=str(folder))
-    if folder.exists():
-        # Renamed first: half a data folder must never be taken for a whole one.
-        doomed = folder.with_name(f".removed-{os.getpid()}-{folder.name}")
-        folder.rename(doomed)
-        volumes.remove_folder(doomed)
+    await asyncio.to_thread(_remove_folder, folder)
     finalizers = [name for name in live["metadata"]["finalizers"] if name != FINALIZER]
     patch = {
         "metadata": {

@@ -147,12 +147,13 @@ class NodeAgent:
 
     def find(self, namespace: str, name: str) -> PodRunner | None:
         """The runner of a pod, by name."""
-        pod = self._pods.get(namespace, name)
+        pod = self._caches.get(PODS, namespace, name)
         return self._runners.get(pod["metadata"]["uid"]) if pod else None
 
     def is_in_use(self, namespace: str, claim: str) -> bool:
         """Whether processes that use the claim may be alive."""
-        return any(f"{namespace}/{claim}" in claims for _, claims in self._keys.values())
+        # What an earlier agent left is not known yet: it counts as alive.
+        return self._adopting or any(f"{namespace}/{claim}" in claims for _, claims in self._keys.values())
 
     async def run(self) -> None:
         """Keep pods running until cancelled; the caches are synced. Cancelling touches no pod."""
@@ -260,9 +261,8 @@ class NodeAgent:
 
     async def _end_ghost(self, ghost: str, folder: Path, book: Mapping[str, Any]) -> None:
         _log.warning("ending a pod that has no object", pod=self._keys[ghost][0], folder=str(folder))
-        for record in folder.glob("containers/*/run.json"):
-            if container := containers.adopt(record.parent):
-                await container.stop(0)
+        records = [containers.adopt(record.parent) for record in _records(folder)]
+        await asyncio.gather(*(container.stop(0) for container in records if container))
         if runtime := book.get("runtime"):
             volumes.remove_folder(Path(runtime))
         volumes.remove_folder(folder)
@@ -320,6 +320,10 @@ class NodeAgent:
             except KubeError as problem:
                 _log.warning("node object not written", problem=str(problem))
                 await asyncio.sleep(RETRY_S)
+
+
+def _records(folder: Path) -> list[Path]:
+    return list(folder.glob("containers/*/run.json"))
 
 
 def _key(pod: Object) -> str:
