@@ -1,0 +1,452 @@
+"""HTTP: from a request to the function that answers it, and back. Who asks, what for, in which form."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+from aiohttp import web
+
+from . import discovery, lists, scale, subresources
+from .auth import Tokens, User, certificate_user
+from .consequences import follow
+from .deletes import delete, options_from, status_of_removal
+from .errors import (
+    ApiError,
+    bad_request,
+    method_not_allowed,
+    resource_not_found,
+    unauthorized,
+    unsupported_media_type,
+)
+from .kinds import Kind
+from .objects import Obj, decode, encode
+from .patches import APPLY, JSON, MERGE, STRATEGIC, json_patched, merge_patched, strategic_patched
+from .proxy import Node
+from .requests import (
+    Answer,
+    Target,
+    flag,
+    from_yaml,
+    is_dry_run,
+    manager_of,
+    number,
+    parsed_body,
+    target_of,
+    wanted_answer,
+)
+from .selectors import parse_selector
+from .table import table, table_of
+from .watch import TooSlowError, Wanted, error_line, lines
+from .writes import Call, State, apply, change, create, live_object, replace, shown
+
+log = logging.getLogger(__name__)
+
+BODY_MAX_BYTES = 3 * 1024 * 1024
+WATCH_MIN_S = 1800
+OPEN_PATHS = ("/version", "/healthz", "/readyz", "/livez")
+PATHS = ("/api", "/api/v1", "/apis", "/healthz", "/livez", "/openapi/v2", "/openapi/v3", "/readyz", "/version")
+_HEALTH = ("/healthz", "/readyz", "/livez")
+_STREAMS = ("exec", "attach", "portforward")
+
+
+@dataclass(slots=True)
+class Request:
+    """A request for a served resource, understood."""
+
+    http: web.BaseRequest
+    kind: Kind
+    target: Target
+    answer: Answer
+    user: User
+    call: Call
+
+
+class Api:
+    """Answers every request; owns nothing but references."""
+
+    def __init__(self, state: State, tokens: Tokens, node: Node, address: str) -> None:
+        self._state = state
+        self._tokens = tokens
+        self._node = node
+        self._address = address
+
+    async def handle(self, http: web.BaseRequest) -> web.StreamResponse:
+        """The one entry of the HTTP server."""
+        try:
+            return await self._answer(http)
+        except ApiError as error:
+            return _json_response(error.body, error.code, error.headers)
+        except (ConnectionError, web.HTTPException):
+            raise
+        except Exception:  # the one place: a bug answers 500 and stops nobody else
+            log.exception("%s %s failed", http.method, http.path)
+            bug = ApiError(500, "InternalError", "Internal error occurred: see the log of the API server", details={})
+            return _json_response(bug.body, 500, {})
+
+    async def _answer(self, http: web.BaseRequest) -> web.StreamResponse:
+        path = http.path.rstrip("/") or "/"
+        user = self._user(http)
+        if user is None and not path.startswith(OPEN_PATHS):
+            raise unauthorized()
+        target = target_of(http.path)
+        if target is None:
+            return self._non_resource(http, path)
+        kind = self._state.registry.find(target.group, target.version, target.plural)
+        if kind is None or (target.subresource and target.subresource not in kind.subresources):
+            return web.Response(status=404, text="404 page not found\n")
+        if kind.namespaced and not target.namespace and (target.name or http.method == "POST"):
+            raise resource_not_found() if target.name else method_not_allowed()
+        answer = wanted_answer(http.headers.get("Accept", ""))
+        if answer is None and target.subresource not in (*_STREAMS, "log"):
+            raise ApiError(
+                406, "NotAcceptable", "only the following media types are accepted: application/json, application/yaml"
+            )
+        call = Call(
+            kind,
+            target.namespace if kind.namespaced else "",
+            target.name,
+            target.subresource,
+            manager_of(http),
+            is_dry_run(http.query),
+            http.query.get("fieldValidation") or "Warn",
+        )
+        request = Request(http, kind, target, answer or Answer(), user or User("system:anonymous"), call)
+        return await self._resource(request)
+
+    def _user(self, http: web.BaseRequest) -> User | None:
+        token = http.headers.get("Authorization", "")
+        if token.startswith("Bearer "):
+            return self._tokens.user(token.removeprefix("Bearer ").strip(), self._state.store)
+        transport = http.transport
+        return certificate_user(transport.get_extra_info("peercert") if transport else None)
+
+    def _non_resource(self, http: web.BaseRequest, path: str) -> web.Response:
+        registry = self._state.registry
+        if path.startswith(_HEALTH):
+            return web.Response(text="ok")
+        if path == "/openapi/v2":
+            return web.Response(body=b"", headers={"Content-Type": discovery.OPENAPI_V2})
+        if path.startswith("/openapi/v3/"):
+            text = discovery.openapi_document(registry, path.removeprefix("/openapi/v3/"))
+            if text is not None:
+                return web.Response(body=text, content_type="application/json")
+        found = self._discovered(path.strip("/").split("/"))
+        if found is None:
+            return web.Response(status=404, text="404 page not found\n")
+        return _json_response(found, 200, {})
+
+    def _discovered(self, parts: list[str]) -> Obj | None:
+        registry = self._state.registry
+        match parts:
+            case ["version"]:
+                return discovery.VERSION
+            case ["api"]:
+                return discovery.core_versions(self._address)
+            case ["apis"]:
+                return discovery.group_list(registry)
+            case ["api", version]:
+                return discovery.resource_list(registry, "", version)
+            case ["apis", group]:
+                return discovery.group(registry, group)
+            case ["apis", group, version]:
+                return discovery.resource_list(registry, group, version)
+            case ["openapi", "v3"]:
+                return discovery.openapi_index(registry)
+            case [""]:
+                return {"paths": list(PATHS)}
+        return None
+
+    async def _resource(self, request: Request) -> web.StreamResponse:
+        verb = _verb(request)
+        if request.target.subresource and request.target.subresource != "status":
+            special = _SUBRESOURCES.get(request.target.subresource)
+            if special is not None:
+                return await special(self, request)
+        elif verb not in request.kind.verbs:
+            raise method_not_allowed()
+        handler = _VERBS.get(verb)
+        if handler is None:
+            raise method_not_allowed()
+        return await handler(self, request)
+
+    async def _body(self, request: Request) -> Any:
+        return parsed_body(await self._raw_body(request), request.http.headers.get("Content-Type", ""))
+
+    async def _raw_body(self, request: Request) -> bytes:
+        chunks, size = [], 0
+        async for chunk in request.http.content.iter_any():
+            chunks.append(chunk)
+            size += len(chunk)
+            if size > BODY_MAX_BYTES:
+                message = f"Request entity too large: limit is {BODY_MAX_BYTES}"
+                raise ApiError(413, "RequestEntityTooLarge", message)
+        return b"".join(chunks)
+
+    async def _done(self, request: Request, obj: Obj, code: int = 200) -> web.Response:
+        """Answers with an object once everything it shows is on disk."""
+        if not request.call.dry_run and request.http.method != "GET":
+            follow(self._state, request.kind, request.call.namespace)
+        await self._state.store.durable()
+        form = request.answer.form
+        if obj.get("kind") == "Status" or obj.get("kind") == "Scale":
+            form = ""
+        if form == "Table":
+            obj = table_of(request.kind, [obj], {"resourceVersion": obj["metadata"].get("resourceVersion", "")})
+        elif form.startswith("PartialObjectMetadata"):
+            obj = lists.partial(obj, request.answer.api_version)
+        headers = [("Warning", f'299 - "{_quoted(text)}"') for text in request.call.warnings]
+        return _json_response(obj, code, headers, as_yaml=request.answer.yaml)
+
+    async def get(self, request: Request) -> web.StreamResponse:
+        return await self._done(request, live_object(self._state, request.call))
+
+    async def list(self, request: Request) -> web.StreamResponse:
+        kind, call, query = request.kind, request.call, request.http.query
+        selector = parse_selector(kind, query.get("labelSelector", ""), query.get("fieldSelector", ""))
+        found = lists.page(self._state.store, kind, call.namespace, selector, query)
+        await self._state.store.durable()
+        form, version = request.answer.form, request.answer.api_version
+        if form == "Table":
+            objects = [shown(kind, obj) for obj in found.objects]
+            answer = table_of(kind, objects, found.meta(), version, query.get("includeObject", ""))
+        elif form:
+            answer = lists.partial_list(found, version)
+        else:
+            answer = lists.list_object(kind, found)
+        return _json_response(answer, 200, {}, as_yaml=request.answer.yaml)
+
+    async def watch(self, request: Request) -> web.StreamResponse:
+        wanted = self._wanted(request)
+        stream = lines(self._state.store, request.kind.storage, wanted)
+        response = web.StreamResponse(headers={"Content-Type": "application/json"})
+        response.enable_chunked_encoding()
+        started = False
+        try:
+            if wanted.since is not None:
+                from .watch import check_since
+
+                try:
+                    check_since(self._state.store.collection(request.kind.storage), wanted.since)
+                except ApiError as error:
+                    await response.prepare(request.http)
+                    await response.write(error_line(error))
+                    return response
+            await response.prepare(request.http)
+            started = True
+            async for chunk in stream:
+                await response.write(chunk)
+        except TooSlowError:
+            log.info("a watch of %s is too far behind and ends", request.kind.storage)
+        finally:
+            await stream.aclose()  # type: ignore[attr-defined]
+        if started:
+            await response.write_eof()
+        return response
+
+    def _wanted(self, request: Request) -> Wanted:
+        kind, query = request.kind, request.http.query
+        fields = query.get("fieldSelector", "")
+        if request.target.name:
+            fields = f"metadata.name={request.target.name}" + (f",{fields}" if fields else "")
+        selector = parse_selector(kind, query.get("labelSelector", ""), fields)
+        initial = query.get("sendInitialEvents")
+        if initial is not None and query.get("resourceVersionMatch") != "NotOlderThan":
+            subject = (
+                "sendInitialEvents: Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
+            )
+            raise ApiError(422, "Invalid", f'ListOptions.meta.k8s.io "" is invalid: {subject}', details={})
+        version = lists.version_number(query.get("resourceVersion", ""))
+        since: int | None = version or None
+        if initial is not None:
+            since = None if flag(query, "sendInitialEvents") else version or self._state.store.published
+        timeout_s = number(query, "timeoutSeconds") or random.randint(WATCH_MIN_S, 2 * WATCH_MIN_S)
+        form = request.answer.form
+        return Wanted(
+            namespace=request.call.namespace,
+            selector=selector,
+            since=since,
+            show=_shower(kind, request.answer),
+            format=f"{kind.api_version}/{form}",
+            bookmark={"kind": kind.kind, "apiVersion": kind.api_version},
+            bookmarks=flag(query, "allowWatchBookmarks"),
+            end_of_initial=flag(query, "sendInitialEvents"),
+            timeout_s=float(timeout_s),
+        )
+
+    async def create(self, request: Request) -> web.StreamResponse:
+        body = await self._body(request)
+        if "watch" not in request.kind.verbs:
+            found = subresources.review(request.kind.kind, body, request.user, self._tokens, self._state.store)
+            return _json_response(found, 201, {})
+        return await self._done(request, create(self._state, request.call, body), 201)
+
+    async def update(self, request: Request) -> web.StreamResponse:
+        obj, made = replace(self._state, request.call, await self._body(request))
+        return await self._done(request, obj, 201 if made else 200)
+
+    async def patch(self, request: Request) -> web.StreamResponse:
+        content = request.http.headers.get("Content-Type", "").partition(";")[0].strip()
+        data = await self._raw_body(request)
+        if content == APPLY:
+            if not request.http.query.get("fieldManager"):
+                raise _manager_required()
+            obj, made = apply(self._state, request.call, from_yaml(data), force=flag(request.http.query, "force"))
+            return await self._done(request, obj, 201 if made else 200)
+        patched = _patcher(request.kind, content, parsed_body(data, content))
+        return await self._done(request, change(self._state, request.call, patched))
+
+    async def delete(self, request: Request) -> web.StreamResponse:
+        body = await self._body(request)
+        _dry_run_of(request.call, body)
+        options = options_from(body, dict(request.http.query))
+        obj, gone = delete(self._state, request.call, options)
+        return await self._done(request, status_of_removal(request.kind, obj) if gone else obj)
+
+    async def deletecollection(self, request: Request) -> web.StreamResponse:
+        kind, query, body = request.kind, request.http.query, await self._body(request)
+        _dry_run_of(request.call, body)
+        selector = parse_selector(kind, query.get("labelSelector", ""), query.get("fieldSelector", ""))
+        found = lists.page(self._state.store, kind, request.call.namespace, selector, {})
+        options = options_from(body, dict(query))
+        names = [obj["metadata"]["name"] for obj in found.objects]
+        left = subresources.delete_all(self._state, request.call, names, options)
+        answer = lists.list_object(kind, lists.Page(left, self._state.store.version))
+        follow(self._state, kind, request.call.namespace)
+        await self._state.store.durable()
+        return _json_response(answer, 200, {})
+
+    async def scale(self, request: Request) -> web.StreamResponse:
+        state, call = self._state, request.call
+        if request.http.method == "GET":
+            return await self._done(request, scale.read(state, call))
+        if request.http.method == "PUT":
+            return await self._done(request, scale.write(state, call, await self._body(request)))
+        if request.http.method != "PATCH":
+            raise method_not_allowed()
+        content = request.http.headers.get("Content-Type", "").partition(";")[0].strip()
+        patch = parsed_body(await self._raw_body(request), content)
+        patched = _patcher(request.kind, MERGE if content == STRATEGIC else content, patch)
+        wanted = patched(scale.read(state, call))
+        return await self._done(request, scale.write(state, call, wanted))
+
+    async def logs(self, request: Request) -> web.StreamResponse:
+        if request.http.method != "GET":
+            raise method_not_allowed()
+        return await self._node.logs(request.http, live_object(self._state, request.call))
+
+    async def stream(self, request: Request) -> web.StreamResponse:
+        pod = live_object(self._state, request.call)
+        return await self._node.stream(request.http, pod, request.target.subresource)
+
+    async def token(self, request: Request) -> web.StreamResponse:
+        body = await self._body(request)
+        found = subresources.token_request(self._state, request.call, self._tokens, body)
+        await self._state.store.durable()
+        return _json_response(found, 201, {})
+
+    async def eviction(self, request: Request) -> web.StreamResponse:
+        body = await self._body(request)
+        _dry_run_of(request.call, (body or {}).get("deleteOptions"))
+        return await self._done(request, subresources.evict(self._state, request.call, body), 201)
+
+    async def binding(self, request: Request) -> web.StreamResponse:
+        body = await self._body(request)
+        return await self._done(request, subresources.bind(self._state, request.call, body), 201)
+
+
+def _verb(request: Request) -> str:
+    """The verb of a request, as permissions name it."""
+    named = bool(request.target.name)
+    match request.http.method:
+        case "GET" | "HEAD":
+            watching = flag(request.http.query, "watch") and request.target.subresource == ""
+            return "watch" if watching else "get" if named else "list"
+        case "POST":
+            return "" if named else "create"
+        case "PUT":
+            return "update" if named else ""
+        case "PATCH":
+            return "patch" if named else ""
+        case "DELETE":
+            return "delete" if named else "deletecollection"
+    return ""
+
+
+_VERBS: Mapping[str, Callable[[Api, Request], Awaitable[web.StreamResponse]]] = {
+    "get": Api.get,
+    "list": Api.list,
+    "watch": Api.watch,
+    "create": Api.create,
+    "update": Api.update,
+    "patch": Api.patch,
+    "delete": Api.delete,
+    "deletecollection": Api.deletecollection,
+}
+_SUBRESOURCES: Mapping[str, Callable[[Api, Request], Awaitable[web.StreamResponse]]] = {
+    "scale": Api.scale,
+    "log": Api.logs,
+    "exec": Api.stream,
+    "attach": Api.stream,
+    "portforward": Api.stream,
+    "token": Api.token,
+    "eviction": Api.eviction,
+    "binding": Api.binding,
+}
+
+
+def _patcher(kind: Kind, content: str, patch: Any) -> Callable[[Obj], Obj]:
+    """The function that a patch is."""
+    accepted = (JSON, MERGE, APPLY) if kind.custom is not None else (JSON, MERGE, STRATEGIC, APPLY)
+    if content not in accepted:
+        raise unsupported_media_type(accepted)
+    if content == JSON:
+        return lambda obj: json_patched(obj, patch)
+    if not isinstance(patch, dict):
+        raise bad_request("the body of a patch must be an object")
+    if content == MERGE:
+        return lambda obj: _as_object(merge_patched(obj, patch))
+    return lambda obj: _as_object(strategic_patched(obj, patch, kind.schema))
+
+
+def _as_object(value: Any) -> Obj:
+    assert isinstance(value, dict)
+    return value
+
+
+def _manager_required() -> ApiError:
+    from .errors import Subject, invalid_object, required
+
+    error = required("fieldManager", "is required for apply patch")
+    return invalid_object(Subject("meta.k8s.io", "patchoptions", "PatchOptions"), "", [error])
+
+
+def _dry_run_of(call: Call, options: Any) -> None:
+    if isinstance(options, dict) and options.get("dryRun"):
+        call.dry_run = is_dry_run({"dryRun": options["dryRun"][0]})
+
+
+def _shower(kind: Kind, answer: Answer) -> Callable[[Obj], Obj]:
+    """How watch events show an object."""
+    if answer.form == "Table":
+        return lambda obj: table(kind, [shown(kind, obj)], {}, answer.api_version)
+    if answer.form:
+        return lambda obj: lists.partial(obj, answer.api_version)
+    return lambda obj: shown(kind, obj)
+
+
+def _quoted(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"')
+
+
+def _json_response(
+    obj: Any, code: int, headers: Mapping[str, str] | list[tuple[str, str]], *, as_yaml: bool = False
+) -> web.Response:
+    if as_yaml:
+        text = yaml.safe_dump(decode(encode(obj)), sort_keys=False)
+        return web.Response(text=text, status=code, headers=headers, content_type="application/yaml")
+    return web.Response(body=encode(obj), status=code, headers=headers, content_type="application/json")

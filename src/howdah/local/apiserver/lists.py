@@ -1,0 +1,134 @@
+"""Reading many: lists with selectors, pages and versions, in the forms that clients ask for."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from .errors import ApiError, bad_request, expired
+from .kinds import Kind
+from .objects import Obj, decode, encode, name_of, namespace_of
+from .requests import number
+from .selectors import Selector
+from .store import Store
+from .writes import shown
+
+CONTINUE_TOO_OLD = (
+    "The provided continue parameter is too old to display a consistent list result. You can start a new list "
+    "without the continue parameter, or use the continue token in this response to retrieve the remainder of the "
+    "results. Continuing with the provided token results in an inconsistent list - objects that were created, "
+    "modified, or deleted between the time the first chunk was returned and now may show up in the list."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What a list request gets."""
+
+    objects: list[Obj]
+    version: int
+    token: str = ""
+    remaining: int | None = None
+
+    def meta(self) -> Obj:
+        found: Obj = {"resourceVersion": str(self.version)}
+        if self.token:
+            found["continue"] = self.token
+        if self.remaining:
+            found["remainingItemCount"] = self.remaining
+        return found
+
+
+def page(store: Store, kind: Kind, namespace: str, selector: Selector, query: Mapping[str, str]) -> Page:
+    """The objects of one page, by namespace and name."""
+    after, version = _start(store, kind, query)
+    limit = number(query, "limit") or 0
+    accepted = sorted(
+        (obj for obj in _candidates(store, kind, namespace, selector) if selector.accepts(obj)),
+        key=lambda obj: (namespace_of(obj), name_of(obj)),
+    )
+    if after is not None:
+        accepted = [obj for obj in accepted if (namespace_of(obj), name_of(obj)) > after]
+    if not limit or len(accepted) <= limit:
+        return Page(accepted, version)
+    rest = len(accepted) - limit
+    last = accepted[limit - 1]
+    token = {"v": "meta.k8s.io/v1", "rv": version, "start": [namespace_of(last), name_of(last)]}
+    text = base64.urlsafe_b64encode(encode(token)).rstrip(b"=").decode()
+    return Page(accepted[:limit], version, text, rest if selector.is_empty else None)
+
+
+def _candidates(store: Store, kind: Kind, namespace: str, selector: Selector) -> Iterable[Obj]:
+    if selector.name is not None and namespace:
+        found = store.get(kind.storage, namespace, selector.name)
+        return [found] if found is not None else []
+    return store.list(kind.storage, namespace)
+
+
+def _start(store: Store, kind: Kind, query: Mapping[str, str]) -> tuple[tuple[str, str] | None, int]:
+    """Where the page starts, and the version that the list is of."""
+    token = query.get("continue")
+    if token:
+        try:
+            found: Any = decode(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
+            version, (namespace, name) = int(found["rv"]), found["start"]
+        except (ValueError, KeyError, TypeError, msgspec.DecodeError) as error:
+            raise bad_request(f"continue key is not valid: {error}") from error
+        if version < store.collection(kind.storage).forgotten:
+            raise expired(CONTINUE_TOO_OLD)
+        return (namespace, name), version
+    _check_version(store, query)
+    return None, store.version
+
+
+def _check_version(store: Store, query: Mapping[str, str]) -> None:
+    given, match = query.get("resourceVersion", ""), query.get("resourceVersionMatch", "")
+    if match and not given:
+        raise bad_request("resourceVersionMatch is forbidden unless resourceVersion is provided")
+    wanted = version_number(given)
+    if wanted > store.version:
+        cause = {"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}
+        raise ApiError(
+            504,
+            "Timeout",
+            f"Too large resource version: {wanted}, current: {store.version}",
+            details={"causes": [cause], "retryAfterSeconds": 1},
+            headers={"Retry-After": "1"},
+        )
+    if match == "Exact" and wanted != store.version:
+        raise expired(f"The provided resource version {wanted} is no longer available")
+
+
+def version_number(text: str) -> int:
+    """A resourceVersion of a query; 400 where it is no number."""
+    if not text:
+        return 0
+    if not text.isdigit():
+        raise bad_request(f'Invalid value: "{text}": strconv.ParseUint: parsing "{text}": invalid syntax')
+    return int(text)
+
+
+def list_object(kind: Kind, found: Page) -> Obj:
+    """A page as KindList. Items of built-in kinds do not repeat their type, as in the real server."""
+    items = [shown(kind, obj) for obj in found.objects]
+    if kind.custom is None:
+        items = [{key: item[key] for key in item if key not in ("kind", "apiVersion")} for item in items]
+    return {"kind": kind.list_kind, "apiVersion": kind.api_version, "metadata": found.meta(), "items": items}
+
+
+def partial(obj: Obj, api_version: str = "meta.k8s.io/v1") -> Obj:
+    """The metadata of an object alone."""
+    return {"kind": "PartialObjectMetadata", "apiVersion": api_version, "metadata": obj["metadata"]}
+
+
+def partial_list(found: Page, api_version: str) -> Obj:
+    return {
+        "kind": "PartialObjectMetadataList",
+        "apiVersion": api_version,
+        "metadata": found.meta(),
+        "items": [partial(obj, api_version) for obj in found.objects],
+    }

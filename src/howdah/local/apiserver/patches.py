@@ -1,0 +1,173 @@
+"""Patches that need to know how lists merge: strategic merge; and the two that do not: merge and JSON patch.
+
+Strategic merge follows the published patch strategies and merge keys of each field. Custom resources have
+none: for them only merge and JSON patch exist (415 otherwise), as in the real server.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jsonpatch
+
+from .errors import ApiError, bad_request
+from .objects import Obj, clone
+from .schema import ANYTHING, Schema
+
+MERGE = "application/merge-patch+json"
+STRATEGIC = "application/strategic-merge-patch+json"
+JSON = "application/json-patch+json"
+APPLY = "application/apply-patch+yaml"
+
+_DELETE = "$patch"
+_ORDER = "$setElementOrder/"
+_REMOVE = "$deleteFromPrimitiveList/"
+_RETAIN = "$retainKeys"
+
+
+def merge_patched(target: Any, patch: Any) -> Any:
+    """RFC 7386: null deletes, objects merge, everything else replaces."""
+    if not isinstance(patch, dict):
+        return clone(patch)
+    result = dict(target) if isinstance(target, dict) else {}
+    for key, value in patch.items():
+        if value is None:
+            result.pop(key, None)
+        else:
+            result[key] = merge_patched(result.get(key), value)
+    return result
+
+
+def json_patched(target: Obj, patch: Any) -> Obj:
+    """RFC 6902; a failed `test` or a missing path is 422."""
+    if not isinstance(patch, list):
+        raise bad_request("json patch: the body must be a list of operations")
+    if len(patch) > 10_000:
+        message = f"The allowed maximum operations in a JSON patch is 10000, got {len(patch)}"
+        raise ApiError(413, "RequestEntityTooLarge", message)
+    try:
+        result = jsonpatch.apply_patch(clone(target), patch)
+    except jsonpatch.InvalidJsonPatch as error:
+        raise bad_request(str(error)) from error
+    except (jsonpatch.JsonPatchException, jsonpatch.JsonPointerException) as error:
+        raise ApiError(
+            422, "Invalid", f"the server rejected our request due to an error in our request: {error}", details={}
+        ) from error
+    if not isinstance(result, dict):
+        raise bad_request("json patch: the result is not an object")
+    return result
+
+
+def strategic_patched(target: Any, patch: Any, schema: Schema) -> Any:
+    """The target changed by a strategic merge patch."""
+    if not isinstance(patch, dict):
+        return clone(patch)
+    directive = patch.get(_DELETE)
+    if directive == "replace":
+        return _without_directives({key: value for key, value in patch.items() if key != _DELETE})
+    if directive == "delete":
+        return {}
+    if directive not in (None, "merge"):
+        raise bad_request(f"unrecognized type of $patch directive: {directive}")
+    result = dict(target) if isinstance(target, dict) else {}
+    _retain_keys(result, patch)
+    for key, value in patch.items():
+        if not key.startswith("$"):
+            _merge_field(result, patch, key, value, schema.field(key))
+    for key, value in patch.items():
+        _apply_list_directive(result, patch, key, value, schema)
+    return result
+
+
+def _retain_keys(result: Obj, patch: Obj) -> None:
+    kept = patch.get(_RETAIN)
+    if kept is None:
+        return
+    missing = [key for key in patch if not key.startswith("$") and patch[key] is not None and key not in kept]
+    if missing:
+        raise bad_request("The content in the patch doesn't obey retainKeys list")
+    for key in [key for key in result if key not in kept]:
+        del result[key]
+
+
+def _merge_field(result: Obj, patch: Obj, key: str, value: Any, schema: Schema) -> None:
+    current = result.get(key)
+    if value is None:
+        result.pop(key, None)
+    elif isinstance(value, dict) and "replace" not in schema.patch_strategy:
+        result[key] = strategic_patched(current, value, schema)
+    elif isinstance(value, list) and isinstance(current, list) and "merge" in schema.patch_strategy:
+        result[key] = _merged_list(current, value, patch.get(_ORDER + key), schema)
+    else:
+        result[key] = _without_directives(value)
+
+
+def _merged_list(current: list[Any], value: list[Any], order: list[Any] | None, schema: Schema) -> list[Any]:
+    if not any(isinstance(item, dict) for item in (*current, *value)):
+        merged = [*current, *(item for item in dict.fromkeys(value) if item not in current)]
+        return _ordered(merged, order or value, None) if order else merged
+    if any(isinstance(item, dict) and item.get(_DELETE) == "replace" for item in value):
+        return [_without_directives(item) for item in value if _DELETE not in item]
+    merge_key = schema.merge_key
+    merged = list(current)
+    for item in value:
+        _merge_item(merged, item, merge_key, schema.items)
+    return _ordered(merged, order, merge_key) if order is not None else merged
+
+
+def _merge_item(merged: list[Any], item: Any, merge_key: str, schema: Schema) -> None:
+    if not isinstance(item, dict) or merge_key not in item:
+        raise bad_request(f"map: {item} does not contain declared merge key: {merge_key}")
+    same = [index for index, found in enumerate(merged) if found.get(merge_key) == item[merge_key]]
+    if item.get(_DELETE) == "delete":
+        for index in reversed(same):
+            del merged[index]
+    elif same:
+        merged[same[0]] = strategic_patched(merged[same[0]], item, schema)
+    else:
+        merged.append(strategic_patched({}, item, schema))
+
+
+def _ordered(merged: list[Any], order: list[Any], merge_key: str | None) -> list[Any]:
+    """Items named by the order follow it; the others stay behind the item that they followed."""
+
+    def identity(item: Any) -> Any:
+        return item.get(merge_key) if merge_key else item
+
+    wanted = [item.get(merge_key) if merge_key and isinstance(item, dict) else item for item in order]
+    by_name = {identity(item): item for item in merged if identity(item) in wanted}
+    result: list[Any] = []
+    server_only = [(index, item) for index, item in enumerate(merged) if identity(item) not in wanted]
+    place = {identity(item): index for index, item in enumerate(merged)}
+    pending = iter([*server_only, (len(merged) + 1, None)])
+    index, extra = next(pending)
+    for name in wanted:
+        while name in by_name and extra is not None and index < place[name]:
+            result.append(extra)
+            index, extra = next(pending)
+        if name in by_name:
+            result.append(by_name.pop(name))
+    while extra is not None:
+        result.append(extra)
+        index, extra = next(pending)
+    return result
+
+
+def _apply_list_directive(result: Obj, patch: Obj, key: str, value: Any, schema: Schema) -> None:
+    if key.startswith(_REMOVE):
+        name = key.removeprefix(_REMOVE)
+        result[name] = [item for item in result.get(name) or [] if item not in value]
+    elif key.startswith(_ORDER):
+        name = key.removeprefix(_ORDER)
+        if name not in patch and isinstance(result.get(name), list):
+            merge_key = schema.field(name).merge_key or None
+            result[name] = _ordered(result[name], value, merge_key)
+
+
+def _without_directives(value: Any) -> Any:
+    """New content as it is stored: no directive keys, nulls dropped from maps."""
+    if isinstance(value, list):
+        return [_without_directives(item) for item in value]
+    if isinstance(value, dict):
+        return strategic_patched({}, value, ANYTHING)
+    return value

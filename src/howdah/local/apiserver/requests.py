@@ -1,0 +1,160 @@
+"""What a request asks for: the resource of its path, its options, its body, and how it wants the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import yaml
+from aiohttp import web
+
+from .errors import bad_request, unsupported_media_type
+from .objects import decode
+
+_NAMED_NAMESPACE_SUBRESOURCES = ("status", "finalize")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The resource that a path names."""
+
+    group: str
+    version: str
+    plural: str
+    namespace: str = ""
+    name: str = ""
+    subresource: str = ""
+
+
+def target_of(path: str) -> Target | None:
+    """/api/v1/… or /apis/GROUP/VERSION/… with a resource; None for everything else."""
+    parts = [part for part in path.split("/") if part]
+    if parts[:1] == ["api"] and len(parts) >= 3:
+        group, version, rest = "", parts[1], parts[2:]
+    elif parts[:1] == ["apis"] and len(parts) >= 4:
+        group, version, rest = parts[1], parts[2], parts[3:]
+    else:
+        return None
+    namespace = ""
+    if (
+        rest[0] == "namespaces"
+        and len(rest) >= 3
+        and not (len(rest) == 3 and rest[2] in _NAMED_NAMESPACE_SUBRESOURCES and not group)
+    ):
+        namespace, rest = rest[1], rest[2:]
+    if len(rest) > 3:
+        return None
+    plural, name, subresource = (*rest, "", "")[:3]
+    return Target(group, version, plural, namespace, name, subresource)
+
+
+TRUE = ("true", "True", "TRUE", "1", "t", "T")
+
+
+def flag(query: Mapping[str, str], name: str) -> bool:
+    return query.get(name) in TRUE
+
+
+def number(query: Mapping[str, str], name: str) -> int | None:
+    """A whole number of the query; 400 where it is none."""
+    text = query.get(name)
+    if not text:
+        return None
+    try:
+        return int(text)
+    except ValueError as error:
+        raise bad_request(f'strconv.ParseInt: parsing "{text}": invalid syntax') from error
+
+
+def manager_of(request: web.BaseRequest) -> str:
+    """The field manager: named, or the program of the user agent."""
+    named = request.query.get("fieldManager")
+    if named:
+        if len(named) > 128:
+            raise bad_request(f"fieldManager {named[:20]}…: may not be longer than 128")
+        return named
+    return request.headers.get("User-Agent", "").split("/")[0][:128] or "unknown"
+
+
+def is_dry_run(query: Mapping[str, str]) -> bool:
+    """dryRun=All; 400 for anything else."""
+    value = query.get("dryRun")
+    if value in (None, ""):
+        return False
+    if value != "All":
+        raise bad_request(f'dryRun: Unsupported value: "{value}": supported values: "All"')
+    return True
+
+
+JSON, YAML = "application/json", "application/yaml"
+BODY_TYPES = (JSON, YAML, "application/vnd.kubernetes.protobuf")
+
+
+def parsed_body(data: bytes, content_type: str) -> Any:
+    """A JSON or YAML body; None for an empty one."""
+    if not data:
+        return None
+    kind = content_type.partition(";")[0].strip().lower()
+    if kind in ("", JSON, "text/plain", "application/octet-stream") or kind.endswith("+json"):
+        try:
+            return decode(data)
+        except msgspec.DecodeError as error:
+            raise bad_request(f"couldn't get version/kind; json parse error: {error}") from error
+    if kind == YAML or kind.endswith("+yaml"):
+        return from_yaml(data)
+    raise unsupported_media_type((JSON, YAML))
+
+
+class _PlainLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """YAML with the types of JSON: no dates."""
+
+
+_PlainLoader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in _PlainLoader.yaml_implicit_resolvers.items()
+}
+
+
+def from_yaml(data: bytes) -> Any:
+    if data.lstrip()[:1] == b"{":
+        try:
+            return decode(data)
+        except msgspec.DecodeError:
+            pass  # YAML in flow style
+    try:
+        return yaml.load(data, Loader=_PlainLoader)  # noqa: S506 - a safe loader without dates
+    except yaml.YAMLError as error:
+        raise bad_request(f"error decoding YAML: {error}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """How the client wants to be answered: `form` is empty, Table, PartialObjectMetadata or its List."""
+
+    form: str = ""
+    yaml: bool = False
+    api_version: str = "meta.k8s.io/v1"
+
+
+_FORMS = ("Table", "PartialObjectMetadata", "PartialObjectMetadataList")
+
+
+def wanted_answer(accept: str) -> Answer | None:
+    """The first acceptable form; None where there is none (406)."""
+    if not accept:
+        return Answer()
+    for clause in accept.split(","):
+        media, *parameters = (part.strip() for part in clause.split(";"))
+        options = dict(p.split("=", 1) for p in parameters if "=" in p)
+        form = options.get("as", "")
+        if media not in (JSON, YAML, "*/*", "application/*"):
+            continue
+        if not form:
+            return Answer(yaml=media == YAML)
+        if form in _FORMS and options.get("g") == "meta.k8s.io" and options.get("v") in ("v1", "v1beta1"):
+            return Answer(form, api_version=f"meta.k8s.io/{options['v']}")
+        if options.get("g") == "apidiscovery.k8s.io":
+            continue
+    return None

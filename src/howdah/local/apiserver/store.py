@@ -1,0 +1,227 @@
+"""Where objects live: in memory for reading, in SQLite for keeping.
+
+Every change gets the next resourceVersion, one counter over all kinds. Changes are visible in memory at
+once, are committed in groups by a thread, and nobody outside hears of one before it is on disk: answers
+wait for `durable()`, watch events are published after the commit (synchronous=FULL). A failed commit
+ends the process: memory would be ahead of the disk.
+
+Versions are reserved in blocks and a start jumps to the end of the last block, so a number is never used
+twice, even on a disk that lies about syncing. History is kept in memory alone: versions from before a
+start, or older than the last `HISTORY` changes of a kind, are gone (410).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sqlite3
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeAlias
+
+from .objects import Obj, decode, encode, name_of, namespace_of, version_of
+
+log = logging.getLogger(__name__)
+
+HISTORY = 500
+BLOCK = 100_000
+
+Name: TypeAlias = tuple[str, str]
+"""(namespace, name); the namespace of cluster-scoped objects is empty."""
+
+
+@dataclass(slots=True)
+class Change:
+    """A change of one object. `before` is None for a creation, `after` for a removal.
+
+    `last` is what a watcher shows: the object after the change, or as it was when removed.
+    """
+
+    version: int
+    before: Obj | None
+    after: Obj | None
+    last: Obj
+    lines: dict[str, bytes] = field(default_factory=dict)
+
+
+Listener: TypeAlias = Callable[[Change], None]
+
+
+@dataclass(slots=True)
+class Collection:
+    """The objects of one resource, their recent changes, and who listens."""
+
+    objects: dict[Name, Obj] = field(default_factory=dict)
+    history: deque[Change] = field(default_factory=lambda: deque(maxlen=HISTORY))
+    forgotten: int = 0
+    """The newest version whose change is no longer in history."""
+    listeners: set[Listener] = field(default_factory=set)
+
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS objects (
+    resource TEXT, namespace TEXT, name TEXT, body BLOB NOT NULL,
+    PRIMARY KEY (resource, namespace, name)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+"""
+
+_Write: TypeAlias = tuple[str, Name, bytes | None]
+
+
+@dataclass(slots=True)
+class _Batch:
+    """Changes that go to disk together."""
+
+    done: asyncio.Future[None]
+    writes: list[_Write] = field(default_factory=list)
+    changes: list[tuple[Collection, Change]] = field(default_factory=list)
+
+
+class Store:
+    """One writer, in one event loop. Objects handed in or out are never changed afterwards."""
+
+    def __init__(self, path: Path) -> None:
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
+        self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        path.chmod(0o600)
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute("PRAGMA synchronous=FULL")
+        self._db.execute("PRAGMA cache_size=-1000")
+        self._db.executescript(_SCHEMA)
+        self._collections: dict[str, Collection] = {}
+        self.started_at = self.version = self._start_version()
+        self.published = self.version
+        """Every change up to this version is on disk and was given to the listeners."""
+        self._load()
+        self._open: _Batch | None = None
+        self._in_flight: _Batch | None = None
+        self._flushing: asyncio.Task[None] | None = None
+
+    def _start_version(self) -> int:
+        reserved = int(self.setting("reserved") or 0)
+        self._reserved = reserved + BLOCK
+        self._save_setting("reserved", str(self._reserved))
+        return reserved + 1
+
+    def _load(self) -> None:
+        for resource, namespace, name, body in self._db.execute("SELECT * FROM objects"):
+            obj = decode(body)
+            self.collection(resource).objects[namespace, name] = obj
+            if version_of(obj) >= self.version:
+                raise RuntimeError(f"store: {resource} {namespace}/{name} is newer than the reserved versions")
+
+    def setting(self, name: str) -> str | None:
+        row = self._db.execute("SELECT value FROM settings WHERE name = ?", (name,)).fetchone()
+        return str(row[0]) if row else None
+
+    def _save_setting(self, name: str, value: str) -> None:
+        self._db.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (name, value))
+
+    def collection(self, resource: str) -> Collection:
+        found = self._collections.get(resource)
+        if found is None:
+            found = self._collections[resource] = Collection(forgotten=self.started_at)
+        return found
+
+    def resources(self) -> Mapping[str, Collection]:
+        return self._collections
+
+    def get(self, resource: str, namespace: str, name: str) -> Obj | None:
+        return self.collection(resource).objects.get((namespace, name))
+
+    def list(self, resource: str, namespace: str = "") -> Iterable[Obj]:
+        """Objects of one namespace, or of all, in no order."""
+        objects = self.collection(resource).objects
+        if not namespace:
+            return objects.values()
+        return [obj for (found, _), obj in objects.items() if found == namespace]
+
+    def put(self, resource: str, obj: Obj) -> Obj:
+        """Stores an object, new or changed; returns it with its resourceVersion."""
+        collection = self.collection(resource)
+        key = namespace_of(obj), name_of(obj)
+        stored = {**obj, "metadata": {**obj["metadata"], "resourceVersion": str(self._next_version())}}
+        change = Change(self.version, collection.objects.get(key), stored, stored)
+        collection.objects[key] = stored
+        self._record(collection, change, (resource, key, encode(stored)))
+        return stored
+
+    def delete(self, resource: str, obj: Obj) -> Obj:
+        """Removes an object; returns its last form, with the version of the removal."""
+        collection = self.collection(resource)
+        key = namespace_of(obj), name_of(obj)
+        before = collection.objects.pop(key)
+        last = {**obj, "metadata": {**obj["metadata"], "resourceVersion": str(self._next_version())}}
+        self._record(collection, Change(self.version, before, None, last), (resource, key, None))
+        return last
+
+    def _next_version(self) -> int:
+        self.version += 1
+        return self.version
+
+    def _record(self, collection: Collection, change: Change, write: _Write) -> None:
+        if self._open is None:
+            self._open = _Batch(asyncio.get_running_loop().create_future())
+        self._open.writes.append(write)
+        self._open.changes.append((collection, change))
+        if self._flushing is None:
+            self._flushing = asyncio.create_task(self._flush())
+            self._flushing.add_done_callback(_end_process_on_failure)
+
+    async def _flush(self) -> None:
+        loop = asyncio.get_running_loop()
+        while self._open is not None:
+            batch, self._open = self._open, None
+            self._in_flight = batch
+            await loop.run_in_executor(self._thread, self._commit, batch.writes, self.version)
+            for collection, change in batch.changes:
+                _publish(collection, change)
+            self.published = max(self.published, batch.changes[-1][1].version)
+            batch.done.set_result(None)
+            self._in_flight = None
+        self._flushing = None
+
+    def _commit(self, writes: Sequence[_Write], version: int) -> None:
+        self._db.execute("BEGIN IMMEDIATE")
+        for resource, key, body in writes:
+            if body is None:
+                statement = "DELETE FROM objects WHERE resource = ? AND namespace = ? AND name = ?"
+                self._db.execute(statement, (resource, *key))
+            else:
+                self._db.execute("INSERT OR REPLACE INTO objects VALUES (?, ?, ?, ?)", (resource, *key, body))
+        if version + BLOCK // 2 > self._reserved:
+            self._reserved = version + BLOCK
+            self._save_setting("reserved", str(self._reserved))
+        self._db.execute("COMMIT")
+
+    async def durable(self) -> None:
+        """Returns when every change made so far is on disk and published."""
+        batch = self._open or self._in_flight
+        if batch is not None:
+            await asyncio.shield(batch.done)
+
+    async def close(self) -> None:
+        await self.durable()
+        self._thread.shutdown(wait=True)
+        self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._db.close()
+
+
+def _publish(collection: Collection, change: Change) -> None:
+    if len(collection.history) == collection.history.maxlen:
+        collection.forgotten = collection.history[0].version
+    collection.history.append(change)
+    for listener in tuple(collection.listeners):
+        listener(change)
+
+
+def _end_process_on_failure(task: asyncio.Task[None]) -> None:
+    """Crash-only: the next start reads what the disk has."""
+    if task.cancelled() or task.exception() is None:
+        return
+    log.critical("the store could not be written, the process ends: %s", task.exception())
+    os._exit(74)

@@ -1,0 +1,368 @@
+"""Every write, in the order of the real server: decode, admit, default, validate, own, store.
+
+Between reading the live object and storing the new one nothing is awaited, so no two writes interleave.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from . import custom, decoding
+from .defaulting import apply_defaults
+from .errors import (
+    ApiError,
+    already_exists,
+    bad_request,
+    conflict,
+    forbidden,
+    invalid_object,
+    not_found,
+)
+from .kinds import Kind, Registry
+from .objects import Obj, clone, dig, meta, name_of, namespace_of, timestamp
+from .ownership import Applied, Write, applied, updated, with_owners
+from .prepare import (
+    CRD_STORAGE,
+    allocate_service,
+    bump_generation,
+    keep_identity,
+    keep_other_half,
+    prepare_create,
+    prepare_update,
+    stamp_new,
+)
+from .rules import create_errors, update_errors
+from .store import Store
+
+_SUFFIX_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
+GENERATED_BASE_MAX = 58
+
+
+@dataclass(slots=True)
+class State:
+    """What the server holds."""
+
+    store: Store
+    registry: Registry
+    specs: dict[str, Obj] = field(default_factory=dict)
+    """The spec of each installed CRD, as it is served."""
+
+
+@dataclass(slots=True)
+class Call:
+    """One request for one resource, as far as writing needs it."""
+
+    kind: Kind
+    namespace: str = ""
+    name: str = ""
+    subresource: str = ""
+    manager: str = "unknown"
+    dry_run: bool = False
+    validation: str = "Warn"
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def write(self) -> Write:
+        return Write(self.kind, self.manager, timestamp(), self.subresource)
+
+
+def decode_object(state: State, call: Call, body: Any) -> Obj:
+    """The object of a body, of the kind that the address names; unknown fields are refused, warned of or dropped."""
+    kind = call.kind
+    if not isinstance(body, dict):
+        raise bad_request(f"the body of the request is not an object: expected a {kind.kind}")
+    decoding.check_type(body, kind)
+    if kind.custom is None:
+        obj, unknown = decoding.decoded(body, kind)
+    else:
+        metadata = state.registry.definitions.named("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta")
+        obj, unknown = custom.decoded(body, kind, metadata)
+    call.warnings += decoding.strictness(kind, unknown, call.validation)
+    obj["apiVersion"], obj["kind"] = kind.api_version, kind.kind
+    meta(obj)
+    return obj
+
+
+def create(state: State, call: Call, body: Any) -> Obj:
+    """Stores a new object; 409 where the name is taken."""
+    obj = decode_object(state, call, body)
+    return create_decoded(state, call, obj)
+
+
+def create_decoded(state: State, call: Call, obj: Obj, owned: Applied | None = None) -> Obj:
+    """A creation from here on is the same for POST, and for PUT and apply of something missing."""
+    kind = call.kind
+    _place(call, obj)
+    if not name_of(obj) and obj["metadata"].get("generateName"):
+        obj["metadata"]["name"] = _generated(obj["metadata"]["generateName"])
+    _require_namespace(state, call, obj)
+    stamp_new(kind, obj)
+    prepare_create(state.store, kind, obj)
+    _default(kind, obj)
+    if kind.storage == "services":
+        allocate_service(state.store, obj)
+    errors = create_errors(state.store, kind, obj)
+    if errors:
+        raise invalid_object(kind.subject, name_of(obj), errors)
+    if state.store.get(kind.storage, namespace_of(obj), name_of(obj)) is not None:
+        raise already_exists(kind.subject, name_of(obj))
+    obj = with_owners(obj, owned.owners) if owned else updated(call.write, None, obj)
+    if call.dry_run:
+        return obj
+    return state.store.put(kind.storage, _stored(kind, obj))
+
+
+def _default(kind: Kind, obj: Obj) -> None:
+    if kind.custom is None:
+        decoding.with_schema_defaults(obj, kind.schema)
+        apply_defaults(kind.storage, obj)
+
+
+def _stored(kind: Kind, obj: Obj) -> Obj:
+    """The form in which all versions of a resource are kept."""
+    if kind.storage == "events" and kind.group:
+        return stored_event(obj)
+    if kind.custom is not None and kind.custom.storage_version != kind.version:
+        return {**obj, "apiVersion": f"{kind.group}/{kind.custom.storage_version}"}
+    return obj
+
+
+_EVENT_FIELDS = (
+    ("regarding", "involvedObject"),
+    ("note", "message"),
+    ("deprecatedSource", "source"),
+    ("deprecatedFirstTimestamp", "firstTimestamp"),
+    ("deprecatedLastTimestamp", "lastTimestamp"),
+    ("deprecatedCount", "count"),
+    ("reportingController", "reportingComponent"),
+)
+
+
+def stored_event(obj: Obj) -> Obj:
+    """An events.k8s.io Event as the core Event that is kept."""
+    names = dict(_EVENT_FIELDS)
+    result = {names.get(key, key): value for key, value in obj.items()}
+    return {**result, "apiVersion": "v1"}
+
+
+def shown(kind: Kind, obj: Obj) -> Obj:
+    """A stored object as this version of its kind shows it."""
+    if obj.get("apiVersion") == kind.api_version:
+        return obj
+    if kind.storage == "events":
+        names = {old: new for new, old in _EVENT_FIELDS}
+        obj = {names.get(key, key): value for key, value in obj.items()}
+    return {**obj, "apiVersion": kind.api_version}
+
+
+def _place(call: Call, obj: Obj) -> None:
+    """The namespace of an object is that of the address."""
+    metadata = obj["metadata"]
+    if not call.kind.namespaced:
+        metadata.pop("namespace", None)
+        return
+    found = metadata.setdefault("namespace", call.namespace)
+    if found != call.namespace:
+        message = "the namespace of the provided object does not match the namespace sent on the request"
+        raise bad_request(message)
+
+
+def _generated(base: str) -> str:
+    suffix = "".join(secrets.choice(_SUFFIX_ALPHABET) for _ in range(5))
+    return base[:GENERATED_BASE_MAX] + suffix
+
+
+def _require_namespace(state: State, call: Call, obj: Obj) -> None:
+    if not call.kind.namespaced:
+        return
+    namespace = state.store.get("namespaces", "", call.namespace)
+    namespaces = state.registry.find("", "v1", "namespaces")
+    if namespace is None and namespaces is not None:
+        raise not_found(namespaces.subject, call.namespace)
+    if namespace is not None and dig(namespace, "metadata", "deletionTimestamp"):
+        why = f"unable to create new content in namespace {call.namespace} because it is being terminated"
+        cause = {
+            "reason": "NamespaceTerminating",
+            "message": f"namespace {call.namespace} is being terminated",
+            "field": "metadata.namespace",
+        }
+        raise forbidden(call.kind.subject, name_of(obj), why, causes=[cause])
+
+
+def live_object(state: State, call: Call) -> Obj:
+    """The stored object that a request names, in the version it asks for; 404."""
+    found = state.store.get(call.kind.storage, call.namespace, call.name)
+    if found is None:
+        raise not_found(call.kind.subject, call.name)
+    return shown(call.kind, found)
+
+
+def replace(state: State, call: Call, body: Any) -> tuple[Obj, bool]:
+    """PUT: the object, and whether it was made (kinds that a PUT may create)."""
+    obj = decode_object(state, call, body)
+    name = name_of(obj)
+    if name != call.name:
+        if not name:
+            raise bad_request(
+                "the name of the object (" + name + ") does not match the name on the URL (" + call.name + ")"
+            )
+        raise bad_request(f"the name of the object ({name}) does not match the name on the URL ({call.name})")
+    _place(call, obj)
+    if call.kind.storage == "leases.coordination.k8s.io" and not call.subresource:
+        missing = state.store.get(call.kind.storage, call.namespace, call.name) is None
+        if missing and not obj["metadata"].get("resourceVersion"):
+            return create_decoded(state, call, obj), True
+    live = live_object(state, call)
+    return store_update(state, call, live, obj), False
+
+
+def change(state: State, call: Call, patch: Callable[[Obj], Obj]) -> Obj:
+    """A patch: what it makes of the live object is stored as an update."""
+    live = live_object(state, call)
+    body = patch(clone(live))
+    obj = decode_object(state, call, body)
+    _place(call, obj)
+    if name_of(obj) != call.name:
+        raise _immutable_name(call, obj)
+    if not dig(body, "metadata", "resourceVersion"):
+        obj["metadata"]["resourceVersion"] = live["metadata"]["resourceVersion"]
+    return store_update(state, call, live, obj)
+
+
+def _immutable_name(call: Call, obj: Obj) -> ApiError:
+    message = f"the name of the object ({name_of(obj)}) does not match the name on the URL ({call.name})"
+    return bad_request(message)
+
+
+def apply(state: State, call: Call, config: Any, *, force: bool) -> tuple[Obj, bool]:
+    """Server-side apply: the object, and whether it was made."""
+    kind = call.kind
+    if not isinstance(config, dict):
+        raise bad_request("error decoding YAML: the configuration is not an object")
+    decoding.check_type(config, kind)
+    if dig(config, "metadata", "managedFields"):
+        raise bad_request("metadata.managedFields must be nil")
+    config = _without_nulls_of_metadata(config)
+    config.setdefault("metadata", {}).setdefault("name", call.name)
+    if config["metadata"]["name"] != call.name:
+        message = (
+            f"the name of the object ({config['metadata']['name']}) does not match the name on the URL ({call.name})"
+        )
+        raise bad_request(message)
+    _check_declared(state, call, config)
+    stored = state.store.get(kind.storage, call.namespace, call.name)
+    if stored is None:
+        return _apply_new(state, call, config, force=force), True
+    live = shown(kind, stored)
+    given = dig(config, "metadata", "resourceVersion")
+    if given and given != live["metadata"]["resourceVersion"]:
+        raise conflict(kind.subject, call.name)
+    uid = dig(config, "metadata", "uid")
+    if uid and uid != live["metadata"]["uid"]:
+        raise _uid_conflict(call, uid, live)
+    result = applied(call.write, live, config, force=force)
+    obj = decode_object(state, call, {**result.obj, "apiVersion": kind.api_version, "kind": kind.kind})
+    obj["metadata"]["resourceVersion"] = live["metadata"]["resourceVersion"]
+    return store_update(state, call, live, obj, result), False
+
+
+def _apply_new(state: State, call: Call, config: Obj, *, force: bool) -> Obj:
+    if call.subresource:
+        raise not_found(call.kind.subject, call.name)
+    if dig(config, "metadata", "uid"):
+        message = "uid mismatch: the provided object specified uid "
+        raise conflict(
+            call.kind.subject, call.name, message + f"{config['metadata']['uid']}, and no existing object was found"
+        )
+    empty = {"apiVersion": call.kind.api_version, "kind": call.kind.kind, "metadata": {}}
+    result = applied(call.write, empty, config, force=force)
+    obj = decode_object(state, call, {**config, "metadata": dict(config["metadata"])})
+    return create_decoded(state, call, obj, result)
+
+
+def _without_nulls_of_metadata(config: Obj) -> Obj:
+    metadata = config.get("metadata") or {}
+    return {**config, "metadata": {key: value for key, value in metadata.items() if value is not None}}
+
+
+def _check_declared(state: State, call: Call, config: Obj) -> None:
+    """An applied configuration may name declared fields only."""
+    probe = Call(call.kind, call.namespace, call.name, validation="Ignore")
+    if call.kind.custom is not None:
+        _, unknown = custom.decoded(
+            clone(config),
+            call.kind,
+            state.registry.definitions.named("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"),
+        )
+    else:
+        _, unknown = decoding.decoded(config, probe.kind)
+    if unknown:
+        where = f"{call.namespace}/{call.name}; {call.kind.api_version}, Kind={call.kind.kind}"
+        message = f"failed to create typed patch object ({where}): .{unknown[0]}: field not declared in schema"
+        raise ApiError(500, "", message)
+
+
+def _uid_conflict(call: Call, wanted: str, live: Obj) -> ApiError:
+    why = f"Precondition failed: UID in precondition: {wanted}, UID in object meta: {live['metadata']['uid']}"
+    return conflict(call.kind.subject, call.name, why)
+
+
+def store_update(state: State, call: Call, live: Obj, new: Obj, owned: Applied | None = None) -> Obj:
+    """The common end of every update; an update that changes nothing writes nothing."""
+    kind = call.kind
+    given = new["metadata"].pop("resourceVersion", None)
+    if given and given != live["metadata"]["resourceVersion"]:
+        raise conflict(kind.subject, call.name)
+    if not given and _needs_version(kind):
+        from .errors import FieldError
+
+        why = "Invalid value: 0: must be specified for an update"
+        raise invalid_object(kind.subject, call.name, [FieldError("metadata.resourceVersion", "Invalid", why)])
+    uid = new["metadata"].get("uid")
+    if uid and uid != live["metadata"]["uid"]:
+        raise _uid_conflict(call, uid, live)
+    keep_identity(kind, new, live)
+    new = keep_other_half(kind, new, live, call.subresource)
+    _default(kind, new)
+    prepare_update(state.store, kind, new, live)
+    bump_generation(kind, new, live)
+    errors = update_errors(state.store, kind, new, live, call.subresource)
+    if errors:
+        raise invalid_object(kind.subject, call.name, errors)
+    new = with_owners(new, owned.owners) if owned else updated(call.write, live, new)
+    return _commit_update(state, call, live, new)
+
+
+def _needs_version(kind: Kind) -> bool:
+    """Kinds whose PUT must name the version that it replaces."""
+    return kind.custom is not None or kind.storage in (
+        CRD_STORAGE,
+        "poddisruptionbudgets.policy",
+        "leases.coordination.k8s.io",
+        "priorityclasses.scheduling.k8s.io",
+    )
+
+
+def _commit_update(state: State, call: Call, live: Obj, new: Obj) -> Obj:
+    before = {key: value for key, value in live["metadata"].items() if key != "resourceVersion"}
+    if {**new, "metadata": {}} == {**live, "metadata": {}} and new["metadata"] == before:
+        return live
+    if call.dry_run:
+        return {**new, "metadata": {**new["metadata"], "resourceVersion": live["metadata"]["resourceVersion"]}}
+    stored = _stored(call.kind, new)
+    if is_finished(stored):
+        return shown(call.kind, state.store.delete(call.kind.storage, stored))
+    return shown(call.kind, state.store.put(call.kind.storage, stored))
+
+
+def is_finished(obj: Obj) -> bool:
+    """Marked for deletion, and nobody and nothing holds it any more."""
+    metadata = obj["metadata"]
+    if not metadata.get("deletionTimestamp") or metadata.get("finalizers"):
+        return False
+    if dig(obj, "spec", "finalizers") and obj.get("kind") == "Namespace":
+        return False
+    return not metadata.get("deletionGracePeriodSeconds")
