@@ -1,0 +1,7 @@
+"""A fake API server for tests of what is built upon `howdah.kube`."""
+
+from .faults import Fault, Request, fitting
+from .server import FakeKubernetes
+from .store import Store
+
+__all__ = ["FakeKubernetes", "Fault", "Request", "Store", "fitting"]
