@@ -107,7 +107,9 @@ def integer(minimum: int, maximum: int = 2**31 - 1, *, absent: int | None = 0) -
         return check(value)
 
     size = "int64" if maximum > 2**31 - 1 else "int32"
-    schema = {"type": "integer", "format": size, "minimum": minimum, "maximum": maximum}
+    # Past 2^53 a JSON number is not exact; the format alone says the limit.
+    limits = {"minimum": minimum, "maximum": maximum} if maximum < 2**53 else {"minimum": minimum}
+    schema = {"type": "integer", "format": size, **limits}
     return Kind("integer", schema, absent, from_text, from_json)
 
 
