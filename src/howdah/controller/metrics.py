@@ -16,6 +16,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self._on_demand: Collector | None = None
         self.passes = Histogram(
             "howdah_pass_duration_seconds", "Duration of one pass over one cluster.", ["outcome"],
             buckets=PASS_BUCKETS_S, registry=self.registry,
@@ -43,8 +44,11 @@ class Metrics:
         )
 
     def watch(self, *, clusters_by_phase: Callable[[], Mapping[str, int]], queue_depth: Callable[[], int]) -> None:
-        """Register what is computed when it is asked for."""
-        self.registry.register(_OnDemand(clusters_by_phase, queue_depth))
+        """Register what is computed when it is asked for, in place of what was registered before."""
+        if self._on_demand is not None:
+            self.registry.unregister(self._on_demand)
+        self._on_demand = _OnDemand(clusters_by_phase, queue_depth)
+        self.registry.register(self._on_demand)
 
     def api_call(self, verb: str, resource: str, code: int, seconds: float) -> None:
         del seconds

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from howdah.core.postgres.difference import Statement
-from howdah.model.cluster import SecretRequest
+from howdah.core.postgres.statements import Statement
+from howdah.model import names
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,13 +40,14 @@ class Create(Step):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreateSecret(Step):
-    """POST a Secret with a new random password, made while the step is carried out."""
+    """POST a Secret of a role, with a new random password that is made while the step is carried out."""
 
-    request: SecretRequest
+    body: Mapping[str, Any]  # without data
+    username: str
 
     @property
     def target(self) -> str:
-        return f"Secret {self.request.name}"
+        return f"Secret {self.body['metadata']['name']}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +57,7 @@ class Apply(Step):
     body: Mapping[str, Any]
     uid: str
     changes: tuple[str, ...] = ()  # paths that differ
+    field_manager: str = names.FIELD_MANAGER
 
     @property
     def target(self) -> str:
@@ -70,7 +72,7 @@ class TakeOver(Step):
     name: str
     uid: str
     resource_version: str
-    managers: tuple[str, ...]
+    managed_fields: tuple[Mapping[str, Any], ...]  # as they are to be
 
     @property
     def target(self) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from howdah.core.alignment import align_objects, align_pod_annotations, grow_claims
+from howdah.core.alignment import align_objects, align_pod_annotations, grow_claims, missing_secrets
 from howdah.core.patroni.dynamic import dynamic_patch
 from howdah.core.patroni.restart import restart_order
 from howdah.core.patroni.switchover import choose_candidate
@@ -112,7 +112,7 @@ def system_passwords(situation: Situation) -> Decision:
         for pod in situation.observed.pods
         if pod.metadata.annotation(names.ROLLING_UPDATE_REQUIRED) != "true"
     )
-    if situation.pause is not names.Pause.NONE:
+    if situation.cluster.pause is not names.Pause.NONE:
         return Decision(held=tuple(Held(mark, "the resource is paused") for mark in marks), ends=True)
     return Decision(steps=marks)
 
@@ -189,7 +189,8 @@ PLANNERS: tuple[Planner, ...] = (
     finalizer,  # first, so that whatever is made later is removed in order
     dead_leader,  # seconds matter, and it depends on nothing
     scale_in,  # before the StatefulSet is made smaller
-    align_objects,  # what is missing is created, what differs is applied; secrets before the pods that read them
+    missing_secrets,  # before the pods that read them
+    align_objects,  # what is missing is created, what differs is applied
     align_pod_annotations,
     grow_claims,
     dynamic_configuration,  # needs a leader
@@ -214,7 +215,7 @@ def decide(situation: Situation) -> Plan:
         )
         if decision.ends:
             break
-    return hold_paused(plan, situation.pause)
+    return hold_paused(plan, situation.cluster.pause)
 
 
 def hold_paused(plan: Plan, pause: names.Pause) -> Plan:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from howdah.core.objects.diff import Difference
 from howdah.core.patroni.member import (
     ConfigObject,
     Leader,
@@ -23,7 +25,8 @@ from howdah.model import names
 from howdah.model.cluster import Cluster
 from howdah.model.observed import Observed, Pod
 
-Changes = Mapping[tuple[str, str], tuple[Any, ...]]
+Differences = Mapping[tuple[str, str], tuple[Difference, ...]]
+"""Of our objects that exist, by (kind, name); made by `core.alignment.differences` and remembered by version."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +56,7 @@ class Situation:
     views: tuple[MemberView, ...]  # by ordinal
     database: DatabaseLook = DatabaseLook()
     budget: FleetBudget = field(default_factory=FleetBudget)
-    pause: names.Pause = names.Pause.NONE
+    differences: Differences = field(default_factory=dict)
 
     @property
     def leader_view(self) -> MemberView | None:
@@ -66,12 +69,15 @@ class Situation:
 
     @property
     def accepts_writes(self) -> bool:
-        """Whether the holder of the leader lock is a running primary. A lock that nobody renews any more is none."""
+        """Whether the holder of the leader lock is a running primary.
+
+        A lock that nobody renews any more is none; a whole ttl of slack keeps unlike clocks from being taken for that.
+        """
         view = self.leader_view
         if view is None or view.member is None or view.pod.is_deleting or view.unhealthy is not None:
             return False
-        expires = self.leader.expires_at
-        return view.member.role == "primary" and (expires is None or expires > self.observed.now)
+        expires, slack = self.leader.expires_at, dt.timedelta(seconds=self.leader.ttl_s or 0)
+        return view.member.role == "primary" and (expires is None or expires + slack > self.observed.now)
 
 
 def look(
@@ -82,7 +88,7 @@ def look(
     heard: Mapping[str, Member] | None = None,
     database: DatabaseLook = DatabaseLook(),
     budget: FleetBudget | None = None,
-    pause: names.Pause = names.Pause.NONE,
+    differences: Differences | None = None,
 ) -> Situation:
     """Judge what was observed. `heard`: members that were asked directly just now; they win over their annotations."""
     said = {pod.name: parse_member(pod.name, pod.metadata.annotations) for pod in observed.pods}
@@ -100,7 +106,7 @@ def look(
         views=tuple(_views(observed, members, leader, template)),
         database=database,
         budget=budget or FleetBudget(),
-        pause=pause,
+        differences=differences or {},
     )
 
 

@@ -1,0 +1,235 @@
+"""Steps → calls. Writes only, in order; stops at the first failure; never waits for an effect.
+
+Every call carries what makes it safe to be late or doubled: POST for what is new, the uid for what exists, uid and
+resourceVersion for what interrupts somebody. A disruptive step is announced on the resource first (ADR 3).
+"""
+
+from __future__ import annotations
+
+import secrets
+import string
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from howdah.adapters.kubernetes import POSTGRESQLS, RESOURCES
+from howdah.controller.databases import Databases
+from howdah.controller.members import Members
+from howdah.core import plan as p
+from howdah.core.situation import Situation
+from howdah.core.status import Outcome
+from howdah.kube.client import Client
+from howdah.kube.errors import AlreadyExists, Conflict, Invalid, KubeError, NotFound
+from howdah.kube.resources import SECRETS
+from howdah.model import names
+from howdah.model.errors import ExternalError
+
+PASSWORD_LENGTH = 64
+ALPHABET = string.ascii_letters + string.digits
+
+
+class NotLeading(Exception):  # noqa: N818 - a state, not an error
+    """The Lease was lost: nothing may be written any more."""
+
+
+class LookAgain(Exception):  # noqa: N818 - a state, not an error
+    """Somebody else wrote first: the decision is out of date, and nothing is wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The cluster that steps belong to."""
+
+    namespace: str
+    name: str
+    uid: str
+    situation: Situation | None = None  # None while it is being deleted
+
+    def for_situation(self) -> Situation:
+        if self.situation is None:
+            raise LookAgain(f"{self.namespace}/{self.name} is being deleted")
+        return self.situation
+
+
+class Applier:
+    """Carries steps out. `may_write` is asked before each one; `told` hears of each one done (for events and metrics)."""
+
+    def __init__(
+        self,
+        client: Client,
+        members: Members,
+        databases: Databases,
+        *,
+        may_write: Callable[[], bool],
+        told: Callable[[Target, p.Step, str | None], None],
+    ) -> None:
+        self._client = client
+        self._members = members
+        self._databases = databases
+        self._may_write = may_write
+        self._told = told
+
+    async def carry_out(self, target: Target, steps: tuple[p.Step, ...]) -> Outcome:
+        """Do the steps in order, up to the first that fails."""
+        done: list[p.Step] = []
+        for step in steps:
+            if not self._may_write():
+                raise NotLeading
+            try:
+                await _HANDLERS[type(step)](self, target, step)
+            except (Conflict, LookAgain) as conflict:
+                return Outcome(tuple(done), step, str(conflict), is_conflict=True)
+            except (KubeError, ExternalError) as error:
+                if _is_stale(error):
+                    return Outcome(tuple(done), step, str(error), is_conflict=True)
+                self._told(target, step, str(error))
+                return Outcome(tuple(done), step, str(error))
+            self._told(target, step, None)
+            done.append(step)
+        return Outcome(tuple(done))
+
+    async def announce(self, target: Target, step: p.Step, resource_version: str) -> None:
+        """Write the intent on the resource, if it is still the one that the decision was made from."""
+        intent = {"step": type(step).__name__, "target": step.target, "reason": step.reason}
+        await self._annotate(target, resource_version, msgspec.json.encode(intent).decode())
+
+    async def withdraw(self, target: Target, resource_version: str) -> None:
+        """Remove the intent: nothing disruptive is due any more."""
+        await self._annotate(target, resource_version, None)
+
+    async def _annotate(self, target: Target, resource_version: str, intent: str | None) -> None:
+        metadata = {
+            "uid": target.uid,
+            "resourceVersion": resource_version,
+            "annotations": {names.DISRUPTION: intent},
+        }
+        await self._client.merge_patch(POSTGRESQLS, target.name, {"metadata": metadata}, namespace=target.namespace)
+
+    # one handler per kind of step
+
+    async def _create(self, target: Target, step: p.Create) -> None:
+        del target
+        try:
+            await self._client.create(RESOURCES[step.body["kind"]], step.body)
+        except AlreadyExists as exists:
+            raise LookAgain(str(exists)) from exists
+
+    async def _create_secret(self, target: Target, step: p.CreateSecret) -> None:
+        del target
+        password = "".join(secrets.choice(ALPHABET) for _ in range(PASSWORD_LENGTH))
+        body = {**step.body, "stringData": {"username": step.username, "password": password}}
+        try:
+            await self._client.create(SECRETS, body)
+        except AlreadyExists as exists:  # its password stands; ours was never used
+            raise LookAgain(str(exists)) from exists
+
+    async def _apply(self, target: Target, step: p.Apply) -> None:
+        del target
+        body = {**step.body, "metadata": {**step.body["metadata"], "uid": step.uid}}
+        await self._client.apply(RESOURCES[step.body["kind"]], body, field_manager=step.field_manager, force=True)
+
+    async def _take_over(self, target: Target, step: p.TakeOver) -> None:
+        operations = [
+            {"op": "test", "path": "/metadata/uid", "value": step.uid},
+            {"op": "replace", "path": "/metadata/managedFields", "value": list(step.managed_fields)},
+            {"op": "replace", "path": "/metadata/resourceVersion", "value": step.resource_version},
+        ]
+        try:
+            await self._client.json_patch(RESOURCES[step.kind], step.name, operations, namespace=target.namespace)
+        except Invalid as other:  # the test of the uid failed
+            raise LookAgain(str(other)) from other
+
+    async def _delete(self, target: Target, step: p.Delete) -> None:
+        try:
+            await self._client.delete(
+                RESOURCES[step.kind],
+                step.name,
+                namespace=step.namespace or target.namespace,
+                uid=step.uid,
+                propagation=step.propagation,
+            )
+        except NotFound:
+            return
+
+    async def _set_finalizers(self, target: Target, step: p.SetFinalizers) -> None:
+        metadata = {"uid": target.uid, "resourceVersion": step.resource_version, "finalizers": list(step.finalizers)}
+        try:
+            await self._client.merge_patch(POSTGRESQLS, target.name, {"metadata": metadata}, namespace=target.namespace)
+        except NotFound:
+            return
+
+    async def _annotate_pod(self, target: Target, step: p.AnnotatePod) -> None:
+        await self._patch_meta("Pod", target, step.name, step.uid, {"annotations": dict(step.annotations)})
+
+    async def _grow_claim(self, target: Target, step: p.GrowClaim) -> None:
+        patch = {"metadata": {"uid": step.uid}, "spec": {"resources": {"requests": {"storage": step.storage}}}}
+        resource = RESOURCES["PersistentVolumeClaim"]
+        await self._client.merge_patch(resource, step.name, patch, namespace=target.namespace)
+
+    async def _patch_dynamic(self, target: Target, step: p.PatchDynamicConfiguration) -> None:
+        situation = target.for_situation()
+        if situation.leader_api_url is None:
+            raise LookAgain("the leader has no address of its Patroni yet")
+        await self._members.patch_configuration(situation.cluster, situation.leader_api_url, step.patch)
+
+    async def _run_statements(self, target: Target, step: p.RunStatements) -> None:
+        await self._databases.run(target.for_situation(), step.database, step.statements)
+
+    async def _release_leader(self, target: Target, step: p.ReleaseLeader) -> None:
+        metadata = {
+            "uid": step.uid,
+            "resourceVersion": step.resource_version,
+            "annotations": {"leader": None, "renewTime": None},
+        }
+        resource = RESOURCES[step.object_kind]
+        await self._client.merge_patch(resource, step.name, {"metadata": metadata}, namespace=target.namespace)
+
+    async def _replace_pod(self, target: Target, step: p.ReplacePod) -> None:
+        try:
+            await self._client.delete(
+                RESOURCES["Pod"],
+                step.name,
+                namespace=target.namespace,
+                uid=step.uid,
+                resource_version=step.resource_version,
+            )
+        except NotFound as gone:
+            raise LookAgain(str(gone)) from gone
+
+    async def _switchover(self, target: Target, step: p.Switchover) -> None:
+        cluster = target.for_situation().cluster
+        await self._members.switch_over(cluster, step.api_url, leader=step.leader, candidate=step.candidate)
+
+    async def _restart_member(self, target: Target, step: p.RestartMember) -> None:
+        await self._members.restart(target.for_situation().cluster, step.api_url)
+
+    async def _patch_meta(self, kind: str, target: Target, name: str, uid: str, metadata: Mapping[str, Any]) -> None:
+        patch = {"metadata": {"uid": uid, **metadata}}
+        await self._client.merge_patch(RESOURCES[kind], name, patch, namespace=target.namespace)
+
+
+def _is_stale(error: Exception) -> bool:
+    """422 for another uid, and 404, on a write: the object that the decision was made from is not there any more."""
+    if isinstance(error, NotFound):
+        return True
+    return isinstance(error, Invalid) and "metadata.uid" in str(error)
+
+
+_HANDLERS: Mapping[type[p.Step], Callable[[Applier, Target, Any], Awaitable[None]]] = {
+    p.Create: Applier._create,
+    p.CreateSecret: Applier._create_secret,
+    p.Apply: Applier._apply,
+    p.TakeOver: Applier._take_over,
+    p.Delete: Applier._delete,
+    p.SetFinalizers: Applier._set_finalizers,
+    p.AnnotatePod: Applier._annotate_pod,
+    p.GrowClaim: Applier._grow_claim,
+    p.PatchDynamicConfiguration: Applier._patch_dynamic,
+    p.RunStatements: Applier._run_statements,
+    p.ReleaseLeader: Applier._release_leader,
+    p.ReplacePod: Applier._replace_pod,
+    p.Switchover: Applier._switchover,
+    p.RestartMember: Applier._restart_member,
+}

@@ -1,0 +1,202 @@
+"""What each cluster's databases lack: read when something may have changed, remembered otherwise, never in the way.
+
+Reading runs beside the passes, for a server that hangs must not hold up the decisions that could help it. A pass takes
+what is known, and is asked for again when more is. After a restart everything is read anew: nothing here must survive.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from itertools import groupby
+
+import structlog
+
+from howdah.adapters import postgres
+from howdah.adapters.postgres import AuthenticationFailed, Password, PasswordChecks, Target
+from howdah.controller.watch import Key
+from howdah.core.postgres.catalogue import interest
+from howdah.core.postgres.desired import Desired, PasswordSource, RoleRules
+from howdah.core.postgres.difference import difference, unmet
+from howdah.core.postgres.manifest import desired_state
+from howdah.core.postgres.statements import Kind, Statement
+from howdah.core.situation import DatabaseLook, Situation
+from howdah.kube.client import Client
+from howdah.kube.errors import KubeError, NotFound
+from howdah.kube.resources import SECRETS
+from howdah.model.cluster import Cluster
+from howdah.model.errors import ExternalError
+
+RETRY_AFTER_S = 5.0
+LOOK_TIMEOUT_S = 180.0
+
+_log = structlog.get_logger("howdah.databases")
+
+
+@dataclass(slots=True)
+class _Known:
+    """What is remembered of one cluster."""
+
+    fingerprint: object = None
+    look: DatabaseLook = DatabaseLook()
+    read_at: float = float("-inf")  # monotonic seconds
+    task: asyncio.Task[None] | None = None
+
+
+class Databases:
+    """Belongs to one event loop. `notify(key)` is called when a look has ended."""
+
+    def __init__(self, client: Client, *, notify: Callable[[Key], None], refresh_s: float) -> None:
+        self._client = client
+        self._notify = notify
+        self._refresh_s = refresh_s
+        self._known: dict[Key, _Known] = {}
+        self._checks = PasswordChecks()
+
+    def look(self, situation: Situation) -> DatabaseLook:
+        """What is known now; starts a new look where that is out of date. Never waits."""
+        cluster = situation.cluster
+        if not cluster.access.is_enabled or cluster.is_standby or not situation.accepts_writes:
+            return DatabaseLook()
+        known = self._known.setdefault((cluster.key.namespace, cluster.key.name), _Known())
+        if known.task is None and self._is_due(known, _fingerprint(situation)):
+            key = (cluster.key.namespace, cluster.key.name)
+            known.task = asyncio.create_task(self._read(key, known, situation), name=f"databases {key}")
+        return known.look
+
+    def _is_due(self, known: _Known, fingerprint: object) -> bool:
+        age_s = time.monotonic() - known.read_at
+        if known.look.error is not None:
+            return age_s >= RETRY_AFTER_S
+        return known.fingerprint != fingerprint or age_s >= self._refresh_s
+
+    async def run(self, situation: Situation, database: str, statements: tuple[Statement, ...]) -> None:
+        """Run statements on the leader. Raises ExternalError with what the server refused."""
+        del database  # each statement says where it runs
+        cluster = situation.cluster
+        passwords = await self._passwords(cluster)
+        try:
+            outcome = await postgres.apply(
+                _target(situation, passwords), statements, passwords, method=cluster.access.password_encryption
+            )
+        finally:
+            self.forget_look(situation)
+        if outcome.failed:
+            said = "; ".join(f"{f.statement.reason}: {f.error.message}" for f in outcome.failed[:3])
+            raise ExternalError("postgres", transient=True, message=said)
+
+    def forget_look(self, situation: Situation) -> None:
+        """What was read is out of date."""
+        key = (situation.cluster.key.namespace, situation.cluster.key.name)
+        if (known := self._known.get(key)) is not None:
+            known.fingerprint = None
+            known.look = replace(known.look, statements=(), edited=frozenset())
+
+    def forget(self, key: Key) -> None:
+        """The cluster is gone."""
+        if (known := self._known.pop(key, None)) is not None and known.task is not None:
+            known.task.cancel()
+
+    async def _read(self, key: Key, known: _Known, situation: Situation) -> None:
+        fingerprint = _fingerprint(situation)
+        try:
+            async with asyncio.timeout(LOOK_TIMEOUT_S):
+                look = await self._looked(situation)
+        except (ExternalError, KubeError, TimeoutError) as error:
+            look = DatabaseLook(error=str(error) or "the databases did not answer in time")
+            _log.info("databases not read", namespace=key[0], cluster=key[1], error=str(error))
+        known.look, known.fingerprint, known.read_at, known.task = look, fingerprint, time.monotonic(), None
+        self._notify(key)
+
+    async def _looked(self, situation: Situation) -> DatabaseLook:
+        cluster = situation.cluster
+        desired = desired_roles_and_databases(cluster)
+        passwords = await self._passwords(cluster)
+        catalogue = await postgres.observe(_target(situation, passwords), interest(desired))
+        matching = await self._checks.matching(desired.roles, catalogue, passwords)
+        found = difference(desired, catalogue, matching=matching)
+        for sentence in unmet(desired, catalogue):
+            _log.info(
+                "cannot be brought in place", namespace=cluster.key.namespace, cluster=cluster.key.name, what=sentence
+            )
+        system = {cluster.access.super_username, cluster.access.replication_username}
+        edited = frozenset(s.password.role for s in found if s.password is not None and s.password.role in system)
+        return DatabaseLook(
+            statements=tuple((name, tuple(group)) for name, group in groupby(found, key=lambda s: s.database)),
+            edited=edited,
+            is_known=True,
+        )
+
+    async def _passwords(self, cluster: Cluster) -> Mapping[PasswordSource, Password]:
+        """The passwords of all Secrets of the cluster: one list, and one read for each Secret elsewhere."""
+        found: dict[PasswordSource, Password] = {}
+        wanted = {(request.namespace, request.name): request for request in cluster.secrets}
+        listed = await self._client.list(SECRETS, namespace=cluster.key.namespace, labels=cluster.labels.selector_text)
+        secrets = {(s["metadata"]["namespace"], s["metadata"]["name"]): s for s in listed.items}
+        for place, request in wanted.items():
+            if place not in secrets and place[0] != cluster.key.namespace:
+                try:
+                    secrets[place] = await self._client.get(SECRETS, place[1], namespace=place[0])
+                except NotFound:
+                    continue
+            if place in secrets:
+                source = PasswordSource(request.username, request.namespace)
+                found[source] = _password(secrets[place])
+        return found
+
+
+def desired_roles_and_databases(cluster: Cluster) -> Desired:
+    """What the resolved request asks of roles and databases."""
+    access = cluster.access
+    rules = RoleRules(
+        cluster=cluster.key.name,
+        namespace=cluster.key.namespace,
+        super_username=access.super_username,
+        replication_username=access.replication_username,
+        admin_role=access.admin_role,
+        protected=access.protected,
+        additional_owner_roles=access.additional_owner_roles,
+        cross_namespace_secrets=access.cross_namespace_secrets,
+    )
+    return desired_state(access.users, access.databases, access.prepared_databases, rules=rules)
+
+
+def _password(secret: Mapping[str, object]) -> Password:
+    data, meta = secret.get("data"), secret["metadata"]
+    value = base64.b64decode(data.get("password", "")).decode() if isinstance(data, dict) else ""
+    return Password(value, f"{meta['uid']}:{meta['resourceVersion']}")  # type: ignore[index]
+
+
+def _target(situation: Situation, passwords: Mapping[PasswordSource, Password]) -> Target:
+    cluster, view = situation.cluster, situation.leader_view
+    address = view.pod.status.pod_ip if view is not None else None
+    password = passwords.get(PasswordSource(cluster.access.super_username, cluster.key.namespace))
+    if address is None or password is None:
+        missing = "address of the leader" if address is None else f"Secret of role {cluster.access.super_username}"
+        raise ExternalError("postgres", transient=True, message=f"no {missing} yet")
+    identifier = situation.config.initialize
+    return Target(
+        host=address,
+        user=cluster.access.super_username,
+        password=password.value,
+        system_identifier=int(identifier) if identifier and identifier.isdigit() else None,
+    )
+
+
+def _fingerprint(situation: Situation) -> object:
+    """What a look depends on: the request, who leads on which timeline, and the versions of the Secrets."""
+    cluster, view = situation.cluster, situation.leader_view
+    timeline = view.member.timeline if view is not None and view.member is not None else None
+    wanted = {(request.namespace, request.name) for request in cluster.secrets}
+    versions = tuple(
+        sorted(
+            (*place, s.metadata.resource_version) for place, s in situation.observed.secrets.items() if place in wanted
+        )
+    )
+    return cluster.uid, cluster.generation, cluster.access, view.pod.metadata.uid if view else "", timeline, versions
+
+
+__all__ = ["AuthenticationFailed", "Databases", "Kind", "desired_roles_and_databases"]

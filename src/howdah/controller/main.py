@@ -1,0 +1,254 @@
+"""The operator process: wiring, leadership, and the loop that takes keys from the queue."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import random
+import signal
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+import aiohttp
+import structlog
+
+from howdah.adapters.patroni import Patroni
+from howdah.controller import api, configuration
+from howdah.controller.apply import Applier, NotLeading, Target
+from howdah.controller.databases import Databases
+from howdah.controller.fleet import Fleet
+from howdah.controller.members import Members
+from howdah.controller.metrics import Metrics
+from howdah.controller.reconcile import Reconciler
+from howdah.controller.references import ReferenceReader
+from howdah.controller.watch import Key, Scope, Watch
+from howdah.core.plan import Step
+from howdah.kube.client import Client
+from howdah.kube.credentials import Access
+from howdah.kube.errors import KubeError
+from howdah.kube.events import EventRecorder, Reference
+from howdah.kube.lease import LeaderElection, LeaseTimes
+from howdah.kube.queue import WorkQueue
+from howdah.model import names
+from howdah.model.errors import InvalidSpec
+from howdah.model.settings import Settings
+
+LEASE_NAME = "howdah"
+CONFIGURATION_CHECK_S = 30.0
+PASSES_AT_A_TIME = 1024  # a pass mostly waits; what bounds the load is the client's number of open requests
+
+_log = structlog.get_logger("howdah.operator")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How the process was started."""
+
+    access: Access
+    environment: Mapping[str, str]
+    observe_only: bool = False
+    listen_host: str = "0.0.0.0"  # noqa: S104 - probes and Prometheus come from outside the pod
+    listen_port: int | None = None  # None: the operator's api_port
+
+    @property
+    def operator_namespace(self) -> str:
+        return self.environment.get("OPERATOR_NAMESPACE") or self.access.namespace or "default"
+
+
+async def run(options: Options) -> None:
+    """Run until SIGTERM or SIGINT; a changed configuration wires everything anew, in the same process."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    metrics = Metrics()
+    where = configuration.source(options.environment, options.operator_namespace)
+    async with Client(options.access, concurrency=64, observe=metrics.api_call) as client:
+        while not stop.is_set():
+            found = await configuration.read(client, where)
+            for warning in found.warnings:
+                _log.warning("configuration", source=str(where), warning=str(warning))
+            _log.info("configured", source=str(where), version=found.version, observe_only=options.observe_only)
+            operator = Operator(client, options, found.settings, metrics)
+            changed = asyncio.create_task(_changed(client, where, found.version))
+            await operator.run(stop, changed)
+            changed.cancel()
+
+
+async def _changed(client: Client, where: configuration.Source, version: str) -> None:
+    """Returns when the configuration has another version that can be read; one with mistakes is said, and not taken."""
+    while True:
+        await asyncio.sleep(CONFIGURATION_CHECK_S)
+        try:
+            if (await configuration.read(client, where)).version != version:
+                _log.info("configuration changed", source=str(where))
+                return
+        except (InvalidSpec, KubeError) as error:
+            _log.warning("configuration not taken", source=str(where), error=str(error))
+
+
+class Operator:
+    """One operator with one configuration."""
+
+    def __init__(self, client: Client, options: Options, settings: Settings, metrics: Metrics) -> None:
+        self._client = client
+        self._options = options
+        self._settings = settings
+        self._metrics = metrics
+        self._queue: WorkQueue[Key] = WorkQueue(on_error=self._bug)
+        self._watch = Watch(client, scope(settings, options), self._notify)
+        self._recorder = EventRecorder(client, "postgres-operator")
+        self._fleet = Fleet(self._watch.cluster_keys)
+        self._election = self._make_election()
+        self._reconciler: Reconciler | None = None
+        self._is_ready = False
+
+    def _make_election(self) -> LeaderElection:
+        settings = self._settings
+        times = LeaseTimes(
+            duration_s=settings.leader_lease_duration.seconds,
+            renew_deadline_s=settings.leader_renew_deadline.seconds,
+            retry_s=settings.leader_retry_period.seconds,
+        )
+        return LeaderElection(
+            self._options.access,
+            LEASE_NAME,
+            namespace=self._options.operator_namespace,
+            times=times,
+            on_gain=self._gained,
+            on_loss=lambda: self._metrics.leading.set(0),
+            observe=self._metrics.api_call,
+        )
+
+    async def run(self, stop: asyncio.Event, changed: asyncio.Task[None]) -> None:
+        """Run until stopped, or until the configuration changed."""
+        async with AsyncExitStack() as stack:
+            session = await stack.enter_async_context(aiohttp.ClientSession())
+            self._wire(Members(self._client, Patroni(session)))
+            tasks = [asyncio.create_task(work) for work in (self._watch.run(), self._recorder.run(), self._lead())]
+            tasks += [asyncio.create_task(stop.wait()), changed]
+            runner = await api.serve(
+                api.application(self._metrics.registry, is_alive=self._why_dead, is_ready=self._why_not_ready),
+                self._options.listen_host,
+                self._settings.api_port if self._options.listen_port is None else self._options.listen_port,
+            )
+            stack.push_async_callback(runner.cleanup)
+            ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self._recorder.flush()
+            if self._election.alive:
+                await self._election.stop()
+            for task in ended:
+                task.result()
+
+    def _wire(self, members: Members) -> None:
+        databases = Databases(self._client, notify=self._queue.add, refresh_s=self._settings.resync_period.seconds)
+        applier = Applier(self._client, members, databases, may_write=self._may_write, told=self._told)
+        self._metrics.watch(clusters_by_phase=self._clusters_by_phase, queue_depth=lambda: self._queue.depth)
+        self._reconciler = Reconciler(
+            client=self._client,
+            watch=self._watch,
+            applier=applier,
+            databases=databases,
+            references=ReferenceReader(self._client),
+            fleet=self._fleet,
+            members=members,
+            recorder=self._recorder,
+            metrics=self._metrics,
+            settings=self._settings,
+            controller_id=self._options.environment.get("CONTROLLER_ID", ""),
+            observe_only=self._options.observe_only,
+        )
+
+    async def _lead(self) -> None:
+        """Fill the caches, then stand for election, then work. Who does not lead keeps its caches warm."""
+        await self._watch.synced()
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(100_000, 20, 100)  # half of a start's time is cyclic garbage collection otherwise
+        self._is_ready = True
+        _log.info("caches are full", clusters=len(self._watch.cluster_keys()))
+        if self._options.observe_only:
+            self._gained()
+        else:
+            self._election.start()
+        await self._queue.run(self._work, concurrency=PASSES_AT_A_TIME)
+
+    async def _work(self, key: Key) -> None:
+        if self._reconciler is None or not self._may_write():
+            return
+        try:
+            result = await self._reconciler.run(key)
+        except NotLeading:
+            return
+        self._fleet.seen(key)
+        if result.failed is not None:
+            self._queue.retry(key)
+            return
+        self._queue.forget(key)
+        resync_s = self._settings.resync_period.seconds * random.uniform(0.9, 1.1)
+        self._queue.after(key, min(resync_s, result.again_in_s or resync_s))
+
+    # callbacks
+
+    def _notify(self, key: Key) -> None:
+        if self._may_write():
+            self._queue.add(key)
+
+    def _gained(self) -> None:
+        _log.info("leading")
+        self._metrics.leading.set(1)
+        for key in self._watch.cluster_keys():
+            self._queue.add(key)
+
+    def _may_write(self) -> bool:
+        """An observer decides and never writes, so it need not lead."""
+        return self._options.observe_only or self._election.is_leading()
+
+    def _told(self, target: Target, step: Step, error: str | None) -> None:
+        kind = type(step).__name__
+        self._metrics.steps.labels(kind, "failed" if error else "done").inc()
+        _log.info(
+            "step", namespace=target.namespace, cluster=target.name, step=kind, target=step.target, reason=step.reason,
+            error=error,
+        )  # fmt: skip
+        about = Reference(names.API_VERSION, names.KIND, target.name, target.namespace, target.uid)
+        if error is not None:
+            self._recorder.record(about, f"{kind}Failed", f"{step.target}: {error}", type="Warning")
+        elif step.disruptive:
+            self._recorder.record(about, kind, f"{step.target}: {step.reason}")
+
+    def _bug(self, key: Key, error: Exception) -> None:
+        _log.error("a pass failed by a bug", namespace=key[0], cluster=key[1], exc_info=error)
+
+    def _clusters_by_phase(self) -> Mapping[str, int]:
+        phases = self._reconciler.memory.phases if self._reconciler is not None else {}
+        return Counter(phases.get(key, "") for key in self._watch.cluster_keys())
+
+    def _why_dead(self) -> str | None:
+        if not self._options.observe_only and self._is_ready and not self._election.alive:
+            return "the leader election has ended"
+        return None
+
+    def _why_not_ready(self) -> str | None:
+        if not self._is_ready:
+            return f"caches are not full yet: {', '.join(self._watch.not_synced)}"
+        return None
+
+
+def scope(settings: Settings, options: Options) -> Scope:
+    """What to watch: WATCHED_NAMESPACE, else the option, else the operator's own namespace; several by comma."""
+    asked = options.environment.get("WATCHED_NAMESPACE") or settings.watched_namespace or options.operator_namespace
+    places = tuple(place.strip() for place in asked.split(",") if place.strip())
+    account = settings.pod_service_account_name
+    return Scope(
+        namespaces=(None,) if "*" in places else places,
+        labels=settings.cluster_labels,
+        cluster_label=settings.cluster_name_label,
+        service_account=account,
+        role_binding=account,
+    )

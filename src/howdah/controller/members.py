@@ -1,0 +1,71 @@
+"""Commands to the members of a cluster, and asking each of them how it is; with the credentials that its Patroni expects."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from howdah.adapters import kubernetes
+from howdah.adapters.patroni import Endpoint, NodeStatus, Patroni
+from howdah.core.patroni.credentials import RestCredentials, derived_credentials
+from howdah.core.patroni.member import UNKNOWN, Member
+from howdah.kube.client import Client
+from howdah.model.cluster import Cluster
+from howdah.model.errors import ExternalError
+
+
+class Members:
+    """Speaks to Patroni for all clusters. The credentials are read from the superuser's Secret for each command."""
+
+    def __init__(self, client: Client, patroni: Patroni) -> None:
+        self._client = client
+        self._patroni = patroni
+
+    async def patch_configuration(self, cluster: Cluster, url: str, patch: Mapping[str, Any]) -> None:
+        await self._patroni.patch_config(await self._endpoint(cluster, url), patch)
+
+    async def switch_over(self, cluster: Cluster, url: str, *, leader: str, candidate: str) -> None:
+        await self._patroni.switchover(await self._endpoint(cluster, url), leader=leader, candidate=candidate)
+
+    async def restart(self, cluster: Cluster, url: str) -> None:
+        """Only where the restart is still pending."""
+        await self._patroni.restart(await self._endpoint(cluster, url), only_pending=True)
+
+    async def hear(self, members: Mapping[str, Member]) -> dict[str, Member]:
+        """Every member that says where it is, as it answers now. One that does not answer is in state unknown."""
+        asked = [member for member in members.values() if member.api_url is not None]
+        answers = await asyncio.gather(*(self._ask(member) for member in asked))
+        return {member.name: member for member in answers}
+
+    async def _ask(self, member: Member) -> Member:
+        try:
+            status = await self._patroni.get_patroni(Endpoint(member.api_url or ""))
+        except ExternalError as error:
+            return dataclasses.replace(member, state=UNKNOWN, postgres_state=UNKNOWN, problem=error.message)
+        return _told(member, status)
+
+    async def _endpoint(self, cluster: Cluster, url: str) -> Endpoint:
+        credentials = await self._credentials(cluster)
+        return Endpoint(url, credentials.username, credentials.password)
+
+    async def _credentials(self, cluster: Cluster) -> RestCredentials:
+        superuser = cluster.access.super_username
+        secret = await kubernetes.read_secret(self._client, cluster.key.namespace, cluster.names.secret(superuser))
+        if secret is None or "password" not in secret:
+            raise ExternalError("kubernetes", transient=True, message=f"the Secret of role {superuser} has no password")
+        return derived_credentials(superuser, secret["password"].decode())
+
+
+def _told(member: Member, status: NodeStatus) -> Member:
+    role = "primary" if status.role in ("master", "primary") else status.role
+    replicates = role == "replica" and status.state == "running"
+    return dataclasses.replace(
+        member,
+        role=role,
+        postgres_state=status.state,
+        state=(status.replication_state or status.state) if replicates else status.state,
+        timeline=status.timeline if status.timeline is not None else member.timeline,
+        pending_restart=status.pending_restart,
+    )

@@ -1,0 +1,73 @@
+"""All reads: a cluster as the caches have it, or as it is at this moment (before a disruptive step)."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import datetime as dt
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from howdah.adapters import kubernetes
+from howdah.controller.watch import Key, Watch, every
+from howdah.kube.client import Client
+from howdah.model.observed import Live, Observed, Pod, Revision
+
+Clock = Callable[[], dt.datetime]
+
+
+def utc_now() -> dt.datetime:
+    return dt.datetime.now(dt.UTC)
+
+
+def from_caches(watch: Watch, key: Key, now: dt.datetime) -> Observed | None:
+    """The cluster as the caches have it; None without a resource."""
+    resource = next((found for part in watch.clusters if (found := part.get(*key)) is not None), None)
+    if resource is None:
+        return None
+    pods = tuple(sorted(every(watch.pods, key), key=lambda pod: pod.ordinal))
+    return Observed(
+        now=now,
+        resource=resource,
+        pods=pods,
+        claims=every(watch.claims, key),
+        objects=_objects(watch, key),
+        secrets={(s.metadata.namespace, s.metadata.name): s for s in every(watch.secrets, key)},
+        patroni=_patroni(watch, key),
+        templates=_templates(pods, every(watch.revisions, key), watch),
+        departed=tuple(departed for at, departed in watch.departed if at == key),
+    )
+
+
+def _objects(watch: Watch, key: Key) -> dict[tuple[str, str], Live]:
+    owned = {(kind, o.metadata.name): o for kind, part in watch.owned.items() for o in every(part, key)}
+    for kind, part in watch.shared.items():
+        for informer in part:
+            owned |= {(kind, o.metadata.name): o for o in informer if o.metadata.namespace == key[0]}
+    return owned
+
+
+def _patroni(watch: Watch, key: Key) -> dict[tuple[str, str], Any]:
+    found = {("ConfigMap", o.metadata.name): o for o in every(watch.configmaps, key)}
+    return found | {("Endpoints", o.metadata.name): o for o in every(watch.endpoints, key)}
+
+
+def _templates(pods: tuple[Pod, ...], revisions: tuple[Revision, ...], watch: Watch) -> dict[str, Mapping[str, Any]]:
+    """The templates of the revisions that pods are made from. A StatefulSet controller keeps old ones as long as that."""
+    in_use = {pod.metadata.label("controller-revision-hash") for pod in pods}
+    return {r.metadata.name: watch.template(r) for r in revisions if r.metadata.name in in_use}
+
+
+async def live(
+    client: Client, cached: Observed, *, selector: str, patroni_kind: str, now: dt.datetime
+) -> Observed | None:
+    """The same cluster, with resource, pods and Patroni's objects read at this moment; None when it is gone."""
+    meta = cached.resource.meta
+    resource, pods, patroni = await asyncio.gather(
+        kubernetes.read_resource(client, meta.namespace, meta.name),
+        kubernetes.read_pods(client, meta.namespace, selector),
+        kubernetes.read_patroni(client, meta.namespace, selector, patroni_kind),
+    )
+    if resource is None or resource.meta.uid != meta.uid:
+        return None
+    return dataclasses.replace(cached, now=now, resource=resource, pods=pods, patroni=patroni, is_live=True)

@@ -1,0 +1,362 @@
+"""One pass over one cluster: observe → resolve → build → decide → apply → status. Create, update and repair are this path.
+
+Nothing is kept between passes that a restart may lose: what is remembered here only saves work.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+
+from howdah.adapters.kubernetes import POSTGRESQLS
+from howdah.controller import observe
+from howdah.controller.apply import Applier, Target
+from howdah.controller.databases import Databases
+from howdah.controller.fleet import Fleet
+from howdah.controller.members import Members
+from howdah.controller.metrics import Metrics
+from howdah.controller.references import References
+from howdah.controller.watch import Key, Watch
+from howdah.core.alignment import differences
+from howdah.core.deletion import deletion_policy, plan_deletion
+from howdah.core.objects.build import build
+from howdah.core.objects.diff import Difference
+from howdah.core.patroni.member import Member
+from howdah.core.plan import Plan, Step
+from howdah.core.planners import decide
+from howdah.core.resolve import live_facts, resolve
+from howdah.core.situation import Situation, look
+from howdah.core.status import Event, Findings, Outcome, build_status, transitions
+from howdah.kube.client import Client
+from howdah.kube.errors import KubeError, NotFound
+from howdah.kube.events import EventRecorder, Reference
+from howdah.model import names
+from howdah.model.cluster import Cluster
+from howdah.model.errors import InvalidSpec, Problem
+from howdah.model.names import pause_of
+from howdah.model.observed import Live, Observed
+from howdah.model.settings import Settings
+
+SOON_S = 0.05  # after a write: the caches need a moment to hear of it
+
+_log = structlog.get_logger("howdah.pass")
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A resolved cluster with its objects, remembered as long as what it was made from stays the same."""
+
+    made_from: object
+    cluster: Cluster
+    intended: tuple[Mapping[str, Any], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PassResult:
+    """When to look again (None: when something happens, or at the resync), and whether it failed."""
+
+    again_in_s: float | None = None
+    failed: str | None = None
+
+
+@dataclass(slots=True)
+class Memory:
+    """What saves work: per cluster what was built, and per object which version was compared with which result."""
+
+    built: dict[Key, Built] = field(default_factory=dict)
+    compared: dict[tuple[Key, str, str], tuple[object, tuple[Difference, ...]]] = field(default_factory=dict)
+    phases: dict[Key, str] = field(default_factory=dict)
+    pruned: frozenset[str] = frozenset()  # status fields that the installed CRD does not keep
+
+
+class Reconciler:
+    """Runs passes. One per process; one pass per cluster at a time (the queue sees to it)."""
+
+    def __init__(
+        self,
+        *,
+        client: Client,
+        watch: Watch,
+        applier: Applier,
+        databases: Databases,
+        references: References,
+        fleet: Fleet,
+        members: Members,
+        recorder: EventRecorder,
+        metrics: Metrics,
+        settings: Settings,
+        controller_id: str,
+        observe_only: bool,
+        clock: observe.Clock = observe.utc_now,
+    ) -> None:
+        self._client = client
+        self._watch = watch
+        self._applier = applier
+        self._databases = databases
+        self._references = references
+        self._fleet = fleet
+        self._members = members
+        self._recorder = recorder
+        self._metrics = metrics
+        self._settings = settings
+        self._controller_id = controller_id
+        self._observe_only = observe_only
+        self._clock = clock
+        self.memory = Memory()
+
+    async def run(self, key: Key) -> PassResult:
+        """One pass. Failures of the outside world are in the result; a bug of ours is raised."""
+        started = time.perf_counter()
+        result = await self._pass(key)
+        self._metrics.passes.labels("failed" if result.failed else "ok").observe(time.perf_counter() - started)
+        if result.failed is None:
+            self._metrics.last_success.set_to_current_time()
+        return result
+
+    async def _pass(self, key: Key) -> PassResult:
+        observed = observe.from_caches(self._watch, key, self._clock())
+        if observed is None:
+            self._forget(key)
+            return PassResult()
+        if (observed.resource.meta.annotation(names.CONTROLLER) or "") != self._controller_id:
+            return PassResult()
+        if observed.resource.meta.deletion_timestamp is not None:
+            return await self._delete(key, observed)
+        try:
+            built = await self._build(key, observed)
+        except InvalidSpec as invalid:
+            return await self._refuse(key, observed, invalid.problems)
+        return await self._converge(key, built, observed)
+
+    # deleting
+
+    async def _delete(self, key: Key, observed: Observed) -> PassResult:
+        meta = observed.resource.meta
+        paused = pause_of(meta.annotations or {}) is not names.Pause.NONE
+        decision = plan_deletion(observed, deletion_policy(self._settings), paused=paused)
+        plan = Plan(steps=decision.steps, waits=decision.waits, held=decision.held)
+        outcome = await self._carry_out(Target(*key, meta.uid), plan.steps)
+        for held in plan.held:
+            self._tell(observed.resource, Event("Warning", "DeletionHeld", held.why))
+        return self._result(key, plan, outcome)
+
+    def _forget(self, key: Key) -> None:
+        self._databases.forget(key)
+        self._fleet.forget(key)
+        self.memory.built.pop(key, None)
+        self.memory.phases.pop(key, None)
+        for compared in [c for c in self.memory.compared if c[0] == key]:
+            del self.memory.compared[compared]
+
+    # a manifest that cannot be acted on
+
+    async def _refuse(self, key: Key, observed: Observed, problems: tuple[Problem, ...]) -> PassResult:
+        """The cluster stays as it is; the resource says every mistake."""
+        previous = observed.resource.decoded_status()
+        findings = Findings(
+            generation=observed.resource.meta.generation,
+            instances=0,
+            problems=problems,
+            leader=previous.get("leader"),
+        )
+        status = build_status(previous, findings, Plan(), Outcome(), observed.now)
+        status["members"] = previous.get("members") or []
+        await self._write_status(key, observed.resource, previous, status)
+        return PassResult()
+
+    # converging
+
+    async def _build(self, key: Key, observed: Observed) -> Built:
+        raw = observed.resource.body(names.API_VERSION, names.KIND)
+        facts = live_facts(observed)
+        references = await self._references.of(raw, self._settings)
+        meta = observed.resource.meta
+        made_from = (meta.uid, meta.generation, meta.labels, _without_intent(meta.annotations), facts, references)
+        known = self.memory.built.get(key)
+        if known is not None and known.made_from == made_from:
+            return known
+        cluster = resolve(raw, self._settings, references, facts)
+        built = Built(made_from, cluster, build(cluster))
+        self.memory.built[key] = built
+        for warning in cluster.warnings:
+            self._tell(observed.resource, Event("Warning", "ManifestWarning", str(warning)))
+        return built
+
+    async def _converge(self, key: Key, built: Built, observed: Observed) -> PassResult:
+        situation = self._situation(key, built, observed)
+        plan = decide(situation)
+        target = Target(*key, observed.resource.meta.uid, situation)
+        harmless = _before_disruption(plan.steps)
+        outcome = await self._carry_out(target, harmless)
+        disruptive = next((step for step in plan.steps if step.disruptive), None)
+        if disruptive is not None and outcome.failed is None and not self._observe_only:
+            outcome = await self._disrupt(target, built, disruptive, outcome)
+        elif disruptive is None and not plan.waits and outcome.failed is None:
+            await self._withdraw(target, observed)
+        self._fleet.note(key, situation, plan)
+        await self._say(key, situation, plan, outcome)
+        return self._result(key, plan, outcome)
+
+    def _situation(
+        self, key: Key, built: Built, observed: Observed, heard: Mapping[str, Member] | None = None
+    ) -> Situation:
+        without = look(
+            built.cluster,
+            built.intended,
+            observed,
+            heard=heard,
+            budget=self._fleet.budget(key, self._settings.max_rolling_clusters),
+            differences=self._differences(key, built, observed),
+        )
+        return dataclasses.replace(without, database=self._databases.look(without))
+
+    def _differences(self, key: Key, built: Built, observed: Observed) -> dict[tuple[str, str], tuple[Difference, ...]]:
+        """Compared once per version of both sides: most passes compare nothing."""
+        found = {}
+        for body in built.intended:
+            place = (body["kind"], body["metadata"]["name"])
+            live = observed.objects.get(place)
+            if live is None:
+                continue
+            versions = (live.version, built)
+            known = self.memory.compared.get((key, *place))
+            if known is None or known[0] != versions:
+                known = (versions, differences(body, live))
+                self.memory.compared[(key, *place)] = known
+            found[place] = known[1]
+        return found
+
+    async def _disrupt(self, target: Target, built: Built, step: Step, outcome: Outcome) -> Outcome:
+        """Look live, decide again, announce, and only then interrupt somebody."""
+        situation = target.for_situation()
+        observed, heard = await self._look_live(situation)
+        if observed is None:
+            return dataclasses.replace(outcome, failed=step, error="the resource is gone", is_conflict=True)
+        fresh = self._situation((target.namespace, target.name), built, observed, heard)
+        again = next((s for s in decide(fresh).steps if s.disruptive), None)
+        if again is None or (type(again), again.target) != (type(step), step.target):
+            return dataclasses.replace(outcome, failed=step, error="a live look decides otherwise", is_conflict=True)
+        resource = observed.resource.meta
+        try:
+            await self._applier.announce(target, again, resource.resource_version)
+        except KubeError as error:
+            return dataclasses.replace(outcome, failed=step, error=str(error), is_conflict=True)
+        done = await self._carry_out(dataclasses.replace(target, situation=fresh), (again,))
+        return Outcome(outcome.done + done.done, done.failed, done.error, done.is_conflict)
+
+    async def _look_live(self, situation: Situation) -> tuple[Observed | None, dict[str, Member]]:
+        cluster = situation.cluster
+        observed = await observe.live(
+            self._client,
+            situation.observed,
+            selector=cluster.labels.selector_text,
+            patroni_kind=cluster.names.leader_object[0],
+            now=self._clock(),
+        )
+        if observed is None:
+            return None, {}
+        return observed, await self._members.hear(situation.members)
+
+    async def _withdraw(self, target: Target, observed: Observed) -> None:
+        meta = observed.resource.meta
+        if meta.annotation(names.DISRUPTION) is None or self._observe_only:
+            return
+        try:
+            await self._applier.withdraw(target, meta.resource_version)
+        except KubeError as error:
+            _log.info("intent not withdrawn yet", namespace=target.namespace, cluster=target.name, error=str(error))
+
+    async def _carry_out(self, target: Target, steps: tuple[Step, ...]) -> Outcome:
+        if self._observe_only:
+            for step in steps:
+                _log.info(
+                    "would do", namespace=target.namespace, cluster=target.name, target=step.target, reason=step.reason
+                )
+            return Outcome()
+        return await self._applier.carry_out(target, steps)
+
+    # saying
+
+    async def _say(self, key: Key, situation: Situation, plan: Plan, outcome: Outcome) -> None:
+        resource = situation.observed.resource
+        previous = resource.decoded_status()
+        status = build_status(previous, findings_of(situation), plan, outcome, situation.observed.now)
+        await self._write_status(key, resource, previous, status)
+
+    async def _write_status(self, key: Key, resource: Live, previous: dict[str, Any], status: dict[str, Any]) -> None:
+        """One write, and only if something changed that the installed CRD keeps."""
+        self.memory.phases[key] = status["PostgresClusterStatus"]
+        kept = {name: value for name, value in status.items() if name not in self.memory.pruned}
+        if self._observe_only or kept == previous:
+            return
+        body = {**{name: None for name in previous if name not in kept}, **kept}
+        patch = {"metadata": {"uid": resource.meta.uid}, "status": body}
+        try:
+            answer = await self._client.merge_patch(
+                POSTGRESQLS, key[1], patch, namespace=key[0], subresource="status", type=Live
+            )
+        except NotFound:
+            return
+        except KubeError as error:
+            _log.warning("status not written", namespace=key[0], cluster=key[1], error=str(error))
+            return
+        self._notice_pruning(kept, answer.decoded_status())
+        for event in transitions(previous, status):
+            self._tell(resource, event)
+
+    def _notice_pruning(self, sent: Mapping[str, Any], kept: Mapping[str, Any]) -> None:
+        missing = frozenset(name for name, value in sent.items() if value and name not in kept)
+        if missing - self.memory.pruned:
+            self.memory.pruned |= missing
+            _log.warning("the installed CRD does not keep these status fields", fields=sorted(missing))
+
+    def _tell(self, resource: Live, event: Event) -> None:
+        meta = resource.meta
+        about = Reference(names.API_VERSION, names.KIND, meta.name, meta.namespace, meta.uid)
+        if not self._observe_only:
+            self._recorder.record(
+                about, event.reason, event.message, type="Warning" if event.type == "Warning" else "Normal"
+            )
+
+    def _result(self, key: Key, plan: Plan, outcome: Outcome) -> PassResult:
+        if outcome.error is not None and not outcome.is_conflict:
+            _log.warning("step failed", namespace=key[0], cluster=key[1], error=outcome.error)
+            return PassResult(failed=outcome.error)
+        if outcome.done or outcome.is_conflict:
+            return PassResult(again_in_s=SOON_S if outcome.done else 4 * SOON_S)
+        return PassResult(again_in_s=plan.next_look_s)
+
+
+def findings_of(situation: Situation) -> Findings:
+    """What decisions and status share, for the status."""
+    cluster, database = situation.cluster, situation.database
+    head = situation.leader_view
+    return Findings(
+        generation=cluster.generation,
+        instances=cluster.instances,
+        is_standby=cluster.is_standby,
+        is_initialized=situation.config.is_initialized,
+        views=situation.views,
+        leader=head.name if head is not None else None,
+        accepts_writes=situation.accepts_writes,
+        credentials_in_sync=not database.edited if database.is_known else None,
+        database_error=database.error,
+    )
+
+
+def _before_disruption(steps: tuple[Step, ...]) -> tuple[Step, ...]:
+    harmless = []
+    for step in steps:
+        if step.disruptive:
+            break
+        harmless.append(step)
+    return tuple(harmless)
+
+
+def _without_intent(annotations: Mapping[str, str] | None) -> dict[str, str]:
+    return {key: value for key, value in (annotations or {}).items() if key != names.DISRUPTION}

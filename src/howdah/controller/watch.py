@@ -1,0 +1,241 @@
+"""The caches, and from events to keys: which cluster has something new to look at.
+
+One informer per kind and namespace. An event queues its cluster only if a part that we use changed: Patroni writes each
+member's position and renews the leader every few seconds, and that is not work. Reading is `observe.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import msgspec
+
+from howdah.adapters.kubernetes import POSTGRESQLS
+from howdah.core.patroni.member import parse_leader
+from howdah.kube import resources as r
+from howdah.kube.client import Client
+from howdah.kube.informer import Informer
+from howdah.kube.resources import Resource
+from howdah.model.observed import Claim, Departed, Live, Meta, PatroniObject, Pod, Revision, SecretMeta
+
+Key = tuple[str, str]  # (namespace, cluster name)
+DEPARTED_KEPT = 64
+SWEEP_S = 5.0
+
+# Patroni renews these without anything having happened.
+_VOLATILE = frozenset({"renewTime", "optime", "retain_slots", "slots"})
+
+
+class HasMeta(Protocol):
+    @property
+    def metadata(self) -> Meta: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What to watch: namespaces (None: all), the labels that every object of a cluster carries, and the cluster's label."""
+
+    namespaces: tuple[str | None, ...]
+    labels: Mapping[str, str]
+    cluster_label: str
+    service_account: str
+    role_binding: str
+
+    @property
+    def selector(self) -> str:
+        return ",".join(f"{key}={value}" for key, value in sorted(self.labels.items()))
+
+
+class Watch:
+    """All informers of one operator. `notify(key)` is called for every cluster with news."""
+
+    def __init__(self, client: Client, scope: Scope, notify: Callable[[Key], None]) -> None:
+        self.scope = scope
+        self._notify = notify
+        self.departed: deque[tuple[Key, Departed]] = deque(maxlen=DEPARTED_KEPT)
+        self._informers: list[Informer[Any]] = []
+        self._decoded: dict[str, Mapping[str, Any]] = {}
+        self.clusters = self._all(client, POSTGRESQLS, Live, Live.significant, self._resource_key, labels="")
+        self.pods = self._all(client, r.PODS, Pod, _pod, self._label_key, on_gone=self._pod_gone)
+        self.claims = self._all(client, r.PERSISTENT_VOLUME_CLAIMS, Claim, _whole_but_version, self._label_key)
+        self.configmaps = self._all(client, r.CONFIGMAPS, PatroniObject, _patroni, self._label_key)
+        self.endpoints = self._all(client, r.ENDPOINTS, PatroniObject, _patroni, self._label_key)
+        self.secrets = self._all(client, r.SECRETS, SecretMeta, _version, self._label_key, metadata_only=True)
+        self.revisions = self._all(
+            client, r.CONTROLLER_REVISIONS, Revision, _version, self._label_key, on_gone=self._revision_gone
+        )
+        self.owned = {
+            resource.kind: self._all(client, resource, Live, Live.significant, self._label_key)
+            for resource in (r.STATEFUL_SETS, r.SERVICES, r.POD_DISRUPTION_BUDGETS)
+        }
+        shared = ((r.SERVICE_ACCOUNTS, scope.service_account), (r.ROLE_BINDINGS, scope.role_binding))
+        self.shared = {
+            resource.kind: self._all(
+                client, resource, Live, Live.significant, _no_key, labels="", fields=f"metadata.name={name}"
+            )
+            for resource, name in shared
+        }
+
+    # running
+
+    async def run(self) -> None:
+        """Keep all caches true until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            for informer in self._informers:
+                tasks.create_task(informer.run())
+            tasks.create_task(self._sweep())
+
+    async def synced(self) -> None:
+        """Wait until every cache has been filled once."""
+        for informer in self._informers:
+            await informer.synced.wait()
+
+    @property
+    def not_synced(self) -> tuple[str, ...]:
+        """Kinds whose cache has not been filled yet, for readiness."""
+        return tuple(i.resource.plural for i in self._informers if not i.synced.is_set())
+
+    def staleness_s(self) -> float:
+        """Seconds since the quietest informer last heard from the server."""
+        return max((informer.staleness_s() for informer in self._informers), default=0.0)
+
+    def malformed(self) -> int:
+        return sum(len(informer.malformed) for informer in self._informers)
+
+    def cluster_keys(self) -> tuple[Key, ...]:
+        """Every cluster that there is a resource for."""
+        return tuple(key for part in self.clusters for key in part.keys())  # noqa: SIM118 - no mapping
+
+    def template(self, revision: Revision) -> Mapping[str, Any]:
+        """The pod template that a revision holds; decoded once, for revisions never change."""
+        uid = revision.metadata.uid
+        if uid not in self._decoded:
+            data = msgspec.json.decode(bytes(revision.data) or b"{}")
+            self._decoded[uid] = data.get("spec", {}).get("template", {})
+        return self._decoded[uid]
+
+    # from events to keys
+
+    def _all(
+        self,
+        client: Client,
+        resource: Resource,
+        kind: type[Any],
+        significant: Callable[[Any], Any],
+        key: Callable[[Any], Key | None],
+        *,
+        labels: str | None = None,
+        fields: str = "",
+        metadata_only: bool = False,
+        on_gone: Callable[[Any], None] | None = None,
+    ) -> tuple[Informer[Any], ...]:
+        def changed(old: Any, new: Any) -> None:
+            if new is None and on_gone is not None:
+                on_gone(old)
+            found = key(new if new is not None else old)
+            if found is not None:
+                self._notify(found)
+
+        informers = tuple(
+            Informer(
+                client,
+                resource,
+                kind,
+                namespace=namespace,
+                labels=self.scope.selector if labels is None else labels,
+                fields=fields,
+                metadata_only=metadata_only,
+                indexes={"cluster": lambda obj: [found] if (found := key(obj)) is not None else []},
+                significant=significant,
+                on_change=changed,
+            )
+            for namespace in self.scope.namespaces
+        )
+        self._informers += informers
+        return informers
+
+    def _resource_key(self, obj: HasMeta) -> Key | None:
+        return obj.metadata.namespace, obj.metadata.name
+
+    def _label_key(self, obj: HasMeta) -> Key | None:
+        name = obj.metadata.label(self.scope.cluster_label)
+        return (obj.metadata.namespace, name) if name else None
+
+    def _revision_gone(self, revision: Revision) -> None:
+        self._decoded.pop(revision.metadata.uid, None)
+
+    def _pod_gone(self, pod: Pod) -> None:
+        key = self._label_key(pod)
+        if key is not None:
+            self.departed.append((key, Departed(pod.name, pod.metadata.uid, pod.is_proved_dead)))
+
+    async def _sweep(self) -> None:
+        """A lock that nobody renews makes no event: look at the clusters whose leader has gone silent."""
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            now = dt.datetime.now(dt.UTC)
+            for informer in (*self.configmaps, *self.endpoints):
+                for obj in informer:
+                    key = self._label_key(obj)
+                    if key is not None and "renewTime" in (obj.metadata.annotations or {}):
+                        expires = parse_leader(obj.metadata.annotations).expires_at
+                        if expires is not None and expires < now:
+                            self._notify(key)
+
+
+def every(informers: Iterable[Informer[Any]], key: Key) -> tuple[Any, ...]:
+    """All objects of the cluster in these informers."""
+    return tuple(obj for informer in informers for obj in informer.by_index("cluster", key))
+
+
+def _no_key(_: object) -> Key | None:
+    return None
+
+
+def _version(obj: HasMeta) -> tuple[object, ...]:
+    return obj.metadata.uid, obj.metadata.resource_version, obj.metadata.deletion_timestamp
+
+
+def _whole_but_version(obj: msgspec.Struct) -> tuple[object, ...]:
+    parts = {name: getattr(obj, name) for name in obj.__struct_fields__}
+    return (_meta(parts.pop("metadata")), *parts.values())
+
+
+def _meta(meta: Meta, ignored: frozenset[str] = frozenset()) -> tuple[object, ...]:
+    annotations = {k: v for k, v in (meta.annotations or {}).items() if k not in ignored}
+    return meta.uid, meta.deletion_timestamp, meta.labels, annotations, meta.owner_references, meta.finalizers
+
+
+def _patroni(obj: PatroniObject) -> tuple[object, ...]:
+    return _meta(obj.metadata, _VOLATILE)
+
+
+class _Heartbeat(msgspec.Struct, frozen=True, gc=False):
+    """The parts of a member's annotation that decisions use; positions are not among them."""
+
+    role: Any = None
+    state: Any = None
+    replication_state: Any = None
+    timeline: Any = None
+    pending_restart: Any = None
+    pending_restart_reason: Any = None
+    api_url: Any = None
+    tags: Any = None
+    pause: Any = None
+
+
+_decode_heartbeat = msgspec.json.Decoder(_Heartbeat).decode
+
+
+def _pod(pod: Pod) -> tuple[object, ...]:
+    text = pod.metadata.annotation("status")
+    try:
+        heartbeat: object = _decode_heartbeat(text) if text else None
+    except msgspec.DecodeError:
+        heartbeat = text
+    return (*_meta(pod.metadata, frozenset({"status"})), heartbeat, pod.spec, pod.status)

@@ -1,0 +1,193 @@
+"""Objects brought to what is intended: what is missing is created, what differs is applied, and what it costs is said.
+
+A difference that only a new StatefulSet can take makes the old one go, leaving its pods. Pods are not rolled here: a
+changed template reaches them by `core.rollout`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from howdah.core.objects.diff import Difference, Effect, compare, given_up
+from howdah.core.objects.ownership import taken_over
+from howdah.core.objects.secrets import secret
+from howdah.core.plan import (
+    NOTHING,
+    AnnotatePod,
+    Apply,
+    Create,
+    CreateSecret,
+    Decision,
+    Delete,
+    GrowClaim,
+    Held,
+    Step,
+    TakeOver,
+    Wait,
+)
+from howdah.core.situation import Situation
+from howdah.model import names
+from howdah.model.observed import Claim, Live
+from howdah.model.units import Quantity
+
+Body = Mapping[str, Any]
+
+
+def differences(intended: Body, live: Live) -> tuple[Difference, ...]:
+    """What of `intended` is not contained in the live object, and what we still own but no longer intend."""
+    body = live.body(intended["apiVersion"], intended["kind"])
+    left = given_up(live.managed_fields(), intended, names.FIELD_MANAGER)
+    extra = tuple(Difference(path, None, "…", Effect.PATCH, f"{path} is not intended any more") for path in left)
+    return compare(intended, body) + extra
+
+
+def missing_secrets(situation: Situation) -> Decision:
+    """Passwords come first: pods read them when they start."""
+    steps = tuple(
+        CreateSecret(
+            reason=f"the Secret of role {request.username} does not exist",
+            body=secret(request),
+            username=request.username,
+        )
+        for request in situation.cluster.secrets
+        if (request.namespace, request.name) not in situation.observed.secrets
+    )
+    return Decision(steps=steps)
+
+
+def align_objects(situation: Situation) -> Decision:
+    """Every intended object in the order of `build`."""
+    steps: list[Step] = []
+    held: list[Held] = []
+    for body in situation.intended:
+        kind, name = body["kind"], body["metadata"]["name"]
+        live = situation.observed.objects.get((kind, name))
+        if live is None:
+            steps.append(Create(reason=f"{kind} {name} does not exist", body=body))
+        elif live.meta.deletion_timestamp is not None:
+            why = f"{kind} {name} is being deleted; it is made again after that"
+            return Decision(steps=tuple(steps), held=tuple(held), waits=(Wait(1.0, why),), ends=True)
+        else:
+            _align(body, live, situation, steps, held)
+    return Decision(steps=tuple(steps), held=tuple(held))
+
+
+def _align(body: Body, live: Live, situation: Situation, steps: list[Step], held: list[Held]) -> None:
+    found = situation.differences.get((body["kind"], body["metadata"]["name"]), ())
+    if not found:
+        return
+    aligned = _replacing(body, live, found) or _applying(body, live, found)
+    why_held = _adoption(live, situation, found)
+    if why_held is not None:
+        held.extend(Held(step, why_held) for step in aligned)
+    else:
+        steps.extend(aligned)
+
+
+def _replacing(body: Body, live: Live, found: tuple[Difference, ...]) -> tuple[Step, ...]:
+    """A field that the API does not let change: the StatefulSet goes without its pods, and comes back in the next pass.
+
+    Its claims must not go with it, whatever its retention policy says, so that is set to Retain first.
+    """
+    fixed = [d for d in found if d.effect is Effect.REPLACE]
+    if not fixed:
+        return ()
+    kind, name = body["kind"], body["metadata"]["name"]
+    reason = f"{kind} {name} has to be made anew, leaving its pods: {'; '.join(d.reason for d in fixed)}"
+    going = Delete(reason=reason, kind=kind, name=name, uid=live.meta.uid, propagation="Orphan")
+    policy = live.body(body["apiVersion"], kind).get("spec", {}).get("persistentVolumeClaimRetentionPolicy") or {}
+    if policy.get("whenDeleted", "Retain") == "Retain":
+        return (going,)
+    retain = {
+        "apiVersion": body["apiVersion"],
+        "kind": kind,
+        "metadata": {"name": name, "namespace": body["metadata"]["namespace"]},
+        "spec": {"persistentVolumeClaimRetentionPolicy": {"whenDeleted": "Retain", "whenScaled": "Retain"}},
+    }
+    keep = Apply(reason=f"{reason}; its claims are kept", body=retain, uid=live.meta.uid, field_manager="howdah-retain")
+    return (keep, going)
+
+
+def _applying(body: Body, live: Live, found: tuple[Difference, ...]) -> tuple[Step, ...]:
+    kind, name = body["kind"], body["metadata"]["name"]
+    reason = f"{kind} {name}: {'; '.join(d.reason for d in found)}"
+    apply = Apply(reason=reason, body=body, uid=live.meta.uid, changes=tuple(d.path for d in found))
+    entries = taken_over(live.managed_fields())
+    if entries is None:
+        return (apply,)
+    mine = TakeOver(
+        reason=f"{kind} {name}: its fields become ours, so that a later change can remove one",
+        kind=kind,
+        name=name,
+        uid=live.meta.uid,
+        resource_version=live.meta.resource_version,
+        managed_fields=entries,
+    )
+    return (mine, apply)
+
+
+def _adoption(live: Live, situation: Situation, found: tuple[Difference, ...]) -> str | None:
+    """A StatefulSet that howdah has not made keeps its template until a person says otherwise."""
+    if not any(d.effect in (Effect.ROLL, Effect.REPLACE) for d in found):
+        return None
+    managers = {entry.manager for entry in live.meta.managed_fields or ()}
+    if names.FIELD_MANAGER in managers or not managers:
+        return None
+    if situation.observed.resource.meta.annotation(names.ADOPTED) == "true":
+        return None
+    return (
+        f"it was made by {', '.join(sorted(m for m in managers if m))}; annotate the resource with {names.ADOPTED}=true"
+    )
+
+
+def align_pod_annotations(situation: Situation) -> Decision:
+    """Annotations of the template reach running pods in place."""
+    template = next(b for b in situation.intended if b["kind"] == "StatefulSet")["spec"]["template"]
+    wanted: Mapping[str, str] = template["metadata"].get("annotations") or {}
+    steps = []
+    for pod in situation.observed.pods:
+        missing = {key: value for key, value in sorted(wanted.items()) if pod.metadata.annotation(key) != value}
+        obsolete = _obsolete_annotations(situation, pod.metadata.label(names.REVISION_LABEL) or "", template)
+        gone = {key: None for key in obsolete if pod.metadata.annotation(key) is not None}
+        if (missing or gone) and not pod.is_deleting:
+            said = ", ".join(sorted({*missing, *gone}))
+            steps.append(
+                AnnotatePod(
+                    reason=f"annotations of the manifest: {said}",
+                    name=pod.name,
+                    uid=pod.metadata.uid,
+                    annotations={**missing, **gone},
+                )
+            )
+    return Decision(steps=tuple(steps))
+
+
+def _obsolete_annotations(situation: Situation, revision: str, template: Body) -> tuple[str, ...]:
+    """Keys that the pod's own template had and the intended one has not."""
+    before = situation.observed.templates.get(revision, {}).get("metadata", {}).get("annotations") or {}
+    now = template["metadata"].get("annotations") or {}
+    return tuple(sorted(set(before) - set(now)))
+
+
+def grow_claims(situation: Situation) -> Decision:
+    """Volumes grow; a smaller size in the manifest is said, and nothing is done."""
+    if situation.cluster.rollout.resize_mode == "off":
+        return NOTHING
+    asked = situation.cluster.volume.size
+    steps = tuple(
+        GrowClaim(
+            reason=f"spec.volume.size is {asked}, the claim asks for {_requested(claim)}",
+            name=claim.metadata.name,
+            uid=claim.metadata.uid,
+            storage=str(asked),
+        )
+        for claim in situation.observed.claims
+        if (now := _requested(claim)) is not None and now < asked
+    )
+    return Decision(steps=steps)
+
+
+def _requested(claim: Claim) -> Quantity | None:
+    asked = (claim.spec.resources.requests or {}).get("storage")
+    return Quantity.parse(str(asked)) if asked is not None else None
