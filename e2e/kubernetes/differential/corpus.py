@@ -1,7 +1,7 @@
 """The requests, read from YAML: a sequence is a list of steps in a namespace of its own. No request is sent here."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 FOLDER = Path(__file__).parent / "corpus"
+CASES = Path(__file__).parents[3] / "tests" / "compat" / "cases"
 
 # Short names for the collections: name → (group and version, plural, kind, namespaced).
 COLLECTIONS: Mapping[str, tuple[str, str, str, bool]] = {
@@ -101,10 +102,19 @@ def sequences(pattern: str = "*", folder: Path = FOLDER) -> tuple[Sequence, ...]
         for file in sorted(folder.glob("*.yaml"))
         for name, steps in yaml.safe_load(file.read_text())["sequences"].items()
     ]
+    found.append(Sequence("recorded manifests", tuple(_recorded())))
     names = [s.namespace("") for s in found]
     if doubled := {n for n in names if names.count(n) > 1}:
         raise CorpusError(f"sequences share a namespace: {', '.join(sorted(doubled))}; rename one")
     return tuple(s for s in found if fnmatchcase(s.name, pattern))
+
+
+def _recorded() -> Iterator[Step]:
+    """The creation of every manifest that the recorded cases of the reference begin with."""
+    for file in sorted(CASES.glob("*/manifest.yaml")):
+        manifest = yaml.safe_load(file.read_text())
+        manifest["metadata"] = manifest["metadata"] | {"name": file.parent.name, "namespace": "$namespace"}
+        yield Step("POST", f"$pg?case={file.parent.name}", manifest, "application/json")
 
 
 def _step(where: str, raw: Any) -> Step:

@@ -14,6 +14,7 @@ from differential.compare import Difference, differences
 from differential.corpus import Sequence, Step, placeholders
 from differential.known import Known
 from differential.normalise import Normaliser
+from howdah.model.crds import all_crds
 
 FIXTURES = Path(__file__).parent / "fixtures.yaml"
 
@@ -55,13 +56,19 @@ def _answers(client: Client, sequence: Sequence, run: str) -> list[Answer]:
     for step in preparation(namespace):
         client.send(step, values)
     normaliser = Normaliser(namespace)
-    return [normaliser.answer(step, client.send(step, values)) for step in sequence.steps]
+    answers = []
+    for number, step in enumerate(sequence.steps):
+        values["step"] = str(number)
+        answers.append(normaliser.answer(step, client.send(step, values)))
+    return answers
 
 
 def fixtures() -> tuple[Step, ...]:
-    """The definitions that the corpus uses, and the wait until they are served."""
-    made = [Step("POST", "$crd", crd, "application/json") for crd in yaml.safe_load(FIXTURES.read_text())]
-    return (*made, Step("GET", "$thing", None, "application/json", until=200))
+    """The definitions that the corpus uses, ours among them, and the wait until they are served."""
+    definitions = (*yaml.safe_load(FIXTURES.read_text()), *all_crds())
+    made = [Step("POST", "$crd", crd, "application/json") for crd in definitions]
+    served = [Step("GET", path, None, "application/json", until=200) for path in ("$thing", "$pg")]
+    return (*made, *served)
 
 
 def preparation(namespace: str) -> tuple[Step, ...]:
