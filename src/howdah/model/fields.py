@@ -18,12 +18,12 @@ from howdah.model.units import (
     CPU_PATTERN,
     CRON_PATTERN,
     SIZE_PATTERN,
+    WINDOW_PATTERN,
     MaintenanceWindow,
     PgVersion,
     Quantity,
 )
 
-WINDOW_PATTERN = r"^ *((Mon|Tue|Wed|Thu|Fri|Sat|Sun):)?(2[0-3]|[01]?\d):[0-5]\d-(2[0-3]|[01]?\d):[0-5]\d *$"
 TIMESTAMP_PATTERN = (
     r"^([0-9]+)-(0[1-9]|1[012])-(0[1-9]|[12][0-9]|3[01])[Tt]([01][0-9]|2[0-3]):([0-5][0-9]):([0-5][0-9]|60)"
     r"(\.[0-9]+)?(([+-]([01][0-9]|2[0-3]):[0-5][0-9]))$"
@@ -189,34 +189,58 @@ Opaque = dict[str, Any]
 """An object of Kubernetes' own types, passed on as it is."""
 
 
-def _having(*required: str) -> PlainValidator:
+def _having(*required: str, texts: tuple[str, ...] = ()) -> PlainValidator:
     def check(value: Any) -> Opaque:
         if not isinstance(value, dict):
             raise problem(f"{value} is not an object; write key: value lines")
         for name in required:
             if value.get(name) in (None, ""):
                 raise problem(f"has no {name}; add it")
+        for name in texts:
+            if not isinstance(value.get(name, ""), str | None):
+                raise problem(f'has a {name} that is not a string; write it in quotes: "{value[name]}"')
         return value
 
     return PlainValidator(check)
 
 
-def _opaque(properties: dict[str, str]) -> Schema:
+def _opaque(required: tuple[str, ...], properties: dict[str, str]) -> Schema:
     return Schema(
         {
             "type": "object",
-            "required": list(properties),
             "x-kubernetes-preserve-unknown-fields": True,
             "properties": {name: {"type": kind} for name, kind in properties.items()},
+            **({"required": list(required)} if required else {}),
         }
     )
 
 
-EnvVar = Annotated[Opaque, _having("name"), _opaque({"name": "string"})]
-Container = Annotated[Opaque, _having("name"), _opaque({"name": "string"})]
+EnvVar = Annotated[
+    Opaque,
+    _having("name", texts=("name", "value")),
+    _opaque(("name",), {"name": "string", "value": "string"}),
+]
+Container = Annotated[
+    Opaque,
+    _having("name", texts=("name", "image")),
+    _opaque(("name",), {"name": "string", "image": "string"}),
+]
+Port = Annotated[
+    Opaque,
+    _having("containerPort", texts=("name", "protocol")),
+    _opaque(("containerPort",), {"containerPort": "integer", "name": "string", "protocol": "string"}),
+]
+Toleration = Annotated[
+    Opaque,
+    _having(texts=("key", "operator", "value", "effect")),
+    _opaque((), {"key": "string", "operator": "string", "value": "string", "effect": "string"}),
+]
 SpreadConstraint = Annotated[
     Opaque,
     _having("maxSkew", "topologyKey", "whenUnsatisfiable"),
-    _opaque({"maxSkew": "integer", "topologyKey": "string", "whenUnsatisfiable": "string"}),
+    _opaque(
+        ("maxSkew", "topologyKey", "whenUnsatisfiable"),
+        {"maxSkew": "integer", "topologyKey": "string", "whenUnsatisfiable": "string"},
+    ),
 ]
 PoolMode = Literal["session", "transaction"]

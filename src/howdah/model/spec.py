@@ -23,6 +23,7 @@ from howdah.model.fields import (
     Opaque,
     Part,
     PoolMode,
+    Port,
     Size,
     SnakePart,
     SourceRange,
@@ -31,6 +32,7 @@ from howdah.model.fields import (
     TextMap,
     Texts,
     Timestamp,
+    Toleration,
     Uint32,
     UserFlag,
     Uuid,
@@ -190,7 +192,7 @@ class Sidecar(Part):
 
     name: Text | None = Field(None, description="sidecar-<index> if absent")
     image: Text | None = Field(None, alias="image", description="image")
-    ports: tuple[Opaque, ...] | None = Field(None, description="container ports")
+    ports: tuple[Port, ...] | None = Field(None, description="container ports")
     env: tuple[EnvVar, ...] | None = Field(None, description="variables")
     command: Texts | None = Field(None, description="command")
     resources: Resources | None = Field(None, description="requests and limits; those of postgres if absent")
@@ -247,7 +249,7 @@ class Spec(Part):
     pod_annotations: TextMap | None = Field(None, description="annotations of the pods")
     enable_shm_volume: Bool | None = Field(None, description="mount a memory volume at /dev/shm")
     liveness_probe: Opaque | None = Field(None, description="liveness probe of the postgres container")
-    tolerations: tuple[Opaque, ...] | None = Field(None, description="tolerations of the pods")
+    tolerations: tuple[Toleration, ...] | None = Field(None, description="tolerations of the pods")
     node_affinity: Opaque | None = Field(None, description="node affinity of the pods")
     topology_spread_constraints: tuple[SpreadConstraint, ...] | None = Field(None, description="spread of the pods")
     init_containers: tuple[Container, ...] | None = Field(None, description="containers that run before")

@@ -15,6 +15,8 @@ SIZE_PATTERN = r"^(\d+(e\d{1,2})?|\d+(\.\d+)?([EPTGM]i?|Ki|k)?)$"
 """Sizes that a manifest may say; wider than the reference's by `k` and by fractions without a suffix."""
 CRON_PATTERN = r"^(@(yearly|annually|monthly|weekly|daily|midnight|hourly)|\S+(\s+\S+){4})$"
 """The outline of a cron schedule: five fields, or a name."""
+WINDOW_PATTERN = r"^ *((Mon|Tue|Wed|Thu|Fri|Sat|Sun):)?(2[0-3]|[01]?\d):[0-5]\d-(2[0-3]|[01]?\d):[0-5]\d *$"
+"""Maintenance windows."""
 
 _NANO = 10**9
 _BINARY = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50, "Ei": 2**60}

@@ -68,6 +68,8 @@ def test_what_is_absent_stays_absent() -> None:
         ({"enableShmVolume": "yes"}, 'spec.enableShmVolume: "yes" is not a boolean; write true or false without quotes'),
         ({"env": 5}, "spec.env: 5 is not a list; write a YAML list"),
         ({"env": [{"value": "x"}]}, "spec.env[0]: has no name; add it"),
+        ({"env": [{"name": "A", "value": 1}]}, 'spec.env[0]: has a value that is not a string; write it in quotes: "1"'),
+        ({"sidecars": [{"ports": [{"name": "x"}]}]}, "spec.sidecars[0].ports[0]: has no containerPort; add it"),
         ({"users": {"App": []}}, 'spec.users.App: "App" cannot name a role; use lower-case letters and digits, with - _ . between them'),
         ({"users": {"app": ["login", "NOLOGIN"]}}, "spec.users.app: has login and nologin; remove one of them"),
         ({"users": {"ns.app": ["Superuser"]}}, 'spec.users[ns.app][0]: "Superuser" is not a role flag; write one of bypassrls, createdb, createrole, inherit, login, replication, superuser, or one of these with no in front, all in one case'),

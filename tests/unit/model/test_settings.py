@@ -144,7 +144,6 @@ def test_a_string_of_a_configmap_reads_as_the_reference_reads_it(name: str, text
         ("pod_environment_configmap", "a/b/c", "write name or namespace/name"),
         ("maintenance_windows", "never", "is not a maintenance window"),
         ("logical_backup_schedule", "daily", "is not a cron schedule"),
-        ("toleration", "kye:x", '"kye" is not known; the keys are key, operator, value, effect'),
         ("persistent_volume_claim_retention_policy", "when_deleted:keep", "write one of retain, delete"),
         ("sidecars", "a", "use an OperatorConfiguration"),
         ("connection_pooler_user", "postgres", "is the superuser"),
@@ -220,6 +219,10 @@ def test_infrastructure_roles_read_from_both_forms() -> None:
         ({"enable_load_balancer": "true"}, "use enable_master_load_balancer"),
         ({"cluster_labels": "tier:db"}, "data.cluster_labels: has no key application"),
         ({"inherited_labels": "application"}, '"application" is in cluster_labels too'),
+        (
+            {"toleration": "kye:x"},
+            "data.toleration.kye: is not known and is ignored; the keys are key, operator, value, effect",
+        ),
         ({"protected_role_names": "a, b"}, "begin or end with a blank"),
     ],
 )

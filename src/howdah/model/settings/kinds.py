@@ -10,7 +10,15 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, get_args
 
-from howdah.model.units import CPU_PATTERN, CRON_PATTERN, SIZE_PATTERN, Duration, MaintenanceWindow, Quantity
+from howdah.model.units import (
+    CPU_PATTERN,
+    CRON_PATTERN,
+    SIZE_PATTERN,
+    WINDOW_PATTERN,
+    Duration,
+    MaintenanceWindow,
+    Quantity,
+)
 
 DURATION_PATTERN = r"^(0|(\d+(\.\d+)?(ns|us|µs|ms|s|m|h))*)$"
 
@@ -27,6 +35,8 @@ class Kind:
     zero: Any
     from_text: Callable[[str], Any]
     from_json: Callable[[Json], Any]
+    known_keys: tuple[str, ...] = ()
+    """The keys of a map that has no others; an unknown one only warns, for the reference ignores it."""
 
     def is_empty(self, value: Json) -> bool:
         """Does the reference take this JSON value for absent? Never a boolean."""
@@ -133,6 +143,11 @@ def _parsed(name: str, parse: Callable[[str], Any], schema: Schema, zero: Any) -
     return Kind(name, {"type": "string", **schema}, zero, parse, from_json)
 
 
+def _pattern_or_empty(pattern: str) -> Schema:
+    """An empty string counts as absent in an OperatorConfiguration."""
+    return {"pattern": f"^$|{pattern}"}
+
+
 def _cron(text: str) -> str:
     if re.fullmatch(CRON_PATTERN, text) is None:
         raise ValueError(f'"{text}" is not a cron schedule; write five fields, such as 30 00 * * *')
@@ -140,10 +155,10 @@ def _cron(text: str) -> str:
 
 
 TEXT = _parsed("string", str, {}, "")
-CRON = _parsed("cron schedule", _cron, {"pattern": CRON_PATTERN}, "")
+CRON = _parsed("cron schedule", _cron, _pattern_or_empty(CRON_PATTERN), "")
 DURATION = _parsed("duration", Duration.parse, {"pattern": DURATION_PATTERN}, Duration(0))
-CPU = _parsed("CPU quantity", Quantity.parse, {"pattern": CPU_PATTERN}, None)
-MEMORY = _parsed("memory quantity", Quantity.parse, {"pattern": SIZE_PATTERN}, None)
+CPU = _parsed("CPU quantity", Quantity.parse, _pattern_or_empty(CPU_PATTERN), None)
+MEMORY = _parsed("memory quantity", Quantity.parse, _pattern_or_empty(SIZE_PATTERN), None)
 NAMESPACED = _parsed("name or namespace/name", NamespacedName.parse, {}, None)
 
 
@@ -180,7 +195,7 @@ TEXTS = Kind(
 )
 WINDOWS = Kind(
     "list of windows",
-    {"type": "array", "items": {"type": "string"}},
+    {"type": "array", "items": {"type": "string", "pattern": WINDOW_PATTERN}},
     (),
     lambda text: tuple(MaintenanceWindow.parse(part) for part in text.split(",")),
     lambda value: tuple(MaintenanceWindow.parse(part) for part in _list_json(value)),
@@ -235,19 +250,18 @@ def map_of(keys: Mapping[str, tuple[str, ...]]) -> Kind:
 
     def check(pairs: Mapping[str, str]) -> Mapping[str, str]:
         for key, value in pairs.items():
-            if key not in keys:
-                raise ValueError(f'"{key}" is not known; the keys are {", ".join(keys)}')
-            if keys[key] and value not in keys[key]:
+            if keys.get(key) and value not in keys[key]:
                 raise ValueError(f'{key} "{value}" is not known; write one of {", ".join(keys[key])}')
         return pairs
 
     properties = {key: {"type": "string"} | ({"enum": list(words)} if words else {}) for key, words in keys.items()}
     return Kind(
         "map with " + ", ".join(keys),
-        {"type": "object", "properties": properties},
+        {"type": "object", "x-kubernetes-preserve-unknown-fields": True, "properties": properties},
         _NOTHING,
         lambda text: check(_map_text(text)),
         lambda value: check(_map_json(value)),
+        tuple(keys),
     )
 
 

@@ -132,10 +132,14 @@ def _doubts(settings: Settings, root: str) -> Iterator[Problem]:
         message = f'"{label}" is in cluster_labels too: a resource with another value is refused'
         yield Problem(f"{root}inherited_labels", message, "remove it from one of them")
     for name, option in OPTIONS.items():
-        items = getattr(settings, name)
-        if option.kind.name == "list of strings" and any(item != item.strip() for item in items):
-            path = f"data.{name}" if root == "data." else option.path
+        path = f"data.{name}" if root == "data." else option.path
+        value = getattr(settings, name)
+        if option.kind.name == "list of strings" and any(item != item.strip() for item in value):
             yield Problem(path, "has items that begin or end with a blank", "write no blanks round the commas")
+        for key in value if option.kind.known_keys else ():
+            if key not in option.kind.known_keys:
+                hint = f"the keys are {', '.join(option.kind.known_keys)}"
+                yield Problem(f"{path}.{key}", "is not known and is ignored", hint)
 
 
 def _unknown_options(configuration: Mapping[str, Any]) -> Iterator[Problem]:
