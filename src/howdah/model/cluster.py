@@ -5,7 +5,7 @@ defines (environment, probes, affinity) are plain JSON in their final form.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from howdah.model.errors import Problem
@@ -54,11 +54,13 @@ class Pod:
 
 @dataclass(frozen=True, slots=True)
 class DataVolume:
-    """The claim of each member. `iops`, `throughput` and `type` are for EC2 only."""
+    """The claim of each member. `iops`, `throughput` and `type` are for EC2 only.
+
+    `size` is what the manifest asks; in `claim_template` a live one that is larger stays.
+    """
 
     size: Quantity
-    storage_class: str
-    selector: Json
+    claim_template: Json
     iops: int | None
     throughput: int | None
     type: str
@@ -115,6 +117,21 @@ class SecretRequest:
     labels: Mapping[str, str]
     annotations: Mapping[str, str]
     owner_references: tuple[Json, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EnvironmentSecret:
+    """A Secret with credentials that the manifest or the configuration spells out: pods refer to it instead.
+
+    Who writes it keeps its values equal to `values`; None is in its place where there are none.
+    """
+
+    name: str
+    namespace: str
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+    owner_references: tuple[Json, ...]
+    values: Mapping[str, str] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +203,7 @@ class Cluster:
     services: tuple[Service, ...]
     budgets: tuple[DisruptionBudget, ...]
     secrets: tuple[SecretRequest, ...]
+    environment_secret: EnvironmentSecret | None
     access: Access
     service_account: ServiceAccount
     rollout: Rollout

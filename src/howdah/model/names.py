@@ -22,7 +22,7 @@ REPLACE_REASON = "howdah.dev/replace-reason"
 DISRUPTION = "howdah.dev/disruption"
 """On the resource: which member is being disturbed now, and why; written before it is done."""
 ADOPTED = "howdah.dev/adopt"
-"""On the resource: a person said that pods may be rolled for differences between the reference and howdah."""
+"""On the resource, "true": a person said that pods may be rolled for differences between the reference and howdah."""
 
 CONTROLLER = f"{GROUP}/controller"
 """On the resource: the id of the operator that it belongs to."""
@@ -41,9 +41,9 @@ TEAM_LABEL = "team"
 CRITICAL_LABEL = "critical-operation"
 """On a pod, set "true" while it must not be evicted."""
 
-LEADER_ROLE = "master"
-REPLICA_ROLE = "replica"
 Role = Literal["master", "replica"]
+LEADER_ROLE: Role = "master"
+REPLICA_ROLE: Role = "replica"
 
 POSTGRES_CONTAINER = "postgres"
 SCALYR_CONTAINER = "scalyr-sidecar"
@@ -152,6 +152,11 @@ class Names:
     def secret(self, username: str) -> str:
         """The Secret of a role. Underscores become dashes, so `a_b` and `a-b` share one: see `resolve`."""
         return credentials_secret(self.templates.secret, username, self.cluster)
+
+    @property
+    def environment_secret(self) -> str:
+        """Holds the variables whose values are credentials that the manifest or the configuration spells out."""
+        return f"{self.cluster}-environment"
 
     def pod(self, ordinal: int) -> str:
         return f"{self.cluster}-{ordinal}"

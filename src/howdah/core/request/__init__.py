@@ -1,0 +1,1 @@
+"""The parts of `resolve`: each decides one section of the resolved request."""

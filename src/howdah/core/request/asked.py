@@ -1,0 +1,97 @@
+"""What is asked, side by side: the manifest, the operator's settings, referenced objects, and live facts that win."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from howdah.model.names import Dcs, Labels, Names
+from howdah.model.settings import Settings
+from howdah.model.spec import Metadata, Spec
+
+Json = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Reference:
+    """An object that has to be read first, in the first of `namespaces` that has it; empty is the operator's own."""
+
+    kind: Literal["ConfigMap", "Secret"]
+    name: str
+    namespaces: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """`Secret pod-env in namespace team-a`."""
+        places = " or ".join(namespace or "the operator's" for namespace in self.namespaces)
+        return f"{self.kind} {self.name} in namespace {places}"
+
+
+@dataclass(frozen=True, slots=True)
+class References:
+    """What the referenced objects hold: whole ConfigMaps, of Secrets only the keys. A missing object is not in it."""
+
+    config_maps: Mapping[Reference, Mapping[str, str]] = field(default_factory=dict)
+    secret_keys: Mapping[Reference, tuple[str, ...]] = field(default_factory=dict)
+
+    def __contains__(self, reference: Reference) -> bool:
+        return reference in (self.config_maps if reference.kind == "ConfigMap" else self.secret_keys)
+
+    def with_placeholders(self, missing: Iterable[Reference]) -> "References":
+        """The same with a marked stand-in for each of `missing`, for a rendering that nobody applies."""
+        config_maps, secret_keys = dict(self.config_maps), dict(self.secret_keys)
+        for reference in missing:
+            mark = f"<keys of {reference}>"
+            if reference.kind == "ConfigMap":
+                config_maps[reference] = {mark: "<unknown>"}
+            else:
+                secret_keys[reference] = (mark,)
+        return replace(self, config_maps=config_maps, secret_keys=secret_keys)
+
+
+@dataclass(frozen=True, slots=True)
+class LiveFacts:
+    """What is so already and wins over defaults; nothing of it for a cluster that does not exist yet.
+
+    `claim_template`: of the live StatefulSet. `spilo_bootstrap`: section `bootstrap` of the SPILO_CONFIGURATION of its
+    pod template. `dcs`: where Patroni's objects of this cluster were found.
+    """
+
+    exists: bool = False
+    dcs: Dcs | None = None
+    claim_template: Json | None = None
+    spilo_bootstrap: Json | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Everything that a section is decided from."""
+
+    spec: Spec
+    metadata: Metadata
+    settings: Settings
+    references: References
+    live: LiveFacts
+    names: Names
+    labels: Labels
+    is_standby: bool
+
+    @property
+    def dcs(self) -> Dcs:
+        return self.names.dcs
+
+    def is_annotated(self, key: str) -> bool:
+        """Whether the resource carries annotation `key` with the value "true"; an empty key is nowhere."""
+        return bool(key) and self.metadata.annotations.get(key) == "true"
+
+
+def environment_config_map(settings: Settings, namespace: str) -> Reference | None:
+    """The ConfigMap whose entries become variables: looked for where it is said to be, then in the cluster's own."""
+    named = settings.pod_environment_configmap
+    if named is None:
+        return None
+    return Reference("ConfigMap", named.name, tuple(dict.fromkeys((named.namespace, namespace))))
+
+
+def environment_secret(settings: Settings, namespace: str) -> Reference | None:
+    """The Secret of the cluster's namespace whose entries become variables."""
+    name = settings.pod_environment_secret
+    return Reference("Secret", name, (namespace,)) if name else None

@@ -1,0 +1,88 @@
+"""What makes a request impossible although each field of the manifest is right: names, references, forbidden parts."""
+
+import re
+from collections.abc import Iterator
+
+from howdah.core.request.asked import Asked, Reference, environment_config_map, environment_secret
+from howdah.core.request.services import has_team_prefix
+from howdah.model import names
+from howdah.model.errors import Problem
+from howdah.model.settings import Settings
+
+_LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
+_OBJECT_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+_LONGEST_OBJECT_NAME = 253
+
+
+def required_references(settings: Settings, namespace: str) -> tuple[Reference, ...]:
+    """What has to be read before a request can be resolved."""
+    found = (environment_config_map(settings, namespace), environment_secret(settings, namespace))
+    return tuple(reference for reference in found if reference is not None)
+
+
+def missing_references(asked: Asked) -> tuple[Reference, ...]:
+    """Of these, what was not found."""
+    required = required_references(asked.settings, asked.names.namespace)
+    return tuple(reference for reference in required if reference not in asked.references)
+
+
+def missing(reference: Reference) -> Problem:
+    """The problem that a missing object is."""
+    option = "pod_environment_configmap" if reference.kind == "ConfigMap" else "pod_environment_secret"
+    return Problem(f"configuration.kubernetes.{option}", f"{reference} does not exist", "create it")
+
+
+def faults(asked: Asked) -> Iterator[Problem]:
+    """Everything that makes the request impossible, but missing objects."""
+    yield from _team(asked)
+    yield from _object_names(asked)
+    # What runs already goes on running: the reference refuses these at creation only.
+    if not asked.live.exists:
+        yield from _forbidden(asked)
+    for index, sidecar in enumerate(asked.spec.sidecars or ()):
+        if not sidecar.image:
+            yield Problem(f"spec.sidecars[{index}]", "has no image", "add it")
+
+
+def doubts(asked: Asked) -> Iterator[Problem]:
+    """What is done as asked although the operator forbids it to new clusters."""
+    if asked.live.exists:
+        yield from _forbidden(asked)
+
+
+def _team(asked: Asked) -> Iterator[Problem]:
+    team, cluster = asked.spec.team_id, asked.names.cluster
+    if _LABEL_VALUE.fullmatch(team) is None:
+        hint = "write letters, digits and - _ . between them, at most 63"
+        yield Problem("spec.teamId", f'"{team}" cannot be the value of a label', hint)
+    if asked.settings.enable_team_id_clustername_prefix and not has_team_prefix(cluster, team):
+        message = f'"{cluster}" does not begin with its team, as enable_team_id_clustername_prefix asks'
+        yield Problem("metadata.name", message, f"name it {team or 'team'}-{cluster}, and set spec.teamId")
+
+
+def _object_names(asked: Asked) -> Iterator[Problem]:
+    kubernetes = "configuration.kubernetes"
+    formed = (
+        (f"{kubernetes}.secret_name_template", asked.names.secret(asked.settings.super_username)),
+        (f"{kubernetes}.pdb_name_format", asked.names.primary_budget),
+        (f"{kubernetes}.pod_service_account_name", asked.names.service_account),
+    )
+    for path, name in formed:
+        if _OBJECT_NAME.fullmatch(name) is None or len(name) > _LONGEST_OBJECT_NAME:
+            hint = "use lower-case letters, digits, - and . and the placeholders that the reference page lists"
+            yield Problem(path, f'gives "{name}", which cannot name an object', hint)
+
+
+def _forbidden(asked: Asked) -> Iterator[Problem]:
+    settings, spec = asked.settings, asked.spec
+    if spec.sidecars and not settings.enable_sidecars:
+        yield Problem("spec.sidecars", "is forbidden by enable_sidecars: false", "remove it")
+    if spec.init_containers and not settings.enable_init_containers:
+        yield Problem("spec.initContainers", "is forbidden by enable_init_containers: false", "remove it")
+
+
+def changed_store(asked: Asked, configured: names.Dcs) -> Iterator[Problem]:
+    """A warning where Patroni's state stays where it is, although the operator's settings say another place."""
+    if asked.dcs != configured:
+        message = f"keeps its state in {asked.dcs}, not in {configured} as the configuration says"
+        yield Problem("metadata.name", message, "move it by hand with one instance, or leave it")

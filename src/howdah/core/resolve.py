@@ -1,0 +1,324 @@
+"""From a manifest, the operator's settings and referenced objects to the resolved request, or every problem at once.
+
+Pure. Defaults live here and in `core.request`, whose modules decide one section each; builders have none. What a live
+cluster is already (`LiveFacts`) wins over defaults, so that taking a cluster over changes nothing that its author did
+not ask for.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Literal, TypeVar, cast
+
+from howdah.core.postgres.desired import Desired, RoleRules
+from howdah.core.postgres.manifest import desired_state
+from howdah.core.postgres.prepared import DatabaseSection
+from howdah.core.request import faults
+from howdah.core.request.asked import Asked, Json, LiveFacts, Reference, References
+from howdah.core.request.configuration import dynamic_configuration, effective_version, spilo_configuration
+from howdah.core.request.containers import SCALYR_KEY, containers, has_scalyr, image
+from howdah.core.request.environment import environment, hidden_variables
+from howdah.core.request.identity import annotations, owner_references, service_account
+from howdah.core.request.recovery import clone_credentials, is_standby
+from howdah.core.request.scheduling import affinity, tolerations
+from howdah.core.request.services import budgets, services
+from howdah.core.request.volumes import certificate_environment, claim_template, pod_volumes, shrinking
+from howdah.model import names
+from howdah.model.cluster import (
+    Access,
+    Annotations,
+    Cluster,
+    DataVolume,
+    EnvironmentSecret,
+    Pod,
+    RetentionPolicy,
+    Rollout,
+    SecretRequest,
+    StatefulSetPolicy,
+)
+from howdah.model.errors import InvalidSpec, Problem
+from howdah.model.manifest import Manifest, parse_manifest
+from howdah.model.names import Dcs, Key, LabelKeys, Names, Templates
+from howdah.model.settings import Settings
+
+__all__ = [
+    "LiveFacts",
+    "Reference",
+    "References",
+    "UnresolvedSpec",
+    "label_keys",
+    "required_references",
+    "resolve",
+    "role_rules",
+    "roles_and_databases",
+]
+
+
+class UnresolvedSpec(InvalidSpec):
+    """A request that names objects which do not exist; `is_otherwise_valid` tells whether that is all."""
+
+    def __init__(self, problems: Iterable[Problem], missing: tuple[Reference, ...]) -> None:
+        """`problems` without those that `missing` are."""
+        found = tuple(problems)
+        self.missing = missing
+        self.is_otherwise_valid = not found
+        super().__init__((*found, *map(faults.missing, missing)))
+
+
+def required_references(settings: Settings, namespace: str) -> tuple[Reference, ...]:
+    """The objects whose contents `resolve` wants, for a cluster in `namespace`; no manifest adds one today."""
+    return faults.required_references(settings, namespace)
+
+
+def resolve(
+    raw: Mapping[str, Any],
+    settings: Settings,
+    references: References = References(),  # noqa: B008  # frozen
+    live: LiveFacts = LiveFacts(),  # noqa: B008  # frozen
+) -> Cluster:
+    """The request that `raw` (a `postgresql` resource as decoded JSON) is.
+
+    Raises InvalidSpec with every problem; UnresolvedSpec, one of it, where referenced objects are missing.
+    """
+    parsed = parse_manifest(raw)
+    asked = _asked(parsed.manifest, settings, references, live)
+    account, problems = _tried(lambda: service_account(asked))
+    access = _access(asked)
+    roles = roles_and_databases(access, asked.names)
+    problems += (*faults.faults(asked), *roles.errors)
+    absent = faults.missing_references(asked)
+    if absent:
+        raise UnresolvedSpec(problems, absent)
+    if problems or account is None:
+        raise InvalidSpec(problems)
+
+    marks = annotations(asked)
+    owners = owner_references(asked, tuple(raw["metadata"].get("ownerReferences") or ()))
+    version, spilo = effective_version(asked), spilo_configuration(asked)
+    certificates = tuple(certificate_environment(asked.spec.tls))
+    env = environment(asked, version=version, spilo=spilo, certificates=certificates)
+    return Cluster(
+        key=Key(asked.names.namespace, asked.names.cluster),
+        uid=asked.metadata.uid,
+        generation=asked.metadata.generation,
+        team=asked.spec.team_id,
+        names=asked.names,
+        labels=asked.labels,
+        annotations=marks,
+        owner_references=owners,
+        pause=names.pause_of(asked.metadata.annotations),
+        dcs=asked.dcs,
+        version=version,
+        image=image(asked),
+        instances=_instances(asked),
+        asked_instances=asked.spec.number_of_instances,
+        is_standby=asked.is_standby,
+        spilo=spilo,
+        dynamic=dynamic_configuration(asked),
+        pod=_pod(asked, env),
+        volume=_data_volume(asked, marks),
+        stateful_set=_stateful_set(settings),
+        services=services(asked, marks.inherited),
+        budgets=budgets(asked),
+        secrets=tuple(_secrets(asked, roles, marks, owners)),
+        environment_secret=_environment_secret(asked, marks, owners),
+        access=access,
+        service_account=account,
+        rollout=_rollout(asked),
+        warnings=tuple(
+            sorted(
+                {
+                    *parsed.warnings,
+                    *roles.warnings,
+                    *hidden_variables(asked, env),
+                    *shrinking(asked),
+                    *faults.doubts(asked),
+                    *faults.changed_store(asked, _configured_store(settings)),
+                }
+            )
+        ),
+    )
+
+
+Section = TypeVar("Section")
+
+
+def _tried(decide: Callable[[], Section]) -> tuple[Section | None, tuple[Problem, ...]]:
+    try:
+        return decide(), ()
+    except ValueError as error:
+        return None, (Problem.of("configuration.kubernetes", error),)
+
+
+def _configured_store(settings: Settings) -> Dcs:
+    if settings.etcd_host:
+        return "etcd"
+    return "configmaps" if settings.kubernetes_use_configmaps else "endpoints"
+
+
+def label_keys(settings: Settings) -> LabelKeys:
+    """The label options, for finding objects also where the manifest is not valid."""
+    return LabelKeys(
+        settings.cluster_labels, settings.cluster_name_label, settings.pod_role_label, settings.inherited_labels
+    )
+
+
+def _asked(manifest: Manifest, settings: Settings, references: References, live: LiveFacts) -> Asked:
+    metadata, spec = manifest.metadata, manifest.spec
+    templates = Templates(settings.secret_name_template, settings.pdb_name_format, settings.pod_service_account_name)
+    namespace = metadata.namespace or "default"
+    return Asked(
+        spec=spec,
+        metadata=metadata,
+        settings=settings,
+        references=references,
+        live=live,
+        names=Names(namespace, metadata.name, live.dcs or _configured_store(settings), templates),
+        labels=label_keys(settings).labels(metadata.name, spec.team_id, metadata.labels),
+        is_standby=is_standby(spec),
+    )
+
+
+def _instances(asked: Asked) -> int:
+    """The manifest's number within the operator's limits; -1 is no limit, 0 is one."""
+    settings, wanted = asked.settings, asked.spec.number_of_instances
+    if asked.is_annotated(settings.ignore_instance_limits_annotation_key):
+        return wanted
+    if asked.is_standby and wanted == 1:
+        return 1
+    if settings.max_instances >= 0:
+        wanted = min(wanted, settings.max_instances)
+    return max(wanted, settings.min_instances)
+
+
+def _pod(asked: Asked, env: tuple[Json, ...]) -> Pod:
+    spec, settings = asked.spec, asked.settings
+    volumes = pod_volumes(asked)
+    ids = {
+        "runAsUser": settings.spilo_runasuser if spec.spilo_run_as_user is None else spec.spilo_run_as_user,
+        "runAsGroup": settings.spilo_runasgroup if spec.spilo_run_as_group is None else spec.spilo_run_as_group,
+        "fsGroup": settings.spilo_fsgroup if spec.spilo_fs_group is None else spec.spilo_fs_group,
+    }
+    return Pod(
+        service_account=asked.names.service_account,
+        termination_grace_s=int(settings.pod_terminate_grace_period.seconds),
+        init_containers=tuple(spec.init_containers or ()),
+        containers=containers(asked, env, volumes),
+        volumes=tuple(volume.body for volume in volumes),
+        security_context={name: value for name, value in ids.items() if value is not None},
+        affinity=affinity(asked),
+        tolerations=tolerations(asked),
+        topology_spread=tuple(spec.topology_spread_constraints or ()),
+        priority_class=spec.pod_priority_class_name or settings.pod_priority_class_name,
+        scheduler=spec.scheduler_name or "",
+    )
+
+
+def _data_volume(asked: Asked, marks: Annotations) -> DataVolume:
+    volume = asked.spec.volume
+    return DataVolume(
+        size=volume.size,
+        claim_template=claim_template(asked, marks.inherited),
+        iops=volume.iops,
+        throughput=volume.throughput,
+        type=volume.type or "",
+    )
+
+
+def _stateful_set(settings: Settings) -> StatefulSetPolicy:
+    policy = settings.persistent_volume_claim_retention_policy
+    words: Mapping[str, RetentionPolicy] = {"delete": "Delete"}
+    return StatefulSetPolicy(
+        pod_management="Parallel" if settings.pod_management_policy == "parallel" else "OrderedReady",
+        claims_when_deleted=words.get(policy.get("when_deleted", ""), "Retain"),
+        claims_when_scaled=words.get(policy.get("when_scaled", ""), "Retain"),
+    )
+
+
+def _access(asked: Asked) -> Access:
+    spec, settings = asked.spec, asked.settings
+    prepared = spec.prepared_databases
+    is_md5 = (spec.postgresql.parameters or {}).get("password_encryption") == "md5"
+    return Access(
+        super_username=settings.super_username,
+        replication_username=settings.replication_username,
+        admin_role=settings.team_admin_role if settings.enable_admin_role_for_users else "",
+        protected=settings.protected_role_names,
+        additional_owner_roles=settings.additional_owner_roles,
+        cross_namespace_secrets=settings.enable_cross_namespace_secret,
+        users=spec.users or {},
+        databases=spec.databases or {},
+        prepared_databases=None
+        if prepared is None
+        else {name: section.model_dump(by_alias=True, exclude_none=True) for name, section in prepared.items()},
+        password_encryption="md5" if is_md5 else "scram-sha-256",
+        is_enabled=settings.enable_database_access,
+    )
+
+
+def role_rules(access: Access, cluster: Names) -> RoleRules:
+    """What `core.postgres` has to know beside the sections of the manifest."""
+    return RoleRules(
+        cluster=cluster.cluster,
+        namespace=cluster.namespace,
+        super_username=access.super_username,
+        replication_username=access.replication_username,
+        admin_role=access.admin_role,
+        protected=access.protected,
+        additional_owner_roles=access.additional_owner_roles,
+        cross_namespace_secrets=access.cross_namespace_secrets,
+    )
+
+
+def roles_and_databases(access: Access, cluster: Names) -> Desired:
+    """The roles and databases that the request means."""
+    prepared = cast(Mapping[str, DatabaseSection | None] | None, access.prepared_databases)
+    return desired_state(access.users, access.databases, prepared, rules=role_rules(access, cluster))
+
+
+def _secrets(asked: Asked, roles: Desired, marks: Annotations, owners: tuple[Json, ...]) -> Iterable[SecretRequest]:
+    """One for each role with a password; owners only in the cluster's namespace, for references do not cross."""
+    for role in roles.roles:
+        if role.password is None:
+            continue
+        user, namespace = role.password.user, role.password.namespace
+        yield SecretRequest(
+            name=asked.names.secret(user),
+            namespace=namespace,
+            role=_kind_of_role(user, asked.settings),
+            username=user,
+            labels=asked.labels.full,
+            annotations=marks.inherited,
+            owner_references=owners if namespace == asked.names.namespace else (),
+        )
+
+
+def _kind_of_role(user: str, settings: Settings) -> Literal["superuser", "replication", "user"]:
+    if user == settings.super_username:
+        return "superuser"
+    return "replication" if user == settings.replication_username else "user"
+
+
+def _environment_secret(asked: Asked, marks: Annotations, owners: tuple[Json, ...]) -> EnvironmentSecret | None:
+    values = clone_credentials(asked.spec.clone)
+    if has_scalyr(asked):
+        values[SCALYR_KEY] = asked.settings.scalyr_api_key
+    if not values:
+        return None
+    return EnvironmentSecret(
+        name=asked.names.environment_secret,
+        namespace=asked.names.namespace,
+        labels=asked.labels.full,
+        annotations=marks.inherited,
+        owner_references=owners,
+        values=values,
+    )
+
+
+def _rollout(asked: Asked) -> Rollout:
+    spec, settings = asked.spec, asked.settings
+    windows = settings.maintenance_windows if spec.maintenance_windows is None else spec.maintenance_windows
+    return Rollout(
+        is_image_lazy=settings.enable_lazy_spilo_upgrade,
+        maintenance_windows=tuple(windows) if settings.enable_maintenance_windows else (),
+        resize_mode=settings.storage_resize_mode,
+        ignored_annotations=settings.ignored_annotations,
+    )
