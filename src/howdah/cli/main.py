@@ -1,0 +1,232 @@
+"""The `howdah` command, also `kubectl pg`. Each command's work is imported only when it is called, so that help is quick."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from howdah.cli.exits import Exit, Failed
+from howdah.cli.options import Connection
+
+app = typer.Typer(
+    name="howdah",
+    help="Highly available PostgreSQL on Kubernetes, or on this machine without it.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    rich_markup_mode=None,
+)
+local = typer.Typer(help="A platform on this machine: a Kubernetes API, with pods as processes.", no_args_is_help=True)
+app.add_typer(local, name="local")
+
+Context = Annotated[str | None, typer.Option(help="context of the kubeconfig")]
+Kubeconfig = Annotated[Path | None, typer.Option(help="path of the kubeconfig (default: $KUBECONFIG, ~/.kube/config)")]
+Namespace = Annotated[str | None, typer.Option("--namespace", "-n", help="namespace (default: the context's)")]
+Output = Annotated[str, typer.Option("--output", "-o", help="text, json or yaml")]
+Directory = Annotated[Path | None, typer.Option("--dir", help="folder of the platform")]
+Name = Annotated[str, typer.Argument(help="name of the postgresql resource")]
+Files = Annotated[list[Path], typer.Argument(help="manifests; - for standard input")]
+
+
+@app.command()
+def operator(
+    kubeconfig: Kubeconfig = None,
+    context: Context = None,
+    observe_only: Annotated[bool, typer.Option("--observe-only", help="decide and report, write nothing")] = False,
+    listen: Annotated[str | None, typer.Option(help="HOST:PORT of /healthz, /readyz, /metrics")] = None,
+) -> None:
+    """Run the operator (in the foreground)."""
+    from howdah.cli.operator import run_operator
+
+    run_operator(Connection(kubeconfig, context, None), observe_only=observe_only, listen=listen)
+
+
+@app.command()
+def crds(output: Output = "yaml") -> None:
+    """Print the custom resource definitions."""
+    from howdah.cli.render import print_crds
+
+    print_crds(output)
+
+
+@app.command()
+def render(files: Files, namespace: Namespace = None, output: Output = "yaml") -> None:
+    """Print the objects that a manifest would become; no cluster is needed.
+
+    Further documents may give the operator's configuration and objects that the manifest refers to.
+    """
+    from howdah.cli.render import print_objects
+
+    print_objects(files, namespace, output)
+
+
+@app.command()
+def plan(
+    what: Annotated[list[str] | None, typer.Argument(help="manifest files, or names of resources (none: all)")] = None,
+    kubeconfig: Kubeconfig = None,
+    context: Context = None,
+    namespace: Namespace = None,
+    output: Output = "text",
+) -> None:
+    """Say what the operator would do, and why, without doing it. Exit code 2: the manifest is not valid."""
+    from howdah.cli.plan import print_plans
+
+    print_plans(Connection(kubeconfig, context, namespace), what or [], output)
+
+
+@app.command()
+def status(
+    name: Annotated[str | None, typer.Argument(help="name of the resource (none: all)")] = None,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="go on showing it")] = False,
+    kubeconfig: Kubeconfig = None,
+    context: Context = None,
+    namespace: Namespace = None,
+    output: Output = "text",
+) -> None:
+    """Show clusters: leader, members, conditions."""
+    from howdah.cli.status import print_status
+
+    print_status(Connection(kubeconfig, context, namespace), name, output, watch=watch)
+
+
+@app.command()
+def explain(
+    name: Name,
+    kubeconfig: Kubeconfig = None,
+    context: Context = None,
+    namespace: Namespace = None,
+    output: Output = "text",
+) -> None:
+    """Say why a cluster is not ready, what it waits for, and when the operator looks again."""
+    from howdah.cli.plan import print_explanation
+
+    print_explanation(Connection(kubeconfig, context, namespace), name, output)
+
+
+@app.command()
+def orphans(
+    kubeconfig: Kubeconfig = None, context: Context = None, namespace: Namespace = None, output: Output = "text"
+) -> None:
+    """List objects of clusters whose resource is gone. They are never removed by the operator."""
+    from howdah.cli.plan import print_orphans
+
+    print_orphans(Connection(kubeconfig, context, namespace), output)
+
+
+User = Annotated[str | None, typer.Option("--user", "-U", help="role (default: the superuser)")]
+Database = Annotated[str, typer.Option("--dbname", "-d", help="database")]
+
+
+@app.command()
+def url(
+    name: Name,
+    user: User = None,
+    database: Database = "postgres",
+    kubeconfig: Kubeconfig = None,
+    context: Context = None,
+    namespace: Namespace = None,
+) -> None:
+    """Print a postgresql:// URL of the leader, with the role's password."""
+    from howdah.cli.connect import print_url
+
+    print_url(Connection(kubeconfig, context, namespace), name, user, database)
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def psql(
+    context_: typer.Context,
+    name: Name,
+    user: User = None,
+    database: Database = "postgres",
+    kubeconfig: Kubeconfig = None,
+    context: Context = None,
+    namespace: Namespace = None,
+) -> None:
+    """Open psql on the leader; arguments after the name go to psql."""
+    from howdah.cli.connect import run_psql
+
+    run_psql(Connection(kubeconfig, context, namespace), name, user, database, context_.args)
+
+
+@app.command()
+def switchover(
+    name: Name,
+    to: Annotated[str | None, typer.Option(help="member that shall lead (default: the best candidate)")] = None,
+    kubeconfig: Kubeconfig = None,
+    context: Context = None,
+    namespace: Namespace = None,
+) -> None:
+    """Hand the leader's role to another member, planned, and wait until it leads."""
+    from howdah.cli.switchover import switch_over
+
+    switch_over(Connection(kubeconfig, context, namespace), name, to)
+
+
+@local.command("up")
+def local_up(
+    manifests: Annotated[list[Path] | None, typer.Argument(help="manifests to apply")] = None,
+    directory: Directory = None,
+    operators: Annotated[int, typer.Option(help="replicas of the operator")] = 1,
+    wait_s: Annotated[float, typer.Option("--wait", help="seconds to wait for the clusters")] = 120.0,
+) -> None:
+    """Start the platform and the operator, apply manifests, and wait until their clusters run."""
+    from howdah.cli.local import up
+
+    up(manifests or [], directory, operators=operators, wait_s=wait_s)
+
+
+@local.command("down")
+def local_down(
+    directory: Directory = None,
+    remove: Annotated[bool, typer.Option("--remove", help="also remove all data")] = False,
+) -> None:
+    """Stop everything that the platform runs."""
+    from howdah.cli.local import down
+
+    down(directory, remove=remove)
+
+
+@local.command("status")
+def local_status(directory: Directory = None, output: Output = "text") -> None:
+    """Show the platform's processes."""
+    from howdah.cli.local import print_local_status
+
+    print_local_status(directory, output)
+
+
+@local.command("logs")
+def local_logs(
+    process: Annotated[str, typer.Argument(help="process of the platform, such as operator-0")] = "operator-0",
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="go on as the log grows")] = False,
+    directory: Directory = None,
+) -> None:
+    """Print the log of a process of the platform."""
+    from howdah.cli.local import print_logs
+
+    print_logs(directory, process, follow=follow)
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    from howdah import __version__
+
+    typer.echo(f"howdah {__version__}")
+
+
+def run() -> None:
+    """The console entry point: a failure that we know is one line and its exit code."""
+    try:
+        app()
+    except Failed as failed:
+        typer.echo(f"howdah: {failed}", err=True)
+        sys.exit(failed.code)
+    except KeyboardInterrupt:
+        sys.exit(Exit.INTERRUPTED)
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,45 @@
+"""What every command that speaks to an API server takes, as kubectl has it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from howdah.cli.exits import Exit, Failed
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """`--kubeconfig`, `--context`, `--namespace`; None: kubectl's defaults."""
+
+    kubeconfig: Path | None = None
+    context: str | None = None
+    namespace: str | None = None
+
+    def run(self, work: Callable[..., Awaitable[T]]) -> T:
+        """`asyncio.run(work(client, namespace))`; known failures become one line."""
+        import asyncio
+
+        from howdah.kube.client import Client
+        from howdah.kube.credentials import load_access
+        from howdah.kube.errors import KubeError, NotFound
+        from howdah.model.errors import ExternalError, InvalidSpec
+
+        async def main() -> T:
+            path = str(self.kubeconfig) if self.kubeconfig is not None else None
+            access = load_access(path, context=self.context, namespace=self.namespace)
+            async with Client(access, timeout_s=20.0) as client:
+                return await work(client, self.namespace or client.namespace or "default")
+
+        try:
+            return asyncio.run(main())
+        except InvalidSpec as invalid:
+            raise Failed(str(invalid), Exit.INVALID) from invalid
+        except NotFound as missing:
+            raise Failed(str(missing), Exit.NOT_FOUND) from missing
+        except (KubeError, ExternalError) as error:
+            raise Failed(str(error)) from error
