@@ -6,6 +6,7 @@ parts that always exist appear, quantities get their one spelling. A value of th
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -40,9 +41,7 @@ class Decoder:
         _expect(value, isinstance(value, dict), _go_type(schema), path, owner)
         if schema.additional is not None and not schema.properties:
             inner = schema.additional
-            read = {
-                k: self.value(v, inner, f"{path}.{k}" if path else k, owner) for k, v in value.items() if v is not None
-            }
+            read = {k: self.value(v, inner, path or k, owner) for k, v in value.items() if v is not None}
             if len(read) < len(value) and inner.type == "string":
                 read |= {k: "" for k, v in value.items() if v is None}
             return read
@@ -81,6 +80,8 @@ class Decoder:
         return _expect(value, isinstance(value, (int, float)), "float64", path, owner)
 
     def string(self, value: Any, schema: Schema, path: str, owner: str) -> Any:
+        if schema.format == "byte" and isinstance(value, str):
+            _check_base64(value)
         return _expect(value, isinstance(value, str), "string", path, owner)
 
     def boolean(self, value: Any, schema: Schema, path: str, owner: str) -> Any:
@@ -123,6 +124,17 @@ def _quantity(value: Any) -> str:
         return canonical(value)
     except ValueError as error:
         raise WrongTypeError(str(error)) from error
+
+
+_BASE64 = re.compile(r"[A-Za-z0-9+/]*")
+
+
+def _check_base64(text: str) -> None:
+    good = _BASE64.match(text)
+    end = good.end() if good else 0
+    rest = text[end:]
+    if rest.strip("=\r\n") or len(text) % 4 or len(rest) > 2:
+        raise WrongTypeError(f"illegal base64 data at input byte {end}")
 
 
 def _is_collection(value: Any, schema: Schema) -> bool:
@@ -191,5 +203,10 @@ def _wrong_kind(kind: Kind, version: str, found_kind: str) -> ApiError:
         return bad_request(message)
     return bad_request(
         f'{found_kind} in version "{kind.version}" cannot be handled as a {kind.kind}: '
-        f"converting ({version.rpartition('/')[2]}.{found_kind}) to ({kind.version}.{kind.kind}): unknown conversion"
+        f"converting ({version.rpartition('/')[2]}.{found_kind}) to ({_internal(kind)}.{kind.kind}): unknown conversion"
     )
+
+
+def _internal(kind: Kind) -> str:
+    """The package of a kind's internal version, which conversion errors name."""
+    return kind.group.partition(".")[0] or "core"

@@ -156,7 +156,7 @@ def _job(obj: Obj) -> None:
     if "completions" not in spec and "parallelism" not in spec:
         fill(spec, {"completions": 1, "parallelism": 1})
     spec.setdefault("parallelism", 1)
-    fill(spec, {"backoffLimit": 6, "completionMode": "NonIndexed", "suspend": False})
+    fill(spec, {"backoffLimit": 6, "completionMode": "NonIndexed", "suspend": False, "manualSelector": False})
     replacement = "Failed" if "podFailurePolicy" in spec else "TerminatingOrFailed"
     spec.setdefault("podReplacementPolicy", replacement)
     labels = dig(spec, "template", "metadata", "labels")

@@ -20,7 +20,15 @@ _POLICIES = ("Foreground", "Background", "Orphan")
 _IMMORTAL = ("default", "kube-system", "kube-public", "kube-node-lease")
 
 _RETURN_OBJECT = frozenset(
-    {"pods", "services", "serviceaccounts", "persistentvolumeclaims", "persistentvolumes", "nodes"}
+    {
+        "pods",
+        "services",
+        "serviceaccounts",
+        "persistentvolumeclaims",
+        "persistentvolumes",
+        "nodes",
+        "storageclasses.storage.k8s.io",
+    }
 )
 """Kinds whose deletion answers with the object instead of a Status."""
 
@@ -84,13 +92,16 @@ def _removed(state: State, call: Call, live: Obj, marked: Obj) -> Obj:
 
 def _check_preconditions(call: Call, live: Obj, options: DeleteOptions) -> None:
     metadata = live["metadata"]
-    for wanted, found, name in (
-        (options.uid, metadata["uid"], "UID"),
-        (options.version, metadata["resourceVersion"], "ResourceVersion"),
+    for wanted, found, name, fate in (
+        (options.uid, metadata["uid"], "UID", "deleted and then recreated"),
+        (options.version, metadata["resourceVersion"], "ResourceVersion", "modified"),
     ):
         if wanted is not None and wanted != found:
-            why = f"Precondition failed: {name} in precondition: {wanted}, {name} in object meta: {found}"
-            raise conflict(call.kind.subject, call.name, why)
+            why = (
+                f"the {name} in the precondition ({wanted}) does not match the {name} in record ({found}). "
+                f"The object might have been {fate}"
+            )
+            raise conflict(Subject(call.kind.group, call.kind.kind, call.kind.kind), call.name, why)
 
 
 def _marked(kind: Kind, live: Obj, options: DeleteOptions) -> Obj:

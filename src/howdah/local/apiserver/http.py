@@ -51,6 +51,7 @@ WATCH_MIN_S = 1800
 OPEN_PATHS = ("/version", "/healthz", "/readyz", "/livez")
 PATHS = ("/api", "/api/v1", "/apis", "/healthz", "/livez", "/openapi/v2", "/openapi/v3", "/readyz", "/version")
 _HEALTH = ("/healthz", "/readyz", "/livez")
+_ENDPOINTS_DEPRECATED = "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"
 _STREAMS = ("exec", "attach", "portforward")
 
 
@@ -98,7 +99,9 @@ class Api:
             return self._non_resource(http, path)
         kind = self._state.registry.find(target.group, target.version, target.plural)
         if kind is None or (target.subresource and target.subresource not in kind.subresources):
-            return web.Response(status=404, text="404 page not found\n")
+            if discovery.resource_list(self._state.registry, target.group, target.version) is None:
+                return web.Response(status=404, text="404 page not found\n")
+            raise resource_not_found()
         if kind.namespaced and not target.namespace and (target.name or http.method == "POST"):
             raise resource_not_found() if target.name else method_not_allowed()
         answer = wanted_answer(http.headers.get("Accept", ""))
@@ -106,6 +109,7 @@ class Api:
             raise ApiError(
                 406, "NotAcceptable", "only the following media types are accepted: application/json, application/yaml"
             )
+        warnings = [_ENDPOINTS_DEPRECATED] if kind.storage == "endpoints" else []
         call = Call(
             kind,
             target.namespace if kind.namespaced else "",
@@ -114,6 +118,7 @@ class Api:
             manager_of(http),
             is_dry_run(http.query),
             http.query.get("fieldValidation") or "Warn",
+            warnings,
         )
         request = Request(http, kind, target, answer or Answer(), user or User("system:anonymous"), call)
         return await self._resource(request)
@@ -297,6 +302,7 @@ class Api:
                 raise _manager_required()
             obj, made = apply(self._state, request.call, from_yaml(data), force=flag(request.http.query, "force"))
             return await self._done(request, obj, 201 if made else 200)
+        _check_patch_type(request.kind, content)
         patched = _patcher(request.kind, content, parsed_body(data, content))
         return await self._done(request, change(self._state, request.call, patched))
 
@@ -399,11 +405,15 @@ _SUBRESOURCES: Mapping[str, Callable[[Api, Request], Awaitable[web.StreamRespons
 }
 
 
+def _check_patch_type(kind: Kind, content: str) -> None:
+    if content not in (JSON, MERGE, STRATEGIC, APPLY):
+        raise ApiError(415, "UnsupportedMediaType", "415: Unsupported Media Type", details={})
+    if kind.custom is not None and content == STRATEGIC:
+        raise unsupported_media_type((JSON, MERGE, APPLY))
+
+
 def _patcher(kind: Kind, content: str, patch: Any) -> Callable[[Obj], Obj]:
     """The function that a patch is."""
-    accepted = (JSON, MERGE, APPLY) if kind.custom is not None else (JSON, MERGE, STRATEGIC, APPLY)
-    if content not in accepted:
-        raise unsupported_media_type(accepted)
     if content == JSON:
         return lambda obj: json_patched(obj, patch)
     if not isinstance(patch, dict):

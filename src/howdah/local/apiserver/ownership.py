@@ -146,6 +146,12 @@ def _ignored(paths: Iterable[Path], kind: Kind, subresource: str) -> FieldSet:
     return frozenset(path for path in paths if path not in _STRIPPED and not any(path[: len(r)] == r for r in resets))
 
 
+def _written(paths: Iterable[Path], write: Write) -> FieldSet:
+    """Paths that this write really writes: the main resource not the status, and so on."""
+    resets = _resets(write.kind, write.subresource)
+    return frozenset(path for path in paths if not any(path[: len(r)] == r for r in resets))
+
+
 def _resets(kind: Kind, subresource: str) -> tuple[Path, ...]:
     if not kind.has_status:
         return ()
@@ -182,10 +188,10 @@ def updated(write: Write, live: Obj | None, new: Obj) -> Obj:
         return _with_entries(new, {})  # nobody was tracked so far: nobody is
     before = _plain(live) if live is not None else _empty(write.kind)
     changed = difference(before, _plain(new), write.schema)
-    if changed.is_empty:
+    touched = _written(changed.added | changed.modified, write)
+    gone = _written(changed.removed, write)
+    if not touched and not gone:
         return _with_entries(new, owners or {})
-    touched = frozenset(changed.added | changed.modified)
-    gone = frozenset(changed.removed)
     rest: Owners = {}
     me = Manager(write.manager, "Update", write.kind.api_version, write.subresource)
     for manager, owned in (owners or {}).items():
@@ -255,7 +261,7 @@ def applied(write: Write, live: Obj, config: Obj, *, force: bool) -> Applied:
     now_owned: Owners = {**owners, me: Owned(mine, version, last.time if last and last.fields == mine else write.now)}
     result = _pruned(result, write.schema, now_owned, last)
     changed = difference(base, result, write.schema)
-    touched = frozenset(changed.added | changed.modified)
+    touched = _written(changed.added | changed.modified, write)
     conflicts = {
         manager: common for manager, owned in now_owned.items() if manager != me and (common := owned.fields & touched)
     }
@@ -263,7 +269,7 @@ def applied(write: Write, live: Obj, config: Obj, *, force: bool) -> Applied:
         conflicts = _unless_last_applied(conflicts, live, write)
     if conflicts and not force:
         raise _conflict(write.kind.subject, conflicts, now_owned)
-    gone = frozenset(changed.removed)
+    gone = _written(changed.removed, write)
     rest: Owners = {}
     for manager, owned in now_owned.items():
         left = owned.fields - gone

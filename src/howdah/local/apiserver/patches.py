@@ -51,7 +51,7 @@ def json_patched(target: Obj, patch: Any) -> Obj:
         raise bad_request(str(error)) from error
     except (jsonpatch.JsonPatchException, jsonpatch.JsonPointerException) as error:
         raise ApiError(
-            422, "Invalid", f"the server rejected our request due to an error in our request: {error}", details={}
+            422, "Invalid", "the server rejected our request due to an error in our request", details={}
         ) from error
     if not isinstance(result, dict):
         raise bad_request("json patch: the result is not an object")

@@ -1,18 +1,557 @@
-"""What makes an object invalid: rules that the schemas cannot say, for the kinds and fields that matter here."""
+"""What makes an object invalid: rules that the schemas cannot say, for the kinds and fields that matter here.
+
+Each kind has its checks in a table; a check yields every error that it finds. The wording is the real
+server's. Not covered: the long tail of pod fields (volumes' sources, affinity, security contexts).
+"""
 
 from __future__ import annotations
 
-from .errors import FieldError
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeAlias
+
+from . import names
+from .errors import FieldError, duplicate, field_forbidden, field_not_found, invalid, required, unsupported
 from .kinds import Kind
-from .objects import Obj
-from .store import Store
+from .objects import Obj, dig
+from .selectors import requirements_of, selects
+from .structural import structural_errors
+
+Errors: TypeAlias = Iterator[FieldError]
+IMMUTABLE = "field is immutable"
+
+_NAME_PROBLEMS: Mapping[str, Callable[[str], list[str]]] = {
+    "namespaces": names.label_problems,
+    "services": names.label_1035_problems,
+    "statefulsets.apps": names.label_problems,
+    "roles.rbac.authorization.k8s.io": names.path_problems,
+    "rolebindings.rbac.authorization.k8s.io": names.path_problems,
+    "clusterroles.rbac.authorization.k8s.io": names.path_problems,
+    "clusterrolebindings.rbac.authorization.k8s.io": names.path_problems,
+}
 
 
-def create_errors(store: Store, kind: Kind, obj: Obj) -> list[FieldError]:
+def create_errors(kind: Kind, obj: Obj) -> list[FieldError]:
     """Every reason that forbids a creation."""
-    return []
+    found = [*_metadata_errors(kind, obj)]
+    if kind.custom is not None:
+        return found + structural_errors(obj, kind.schema)
+    return found + [error for check in _CHECKS.get(kind.storage, ()) for error in check(obj)]
 
 
-def update_errors(store: Store, kind: Kind, new: Obj, live: Obj, subresource: str) -> list[FieldError]:
+def update_errors(kind: Kind, new: Obj, live: Obj, subresource: str) -> list[FieldError]:
     """Every reason that forbids an update."""
-    return []
+    found = [*_metadata_errors(kind, new)]
+    if dig(live, "metadata", "deletionTimestamp"):
+        found += _finalizer_errors(new, live)
+    if kind.custom is not None:
+        return found + structural_errors(new, kind.schema, live)
+    if subresource == "":
+        found += [error for check in _CHANGES.get(kind.storage, ()) for error in check(new, live)]
+        found += [error for check in _CHECKS.get(kind.storage, ()) for error in check(new)]
+    return found
+
+
+def _finalizer_errors(new: Obj, live: Obj) -> Errors:
+    """An object that is being deleted gets no new finalizers."""
+    before = live["metadata"].get("finalizers") or ()
+    added = [name for name in new["metadata"].get("finalizers") or () if name not in before]
+    if added:
+        detail = f"no new finalizers can be added if the object is being deleted, found new finalizers {_go(added)}"
+        yield field_forbidden("metadata.finalizers", detail)
+
+
+def _go(texts: list[str]) -> str:
+    return "[]string{" + ", ".join(f'"{text}"' for text in texts) + "}"
+
+
+def _metadata_errors(kind: Kind, obj: Obj) -> Errors:
+    metadata = obj["metadata"]
+    name = metadata.get("name", "")
+    problems = _NAME_PROBLEMS.get(kind.storage, names.subdomain_problems)
+    if not name:
+        yield required("metadata.name", "name or generateName is required")
+    else:
+        yield from (invalid("metadata.name", name, problem) for problem in problems(name))
+    yield from names.label_errors(metadata.get("labels"), "metadata.labels")
+    yield from names.annotation_errors(metadata.get("annotations"), "metadata.annotations")
+    for index, owner in enumerate(metadata.get("ownerReferences") or ()):
+        yield from _owner_errors(owner, f"metadata.ownerReferences[{index}]")
+    controllers = [owner for owner in metadata.get("ownerReferences") or () if owner.get("controller")]
+    if len(controllers) > 1:
+        kinds = (
+            f"{controllers[0]['kind']}/{controllers[0]['name']} and {controllers[1]['kind']}/{controllers[1]['name']}"
+        )
+        detail = f'Only one reference can have Controller set to true. Found "true" in references for {kinds}'
+        yield invalid("metadata.ownerReferences", controllers, detail)
+    for finalizer in metadata.get("finalizers") or ():
+        yield from (
+            invalid("metadata.finalizers", finalizer, problem) for problem in names.qualified_problems(finalizer)
+        )
+
+
+def _owner_errors(owner: Obj, field: str) -> Errors:
+    for key, text in (
+        ("apiVersion", "version must not be empty"),
+        ("kind", "kind must not be empty"),
+        ("name", "name must not be empty"),
+        ("uid", "uid must not be empty"),
+    ):
+        if not owner.get(key):
+            place = "metadata.ownerReferences." + key
+            yield invalid(place if field else key, owner.get(key, ""), text)
+
+
+# Pods and their templates
+
+
+def _pod_spec_errors(spec: Obj, field: str) -> Errors:
+    volumes = {volume.get("name", "") for volume in spec.get("volumes") or ()}
+    yield from _volume_errors(spec.get("volumes") or (), f"{field}.volumes")
+    if not spec.get("containers"):
+        yield required(f"{field}.containers")
+    seen: set[str] = set()
+    for key in ("containers", "initContainers"):
+        for index, container in enumerate(spec.get(key) or ()):
+            place = f"{field}.{key}[{index}]"
+            yield from _container_errors(container, place, volumes | _claims(spec))
+            name = container.get("name", "")
+            if name in seen:
+                yield duplicate(f"{place}.name", name)
+            seen.add(name)
+    yield from _choice_errors(spec.get("restartPolicy"), f"{field}.restartPolicy", ("Always", "Never", "OnFailure"))
+    policies = ("ClusterFirst", "ClusterFirstWithHostNet", "Default", "None")
+    yield from _choice_errors(spec.get("dnsPolicy"), f"{field}.dnsPolicy", policies)
+    grace = spec.get("terminationGracePeriodSeconds")
+    if isinstance(grace, int) and grace < 0:
+        yield invalid(f"{field}.terminationGracePeriodSeconds", grace, "must be greater than or equal to 0")
+    yield from names.label_errors(spec.get("nodeSelector"), f"{field}.nodeSelector")
+
+
+def _claims(spec: Obj) -> set[str]:
+    return set(spec.get("$claims", ()))
+
+
+def _volume_errors(volumes: Any, field: str) -> Errors:
+    seen: set[str] = set()
+    for index, volume in enumerate(volumes):
+        name, place = volume.get("name", ""), f"{field}[{index}].name"
+        if not name:
+            yield required(place)
+        else:
+            yield from (invalid(place, name, problem) for problem in names.label_problems(name))
+        if name in seen:
+            yield duplicate(place, name)
+        seen.add(name)
+
+
+def _container_errors(container: Obj, field: str, volumes: set[str]) -> Errors:
+    name = container.get("name", "")
+    if not name:
+        yield required(f"{field}.name")
+    else:
+        yield from (invalid(f"{field}.name", name, problem) for problem in names.label_problems(name))
+    if not container.get("image", "").strip():
+        yield required(f"{field}.image")
+    yield from _choice_errors(
+        container.get("imagePullPolicy"), f"{field}.imagePullPolicy", ("Always", "IfNotPresent", "Never")
+    )
+    yield from _port_errors(container.get("ports") or (), f"{field}.ports")
+    for index, entry in enumerate(container.get("env") or ()):
+        yield from _env_errors(entry, f"{field}.env[{index}]")
+    mounted: set[str] = set()
+    for index, mount in enumerate(container.get("volumeMounts") or ()):
+        place = f"{field}.volumeMounts[{index}]"
+        path = mount.get("mountPath", "")
+        if not mount.get("name"):
+            yield required(f"{place}.name")
+        elif mount["name"] not in volumes:
+            yield field_not_found(f"{place}.name", mount["name"])
+        if not path:
+            yield required(f"{place}.mountPath")
+        elif path in mounted:
+            yield invalid(f"{place}.mountPath", path, "must be unique")
+        mounted.add(path)
+    yield from _resource_errors(container.get("resources") or {}, f"{field}.resources")
+    for probe in ("livenessProbe", "readinessProbe", "startupProbe"):
+        if probe in container:
+            yield from _probe_errors(container[probe], f"{field}.{probe}")
+
+
+def _port_errors(ports: Any, field: str) -> Errors:
+    seen: set[str] = set()
+    for index, port in enumerate(ports):
+        place = f"{field}[{index}]"
+        name = port.get("name")
+        if name:
+            if len(name) > 15:
+                yield invalid(f"{place}.name", name, "must be no more than 15 characters")
+            if name in seen:
+                yield duplicate(f"{place}.name", name)
+            seen.add(name)
+        number = port.get("containerPort", 0)
+        if number == 0:
+            yield required(f"{place}.containerPort")
+        elif not 0 < number < 65536:
+            yield invalid(f"{place}.containerPort", number, "must be between 1 and 65535, inclusive")
+
+
+def _env_errors(entry: Obj, field: str) -> Errors:
+    name = entry.get("name", "")
+    if not name:
+        yield required(f"{field}.name")
+    else:
+        yield from (invalid(f"{field}.name", name, problem) for problem in names.env_name_problems(name))
+    source = entry.get("valueFrom")
+    if source is None:
+        return
+    if not source:
+        detail = (
+            "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`"
+        )
+        yield invalid(f"{field}.valueFrom", "", detail)
+    elif entry.get("value"):
+        yield invalid(f"{field}.valueFrom", "", "may not be specified when `value` is not empty")
+
+
+def _resource_errors(resources: Obj, field: str) -> Errors:
+    from .quantities import parsed
+
+    limits = resources.get("limits") or {}
+    for name, asked in (resources.get("requests") or {}).items():
+        if name in limits and parsed(asked) > parsed(limits[name]):
+            yield invalid(f"{field}.requests", asked, f"must be less than or equal to {name} limit of {limits[name]}")
+
+
+def _probe_errors(probe: Obj, field: str) -> Errors:
+    if not any(key in probe for key in ("exec", "httpGet", "tcpSocket", "grpc")):
+        yield required(field, "must specify a handler type")
+
+
+def _choice_errors(value: Any, field: str, choices: tuple[str, ...]) -> Errors:
+    if value is not None and value not in choices:
+        yield unsupported(field, value, choices)
+
+
+def _pod(obj: Obj) -> Errors:
+    yield from _pod_spec_errors(obj["spec"], "spec")
+
+
+def _template(obj: Obj) -> Errors:
+    """A selector, a template that it selects, and a pod that may be."""
+    spec = obj["spec"]
+    template = spec["template"]
+    labels = dig(template, "metadata", "labels")
+    selector = spec.get("selector")
+    if selector is None:
+        yield required("spec.selector")
+    elif not requirements_of(selector):
+        yield invalid("spec.selector", selector, f"empty selector is invalid for {obj['kind'].lower()}")
+    else:
+        yield from selector_errors(selector, "spec.selector")
+    if not selects(selector, labels or {}):
+        yield invalid("spec.template.metadata.labels", labels, "`selector` does not match template `labels`")
+    yield from _template_errors(template, spec, "spec.template")
+
+
+def _template_errors(template: Obj, spec: Obj, field: str) -> Errors:
+    yield from names.label_errors(dig(template, "metadata", "labels"), f"{field}.labels")
+    yield from names.annotation_errors(dig(template, "metadata", "annotations"), f"{field}.annotations")
+    claims = [dig(claim, "metadata", "name") for claim in spec.get("volumeClaimTemplates") or ()]
+    yield from _pod_spec_errors({**template.get("spec", {}), "$claims": claims}, f"{field}.spec")
+
+
+def selector_errors(selector: Obj, field: str) -> Errors:
+    """What is wrong with a LabelSelector."""
+    yield from names.label_errors(selector.get("matchLabels"), f"{field}.matchLabels")
+    for index, term in enumerate(selector.get("matchExpressions") or ()):
+        place = f"{field}.matchExpressions[{index}]"
+        operator, values = term.get("operator"), term.get("values")
+        if operator in ("In", "NotIn") and not values:
+            yield required(f"{place}.values", "must be specified when `operator` is 'In' or 'NotIn'")
+        elif operator in ("Exists", "DoesNotExist") and values:
+            detail = "may not be specified when `operator` is 'Exists' or 'DoesNotExist'"
+            yield field_forbidden(f"{place}.values", detail)
+        elif operator not in ("In", "NotIn", "Exists", "DoesNotExist"):
+            yield invalid(f"{place}.operator", operator or "", "not a valid selector operator")
+
+
+def _replicas(obj: Obj) -> Errors:
+    replicas = obj["spec"].get("replicas", 0)
+    if replicas < 0:
+        yield invalid("spec.replicas", replicas, "must be greater than or equal to 0")
+
+
+def _always_restarts(obj: Obj) -> Errors:
+    policy = dig(obj, "spec", "template", "spec", "restartPolicy")
+    if policy != "Always" and policy in ("Never", "OnFailure"):
+        yield unsupported("spec.template.spec.restartPolicy", policy, ("Always",))
+
+
+def _statefulset(obj: Obj) -> Errors:
+    spec = obj["spec"]
+    yield from _choice_errors(spec.get("podManagementPolicy"), "spec.podManagementPolicy", ("OrderedReady", "Parallel"))
+    kind = dig(spec, "updateStrategy", "type")
+    yield from _choice_errors(kind, "spec.updateStrategy.type", ("OnDelete", "RollingUpdate"))
+    for key in ("whenDeleted", "whenScaled"):
+        value = dig(spec, "persistentVolumeClaimRetentionPolicy", key)
+        yield from _choice_errors(value, f"spec.persistentVolumeClaimRetentionPolicy.{key}", ("Retain", "Delete"))
+
+
+_STATEFULSET_MUTABLE = (
+    "replicas",
+    "ordinals",
+    "template",
+    "updateStrategy",
+    "revisionHistoryLimit",
+    "persistentVolumeClaimRetentionPolicy",
+    "minReadySeconds",
+)
+
+
+def _statefulset_change(new: Obj, live: Obj) -> Errors:
+    kept = [{k: v for k, v in obj["spec"].items() if k not in _STATEFULSET_MUTABLE} for obj in (new, live)]
+    if kept[0] != kept[1]:
+        listed = ", ".join(f"'{name}'" for name in _STATEFULSET_MUTABLE[:-1])
+        detail = (
+            f"updates to statefulset spec for fields other than {listed} and '{_STATEFULSET_MUTABLE[-1]}' are forbidden"
+        )
+        yield field_forbidden("spec", detail)
+
+
+def _selector_kept(new: Obj, live: Obj) -> Errors:
+    if new["spec"].get("selector") != live["spec"].get("selector"):
+        yield invalid("spec.selector", new["spec"].get("selector"), IMMUTABLE)
+
+
+def _job(obj: Obj) -> Errors:
+    template = obj["spec"]["template"]
+    policy = dig(template, "spec", "restartPolicy")
+    yield from _template_errors(template, {}, "spec.template")
+    if policy not in ("Never", "OnFailure"):
+        yield unsupported("spec.template.spec.restartPolicy", policy, ("OnFailure", "Never"))
+
+
+def _job_change(new: Obj, live: Obj) -> Errors:
+    for key in ("template", "completions", "selector", "completionMode"):
+        if key == "template" and live["spec"].get("suspend"):
+            continue
+        if new["spec"].get(key) != live["spec"].get(key):
+            yield invalid(f"spec.{key}", new["spec"].get(key), IMMUTABLE)
+
+
+def _cronjob(obj: Obj) -> Errors:
+    spec = obj["spec"]
+    if len(obj["metadata"].get("name", "")) > 52:
+        yield invalid("metadata.name", obj["metadata"]["name"], "must be no more than 52 characters")
+    schedule = spec.get("schedule", "")
+    if not schedule:
+        yield required("spec.schedule")
+    elif not schedule.startswith("@") and len(schedule.split()) != 5:
+        yield invalid(
+            "spec.schedule", schedule, f"expected exactly 5 fields, found {len(schedule.split())}: {schedule}"
+        )
+    yield from _choice_errors(spec.get("concurrencyPolicy"), "spec.concurrencyPolicy", ("Allow", "Forbid", "Replace"))
+    template = dig(spec, "jobTemplate", "spec", "template") or {}
+    yield from _template_errors(template, {}, "spec.jobTemplate.spec.template")
+    policy = dig(template, "spec", "restartPolicy")
+    if policy not in ("Never", "OnFailure"):
+        yield unsupported("spec.jobTemplate.spec.template.spec.restartPolicy", policy, ("OnFailure", "Never"))
+
+
+_POD_MUTABLE = ("image",)
+_POD_SPEC_MUTABLE = ("activeDeadlineSeconds", "tolerations", "terminationGracePeriodSeconds")
+
+
+def _pod_change(new: Obj, live: Obj) -> Errors:
+    """A pod's spec is fixed, but for images, deadline and more tolerations."""
+
+    def fixed(spec: Obj) -> Obj:
+        rest = {key: value for key, value in spec.items() if key not in _POD_SPEC_MUTABLE}
+        for key in ("containers", "initContainers"):
+            if key in rest:
+                rest[key] = [{k: v for k, v in c.items() if k not in _POD_MUTABLE} for c in rest[key]]
+        return rest
+
+    if fixed(new["spec"]) != fixed(live["spec"]):
+        detail = (
+            "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,"
+            "`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),"
+            "`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)"
+        )
+        yield field_forbidden("spec", detail)
+
+
+# Services and their addresses
+
+
+def _service(obj: Obj) -> Errors:
+    spec = obj["spec"]
+    ports = spec.get("ports") or ()
+    headless = spec.get("clusterIP") == "None"
+    if not ports and not headless and spec["type"] != "ExternalName":
+        yield required("spec.ports")
+    if spec["type"] == "ExternalName" and not spec.get("externalName"):
+        yield invalid("spec.externalName", "", names.subdomain_problems("")[0])
+    kinds = ("ClusterIP", "ExternalName", "LoadBalancer", "NodePort")
+    yield from _choice_errors(spec["type"], "spec.type", kinds)
+    seen: set[str] = set()
+    for index, port in enumerate(ports):
+        place = f"spec.ports[{index}]"
+        name = port.get("name", "")
+        if len(ports) > 1 and not name:
+            yield required(f"{place}.name")
+        if name:
+            yield from (invalid(f"{place}.name", name, problem) for problem in names.label_problems(name))
+            if name in seen:
+                yield duplicate(f"{place}.name", name)
+            seen.add(name)
+        if not 0 < port.get("port", 0) < 65536:
+            yield invalid(f"{place}.port", port.get("port", 0), "must be between 1 and 65535, inclusive")
+        yield from _choice_errors(port.get("protocol"), f"{place}.protocol", ("SCTP", "TCP", "UDP"))
+    yield from names.label_errors(spec.get("selector"), "spec.selector")
+
+
+def _service_change(new: Obj, live: Obj) -> Errors:
+    before, after = live["spec"], new["spec"]
+    if "ExternalName" in (before["type"], after["type"]):
+        return
+    if before.get("clusterIP") and after.get("clusterIP") != before["clusterIP"]:
+        yield invalid("spec.clusterIPs[0]", [after.get("clusterIP")], "may not change once set")
+
+
+def _endpoints(obj: Obj) -> Errors:
+    for at, subset in enumerate(obj.get("subsets") or ()):
+        for key in ("addresses", "notReadyAddresses"):
+            for index, address in enumerate(subset.get(key) or ()):
+                if not address.get("ip"):
+                    yield required(f"subsets[{at}].{key}[{index}].ip")
+        for index, port in enumerate(subset.get("ports") or ()):
+            place = f"subsets[{at}].ports[{index}]"
+            if len(subset["ports"]) > 1 and not port.get("name"):
+                yield required(f"{place}.name")
+            if not 0 < port.get("port", 0) < 65536:
+                yield invalid(f"{place}.port", port.get("port", 0), "must be between 1 and 65535, inclusive")
+
+
+# Configuration
+
+
+def _data_keys(obj: Obj) -> Errors:
+    for part in ("data", "binaryData"):
+        for key in obj.get(part) or {}:
+            yield from (invalid(f"{part}[{key}]", key, problem) for problem in names.config_key_problems(key))
+
+
+def _data_change(new: Obj, live: Obj) -> Errors:
+    if live.get("immutable"):
+        if not new.get("immutable"):
+            yield field_forbidden("immutable", "field is immutable when `immutable` is set")
+        if (new.get("data"), new.get("binaryData")) != (live.get("data"), live.get("binaryData")):
+            yield field_forbidden("data", "field is immutable when `immutable` is set")
+
+
+def _secret_change(new: Obj, live: Obj) -> Errors:
+    if new.get("type") != live.get("type"):
+        yield invalid("type", new.get("type"), IMMUTABLE)
+
+
+def _claim(obj: Obj) -> Errors:
+    spec = obj["spec"]
+    modes = spec.get("accessModes") or ()
+    if not modes:
+        yield required("spec.accessModes", "at least 1 access mode is required")
+    allowed = ("ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod")
+    for mode in modes:
+        yield from _choice_errors(mode, "spec.accessModes", allowed)
+    if not dig(spec, "resources", "requests", "storage"):
+        yield required("spec.resources[storage]")
+
+
+def _claim_change(new: Obj, live: Obj) -> Errors:
+    """A claim's spec is fixed once bound, but for a larger size."""
+    from .quantities import parsed
+
+    def fixed(spec: Obj) -> Obj:
+        names_mutable = ("resources", "volumeAttributesClassName", "volumeName")
+        return {key: value for key, value in spec.items() if key not in names_mutable}
+
+    before, after = live["spec"], new["spec"]
+    bound_changed = bool(before.get("volumeName")) and after.get("volumeName") != before["volumeName"]
+    if fixed(before) != fixed(after) or bound_changed:
+        detail = (
+            "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims"
+        )
+        yield field_forbidden("spec", detail)
+        return
+    old, asked = (dig(spec, "resources", "requests", "storage") for spec in (before, after))
+    if old and asked and parsed(asked) < parsed(old):
+        yield field_forbidden("spec.resources.requests.storage", "field can not be less than status.capacity")
+
+
+def _binding_change(new: Obj, live: Obj) -> Errors:
+    if new.get("roleRef") != live.get("roleRef"):
+        yield invalid("roleRef", new.get("roleRef"), "cannot change roleRef")
+
+
+def _binding(obj: Obj) -> Errors:
+    kinds = ("ClusterRole", "Role") if obj["kind"] == "RoleBinding" else ("ClusterRole",)
+    yield from _choice_errors(dig(obj, "roleRef", "kind"), "roleRef.kind", kinds)
+    if not dig(obj, "roleRef", "name"):
+        yield required("roleRef.name")
+
+
+def _budget(obj: Obj) -> Errors:
+    spec = obj.get("spec") or {}
+    if "minAvailable" in spec and "maxUnavailable" in spec:
+        yield invalid("spec", spec, "minAvailable and maxUnavailable cannot be both set")
+
+
+def _crd(obj: Obj) -> Errors:
+    spec, name = obj["spec"], obj["metadata"].get("name", "")
+    expected = f"{dig(spec, 'names', 'plural')}.{spec.get('group')}"
+    if name != expected:
+        yield invalid("metadata.name", name, 'must be spec.names.plural+"."+spec.group')
+    stored = [version for version in spec.get("versions") or () if version.get("storage")]
+    if len(stored) != 1:
+        yield invalid(
+            "spec.versions", spec.get("versions") or [], "must have exactly one version marked as storage version"
+        )
+    for index, version in enumerate(spec.get("versions") or ()):
+        if not dig(version, "schema", "openAPIV3Schema"):
+            yield required(f"spec.versions[{index}].schema.openAPIV3Schema", "schemas are required")
+    yield from _choice_errors(spec.get("scope"), "spec.scope", ("Cluster", "Namespaced"))
+
+
+Check: TypeAlias = Callable[[Obj], Errors]
+Change: TypeAlias = Callable[[Obj, Obj], Errors]
+
+_CHECKS: Mapping[str, tuple[Check, ...]] = {
+    "pods": (_pod,),
+    "deployments.apps": (_replicas, _template, _always_restarts),
+    "replicasets.apps": (_replicas, _template, _always_restarts),
+    "statefulsets.apps": (_statefulset, _replicas, _template, _always_restarts),
+    "jobs.batch": (_job,),
+    "cronjobs.batch": (_cronjob,),
+    "services": (_service,),
+    "endpoints": (_endpoints,),
+    "configmaps": (_data_keys,),
+    "secrets": (_data_keys,),
+    "persistentvolumeclaims": (_claim,),
+    "rolebindings.rbac.authorization.k8s.io": (_binding,),
+    "clusterrolebindings.rbac.authorization.k8s.io": (_binding,),
+    "poddisruptionbudgets.policy": (_budget,),
+    "customresourcedefinitions.apiextensions.k8s.io": (_crd,),
+}
+_CHANGES: Mapping[str, tuple[Change, ...]] = {
+    "pods": (_pod_change,),
+    "deployments.apps": (_selector_kept,),
+    "replicasets.apps": (_selector_kept,),
+    "statefulsets.apps": (_statefulset_change,),
+    "jobs.batch": (_job_change,),
+    "services": (_service_change,),
+    "configmaps": (_data_change,),
+    "secrets": (_data_change, _secret_change),
+    "persistentvolumeclaims": (_claim_change,),
+    "rolebindings.rbac.authorization.k8s.io": (_binding_change,),
+    "clusterrolebindings.rbac.authorization.k8s.io": (_binding_change,),
+}

@@ -14,10 +14,12 @@ from . import custom, decoding
 from .defaulting import apply_defaults
 from .errors import (
     ApiError,
+    Subject,
     already_exists,
     bad_request,
     conflict,
     forbidden,
+    invalid,
     invalid_object,
     not_found,
 )
@@ -98,18 +100,19 @@ def create_decoded(state: State, call: Call, obj: Obj, owned: Applied | None = N
     _place(call, obj)
     if not name_of(obj) and obj["metadata"].get("generateName"):
         obj["metadata"]["name"] = _generated(obj["metadata"]["generateName"])
+    _default(kind, obj)
+    obj = with_owners(obj, owned.owners) if owned else updated(call.write, None, obj)
     _require_namespace(state, call, obj)
     stamp_new(kind, obj)
     prepare_create(state.store, kind, obj)
     _default(kind, obj)
     if kind.storage == "services":
         allocate_service(state.store, obj)
-    errors = create_errors(state.store, kind, obj)
+    errors = create_errors(kind, obj)
     if errors:
         raise invalid_object(kind.subject, name_of(obj), errors)
     if state.store.get(kind.storage, namespace_of(obj), name_of(obj)) is not None:
         raise already_exists(kind.subject, name_of(obj))
-    obj = with_owners(obj, owned.owners) if owned else updated(call.write, None, obj)
     if call.dry_run:
         return obj
     return state.store.put(kind.storage, _stored(kind, obj))
@@ -150,11 +153,23 @@ def stored_event(obj: Obj) -> Obj:
 
 def shown(kind: Kind, obj: Obj) -> Obj:
     """A stored object as this version of its kind shows it."""
+    if kind.storage == "events":
+        return _shown_event(kind, obj)
     if obj.get("apiVersion") == kind.api_version:
         return obj
-    if kind.storage == "events":
+    return {**obj, "apiVersion": kind.api_version}
+
+
+_EVENT_TIMES = ("eventTime", "firstTimestamp", "lastTimestamp")
+
+
+def _shown_event(kind: Kind, obj: Obj) -> Obj:
+    """Events show times that they do not have as null."""
+    obj = dict.fromkeys(_EVENT_TIMES) | obj
+    if kind.group:
         names = {old: new for new, old in _EVENT_FIELDS}
         obj = {names.get(key, key): value for key, value in obj.items()}
+        obj = {key: value for key, value in obj.items() if value != "" or not key.startswith("reporting")}
     return {**obj, "apiVersion": kind.api_version}
 
 
@@ -200,18 +215,29 @@ def live_object(state: State, call: Call) -> Obj:
     return shown(call.kind, found)
 
 
+_MADE_BY_PUT = frozenset(
+    {
+        "endpoints",
+        "events",
+        "services",
+        "leases.coordination.k8s.io",
+        "roles.rbac.authorization.k8s.io",
+        "rolebindings.rbac.authorization.k8s.io",
+        "clusterroles.rbac.authorization.k8s.io",
+        "clusterrolebindings.rbac.authorization.k8s.io",
+    }
+)
+"""Kinds that a PUT creates where they are missing."""
+
+
 def replace(state: State, call: Call, body: Any) -> tuple[Obj, bool]:
     """PUT: the object, and whether it was made (kinds that a PUT may create)."""
     obj = decode_object(state, call, body)
     name = name_of(obj)
     if name != call.name:
-        if not name:
-            raise bad_request(
-                "the name of the object (" + name + ") does not match the name on the URL (" + call.name + ")"
-            )
         raise bad_request(f"the name of the object ({name}) does not match the name on the URL ({call.name})")
     _place(call, obj)
-    if call.kind.storage == "leases.coordination.k8s.io" and not call.subresource:
+    if call.kind.storage in _MADE_BY_PUT and not call.subresource:
         missing = state.store.get(call.kind.storage, call.namespace, call.name) is None
         if missing and not obj["metadata"].get("resourceVersion"):
             return create_decoded(state, call, obj), True
@@ -317,22 +343,21 @@ def store_update(state: State, call: Call, live: Obj, new: Obj, owned: Applied |
     if given and given != live["metadata"]["resourceVersion"]:
         raise conflict(kind.subject, call.name)
     if not given and _needs_version(kind):
-        from .errors import FieldError
-
-        why = "Invalid value: 0: must be specified for an update"
-        raise invalid_object(kind.subject, call.name, [FieldError("metadata.resourceVersion", "Invalid", why)])
+        why = invalid("metadata.resourceVersion", 0, "must be specified for an update")
+        raise invalid_object(Subject(kind.group, kind.plural, kind.plural), call.name, [why])
     uid = new["metadata"].get("uid")
     if uid and uid != live["metadata"]["uid"]:
         raise _uid_conflict(call, uid, live)
     keep_identity(kind, new, live)
+    _default(kind, new)
+    new = with_owners(new, owned.owners) if owned else updated(call.write, live, new)
     new = keep_other_half(kind, new, live, call.subresource)
     _default(kind, new)
     prepare_update(state.store, kind, new, live)
     bump_generation(kind, new, live)
-    errors = update_errors(state.store, kind, new, live, call.subresource)
+    errors = update_errors(kind, new, live, call.subresource)
     if errors:
         raise invalid_object(kind.subject, call.name, errors)
-    new = with_owners(new, owned.owners) if owned else updated(call.write, live, new)
     return _commit_update(state, call, live, new)
 
 
