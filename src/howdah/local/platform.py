@@ -20,6 +20,7 @@ from howdah.kube.events import EventRecorder
 from howdah.local import configuration
 from howdah.local.configuration import Platform
 from howdah.local.controllers.caches import Caches
+from howdah.local.controllers.garbage import GarbageCollector
 from howdah.local.controllers.loop import World, run_all
 from howdah.local.controllers.table import CACHED, controllers
 from howdah.local.node import fencing, server
@@ -76,6 +77,7 @@ async def run(platform: Platform) -> None:
                 await caches.synced()
                 group.create_task(agent.run())
                 group.create_task(run_all(loops))
+                group.create_task(GarbageCollector(client).run())
         finally:
             await listening.cleanup()
 

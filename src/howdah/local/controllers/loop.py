@@ -1,7 +1,7 @@
 """What every controller is: keys of objects in a queue, and a function that brings one object to what it should be."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from howdah.kube.client import Client
@@ -41,7 +41,7 @@ class Controller:
     """Run `run()` as a task, after the caches are synced. A failed pass is tried again with back-off."""
 
     def __init__(
-        self, world: World, triggers: dict[Resource, Triggers], reconcile: Callable[[Key], Awaitable[float | None]]
+        self, world: World, triggers: Mapping[Resource, Triggers], reconcile: Callable[[Key], Awaitable[float | None]]
     ) -> None:
         """`reconcile` answers after how many seconds it wants to look again, `None` for never."""
         self._queue: WorkQueue[Key] = WorkQueue(first_retry_s=FIRST_RETRY_S, longest_retry_s=LONGEST_RETRY_S)

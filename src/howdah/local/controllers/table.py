@@ -9,18 +9,26 @@ from howdah.kube.resources import (
     ENDPOINT_SLICES,
     ENDPOINTS,
     JOBS,
+    NAMESPACES,
     PERSISTENT_VOLUME_CLAIMS,
     POD_DISRUPTION_BUDGETS,
     PODS,
     REPLICA_SETS,
+    SERVICE_ACCOUNTS,
     SERVICES,
     STATEFUL_SETS,
 )
+from howdah.local.controllers.accounts import accounts_controller
+from howdah.local.controllers.budgets import budgets_controller
 from howdah.local.controllers.claims import claims_controller
+from howdah.local.controllers.endpoints import endpoints_controller
 from howdah.local.controllers.loop import Controller, World
+from howdah.local.controllers.statefulset import statefulset_controller
 from howdah.local.node.fencing import User
 
 CACHED = (
+    NAMESPACES,
+    SERVICE_ACCOUNTS,
     PODS,
     PERSISTENT_VOLUME_CLAIMS,
     SERVICES,
@@ -40,5 +48,9 @@ def controllers(
 ) -> list[Controller]:
     """Made before the caches run, so that each hears of everything."""
     return [
+        accounts_controller(world),
         claims_controller(world, directory, user, is_in_use),
+        statefulset_controller(world),
+        endpoints_controller(world),
+        budgets_controller(world),
     ]
