@@ -21,7 +21,7 @@ import yaml
 from howdah.core.patroni.member import parse_config, parse_leader, parse_member
 
 SUPERUSER_PASSWORD = "super secret"
-AS_NOBODY = "unshare -U -p -f --kill-child --mount-proc --map-user=65534 --map-group=65534".split()
+AS_NOBODY = ["unshare", "-U", "-p", "-f", "--kill-child", "--mount-proc", "--map-user=65534", "--map-group=65534"]
 
 
 def until(condition, *, timeout_s=60, why="", every_s=0.05):
@@ -247,9 +247,7 @@ class World:
         for member in self.members:
             member.kill()
         for member in self.members:
-            self.api.call(
-                "DELETE", f"/api/v1/namespaces/default/pods/{member.name}", {"gracePeriodSeconds": 0}
-            )
+            self.api.call("DELETE", f"/api/v1/namespaces/default/pods/{member.name}", {"gracePeriodSeconds": 0})
         selector = urllib.parse.quote(f"application=spilo,cluster-name={self.name}")
         for kind in ("configmaps", "endpoints"):
             self.api.call("DELETE", f"/api/v1/namespaces/default/{kind}?labelSelector={selector}")

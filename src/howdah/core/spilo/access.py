@@ -41,16 +41,20 @@ def possible_lines(lines: Iterable[str], build: Installation) -> tuple[list[str]
     Without OpenSSL a line for encrypted connections becomes one for all (else nobody could connect), and one for
     unencrypted connections goes. A line whose method the build does not know would keep the server from starting.
     """
-    kept, dropped = [], []
+    kept: list[str] = []
+    impossible: dict[str, list[str]] = {}
     for line, fields in _parsed(lines):
         if fields and (missing := _missing_feature(fields, build)) is not None:
-            dropped.append(Dropped(f'pg_hba line "{" ".join(fields)}"', f"these binaries have no {missing}"))
+            impossible.setdefault(missing, []).append(" ".join(fields))
         elif fields and fields[0] in ("hostssl", "hostnossl") and "openssl" not in build.features:
             if fields[0] == "hostssl":
                 kept.append("\t".join(("host", *fields[1:])))
         else:
             kept.append(line)
-    return kept, tuple(dropped)
+    return kept, tuple(
+        Dropped(f"pg_hba: {'; '.join(gone)}", f"these binaries were built without {feature}")
+        for feature, gone in impossible.items()
+    )
 
 
 def _parsed(lines: Iterable[str]) -> Iterator[tuple[str, list[str]]]:

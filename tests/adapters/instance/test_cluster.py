@@ -1,0 +1,185 @@
+"""Two members for real, for each PostgreSQL that is here and in both of Patroni's modes."""
+
+import contextlib
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import aiohttp
+import pytest
+import yaml
+
+from adapters.instance.world import SUPERUSER_PASSWORD, World, until
+from howdah.adapters.patroni import DeniedError, Endpoint, Patroni, RefusedError
+from howdah.core.patroni.credentials import derived_credentials
+from howdah.instance.binaries import installations
+
+MAJORS = [one.major for one in installations(os.environ["PATH"])]
+MODES = ("configmaps", "endpoints")
+# Each major, and both modes: the pairs are spread, for they do not depend on each other.
+CASES = [(major, MODES[index % 2]) for index, major in enumerate(MAJORS)]
+
+pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("instance")]
+
+
+@pytest.fixture(scope="module", params=CASES, ids=lambda case: f"{case[0]}-{case[1]}")
+def world(request, api):
+    major, mode = request.param
+    folder = Path(tempfile.mkdtemp(prefix="hi-", dir="/tmp"))  # short: sockets lie in it
+    network = f"127.{100 + os.getpid() % 100}.{os.getpid() // 100 % 250}"
+    world = World(api, folder, f"m{major}-{os.getpid()}", major=major, mode=mode, network=network)
+    try:
+        first = world.add()
+        until(lambda: world.is_writable(first), why=world.logs)
+        second = world.add()
+        until(lambda: world.streaming(first) == {second.name}, why=world.logs)
+        yield world
+    finally:
+        world.end()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def leader(world):
+    return until(lambda: (found := world.leader()) and world.is_writable(found) and found, why=world.logs)
+
+
+@pytest.fixture
+def replica(world, leader):
+    (found,) = (member for member in world.members if member is not leader)
+    until(lambda: world.streaming(leader) == {found.name}, why=world.logs)
+    return found
+
+
+@pytest.fixture
+async def patroni():
+    async with aiohttp.ClientSession() as session:
+        yield Patroni(session)
+
+
+def endpoint(member, *, authorized=True):
+    credentials = derived_credentials("postgres", SUPERUSER_PASSWORD)
+    known = {"username": credentials.username, "password": credentials.password} if authorized else {}
+    return Endpoint(f"http://{member.address}:8008/patroni", **known)
+
+
+def test_both_members_say_what_they_are(world, leader, replica):
+    until(lambda: world.state(replica).state == "streaming", why=lambda: world.state(replica))
+    assert world.state(leader).role == "primary"
+    assert world.state(leader).state == "running"
+    assert world.state(leader).api_url == f"http://{leader.address}:8008/patroni"
+    assert world.config().is_initialized
+    assert world.config().dynamic["failsafe_mode"] is True
+
+    def labels():
+        return [world.pod(member.name)["metadata"]["labels"].get("spilo-role") for member in (leader, replica)]
+
+    until(lambda: labels() == ["master", "replica"], why=labels)
+    assert "critical-operation" not in world.pod(leader.name)["metadata"]["labels"]
+
+
+def test_the_replica_did_not_wait_for_a_slot(leader, replica):
+    if "creating" in replica.log.read_text() or "created" in replica.log.read_text():
+        assert "replica has been created using basebackup_with_slot" in replica.log.read_text()
+    slot = replica.name.replace("-", "_")
+    assert leader.sql(f"SELECT active FROM pg_replication_slots WHERE slot_name = '{slot}'") == "t"
+
+
+def test_the_server_is_the_one_asked_for(world, leader):
+    assert leader.sql("SHOW server_version").split(".")[0] == str(world.major)
+    assert leader.sql("SELECT pg_encoding_to_char(encoding) FROM pg_database WHERE datname = 'postgres'") == "UTF8"
+    assert leader.sql("SHOW shared_buffers") == "32MB"
+    assert leader.sql("SHOW listen_addresses") == leader.address
+
+
+def test_group_roles_exist_and_nobody_logs_in_as_them(leader):
+    query = (
+        "SELECT rolname, rolcanlogin, rolcreatedb FROM pg_roles WHERE rolname !~ '^(pg_|postgres|standby)' ORDER BY 1"
+    )
+    assert leader.sql(query).split("\n") == ["admin|f|t", "cron_admin|f|f", "robot_zmon|f|f", "zalandos|f|f"]
+    assert leader.sql("SELECT pg_has_role('admin', 'cron_admin', 'member')") == "t"
+    schemas = "SELECT count(*) FROM pg_namespace WHERE nspname IN ('user_management', 'zmon_utils', 'metric_helpers')"
+    assert leader.sql(schemas) == "3"
+
+
+def test_statements_after_initdb_can_run_again(leader):
+    document = yaml.safe_load((leader.folder / "run" / "patroni.yaml").read_text())
+    command = shlex.split(document["bootstrap"]["post_init"])
+    leader.sql("ALTER ROLE robot_zmon LOGIN")
+    connection = f"host={leader.folder}/run/postgresql user=postgres dbname=postgres"
+    again = subprocess.run([*command, connection], capture_output=True, text=True, timeout=20, check=False)
+    assert (again.returncode, again.stdout, again.stderr) == (0, "", "")
+    assert leader.sql("SELECT rolcanlogin FROM pg_roles WHERE rolname = 'robot_zmon'") == "f"
+
+
+def test_passwords_are_in_no_environment_and_in_no_open_file(leader):
+    assert (leader.folder / "run" / "patroni.yaml").stat().st_mode & 0o777 == 0o600
+    assert leader.data.stat().st_mode & 0o077 == 0
+    seen = 0
+    for entry in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):
+            environ = entry.read_bytes()
+            if f"POD_UID={leader.environment['POD_UID']}".encode() in environ:
+                command = (entry.parent / "cmdline").read_bytes()
+                if b"unshare" not in command:  # the starter, which stands for the container's runtime
+                    seen += 1
+                    assert SUPERUSER_PASSWORD.encode() not in environ, command
+    assert seen >= 2  # Patroni and the postmaster
+    assert SUPERUSER_PASSWORD not in leader.log.read_text()
+
+
+async def test_commands_need_the_derived_credentials(leader, patroni):
+    with pytest.raises(DeniedError):
+        await patroni.patch_config(endpoint(leader, authorized=False), {"ttl": 31})
+    assert (await patroni.patch_config(endpoint(leader), {"ttl": 31}))["ttl"] == 31
+    assert (await patroni.get_config(endpoint(leader, authorized=False)))["ttl"] == 31
+
+
+async def test_patroni_is_read_and_says_no_in_its_own_words(world, leader, replica, patroni):
+    status = await patroni.get_patroni(endpoint(leader))
+    assert (status.role, status.state, status.server_version // 10000) == ("primary", "running", world.major)
+    members = {member.name: member for member in (await patroni.get_cluster(endpoint(replica))).members}
+    assert set(members) == {leader.name, replica.name}
+    with pytest.raises(RefusedError, match="leader name does not match") as caught:
+        await patroni.switchover(endpoint(leader), leader=replica.name, candidate=leader.name)
+    assert caught.value.status == 412
+    with pytest.raises(RefusedError) as caught:
+        await patroni.restart(endpoint(replica))
+    assert caught.value.status == 503
+
+
+async def test_a_changed_parameter_waits_for_a_restart_that_can_be_asked_for(world, leader, replica, patroni):
+    await patroni.patch_config(endpoint(leader), {"postgresql": {"parameters": {"max_prepared_transactions": 7}}})
+    until(lambda: world.state(replica).pending_restart, why=lambda: world.state(replica))
+    (change,) = world.state(replica).pending_changes
+    assert (change.name, change.old, change.new) == ("max_prepared_transactions", "0", "7")
+    for member in (replica, leader):
+        await patroni.restart(endpoint(member))
+    until(lambda: world.is_writable(leader), why=world.logs)
+    assert leader.sql("SHOW max_prepared_transactions") == "7"
+
+
+async def test_a_switchover_hands_over_and_the_old_leader_follows(world, leader, replica, patroni):
+    leader.sql("CREATE TABLE IF NOT EXISTS kept (at text)")
+    leader.sql("INSERT INTO kept VALUES ('before the switchover')")
+    said = await patroni.switchover(endpoint(leader), leader=leader.name, candidate=replica.name)
+    assert re.search("switched over", said)
+    until(lambda: world.is_writable(replica), why=world.logs)
+    assert replica.sql("SELECT at FROM kept") == "before the switchover"
+    until(lambda: world.streaming(replica) == {leader.name}, why=world.logs)
+
+
+def test_a_killed_leader_starts_again_with_every_row(world, leader, replica):
+    leader.sql("CREATE TABLE IF NOT EXISTS survived (n int)")
+    leader.sql("INSERT INTO survived SELECT generate_series(1, 1000)")
+    leader.kill()
+    leader.start()
+    # Who leads then is Patroni's business: both have all rows.
+    after = until(lambda: next((m for m in world.members if world.is_writable(m)), None), why=world.logs)
+    assert after.sql("SELECT count(*) FROM survived") == "1000"
+    (other,) = (member.name for member in world.members if member is not after)
+    until(lambda: world.streaming(after) == {other}, why=world.logs)
