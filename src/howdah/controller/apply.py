@@ -131,7 +131,7 @@ class Applier:
         await self._client.apply(RESOURCES[step.body["kind"]], body, field_manager=step.field_manager, force=True)
 
     async def _take_over(self, target: Target, step: p.TakeOver) -> None:
-        operations = [
+        operations: list[dict[str, Any]] = [
             {"op": "test", "path": "/metadata/uid", "value": step.uid},
             {"op": "replace", "path": "/metadata/managedFields", "value": list(step.managed_fields)},
             {"op": "replace", "path": "/metadata/resourceVersion", "value": step.resource_version},

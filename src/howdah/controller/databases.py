@@ -10,19 +10,19 @@ import asyncio
 import base64
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 
 import structlog
 
 from howdah.adapters import postgres
-from howdah.adapters.postgres import AuthenticationFailed, Password, PasswordChecks, Target
+from howdah.adapters.postgres import Password, PasswordChecks, Target
 from howdah.controller.watch import Key
 from howdah.core.postgres.catalogue import interest
-from howdah.core.postgres.desired import Desired, PasswordSource, RoleRules
+from howdah.core.postgres.desired import PasswordSource
 from howdah.core.postgres.difference import difference, unmet
-from howdah.core.postgres.manifest import desired_state
-from howdah.core.postgres.statements import Kind, Statement
+from howdah.core.postgres.statements import Statement
+from howdah.core.resolve import roles_and_databases
 from howdah.core.situation import DatabaseLook, Situation
 from howdah.kube.client import Client
 from howdah.kube.errors import KubeError, NotFound
@@ -41,7 +41,7 @@ class _Known:
     """What is remembered of one cluster."""
 
     fingerprint: object = None
-    look: DatabaseLook = DatabaseLook()
+    look: DatabaseLook = field(default_factory=DatabaseLook)
     read_at: float = float("-inf")  # monotonic seconds
     task: asyncio.Task[None] | None = None
 
@@ -113,7 +113,7 @@ class Databases:
 
     async def _looked(self, situation: Situation) -> DatabaseLook:
         cluster = situation.cluster
-        desired = desired_roles_and_databases(cluster)
+        desired = roles_and_databases(cluster.access, cluster.names)
         passwords = await self._passwords(cluster)
         catalogue = await postgres.observe(_target(situation, passwords), interest(desired))
         matching = await self._checks.matching(desired.roles, catalogue, passwords)
@@ -146,22 +146,6 @@ class Databases:
                 source = PasswordSource(request.username, request.namespace)
                 found[source] = _password(secrets[place])
         return found
-
-
-def desired_roles_and_databases(cluster: Cluster) -> Desired:
-    """What the resolved request asks of roles and databases."""
-    access = cluster.access
-    rules = RoleRules(
-        cluster=cluster.key.name,
-        namespace=cluster.key.namespace,
-        super_username=access.super_username,
-        replication_username=access.replication_username,
-        admin_role=access.admin_role,
-        protected=access.protected,
-        additional_owner_roles=access.additional_owner_roles,
-        cross_namespace_secrets=access.cross_namespace_secrets,
-    )
-    return desired_state(access.users, access.databases, access.prepared_databases, rules=rules)
 
 
 def _password(secret: Mapping[str, object]) -> Password:
@@ -197,6 +181,3 @@ def _fingerprint(situation: Situation) -> object:
         )
     )
     return cluster.uid, cluster.generation, cluster.access, view.pod.metadata.uid if view else "", timeline, versions
-
-
-__all__ = ["AuthenticationFailed", "Databases", "Kind", "desired_roles_and_databases"]

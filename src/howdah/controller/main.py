@@ -10,10 +10,12 @@ from collections import Counter
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from typing import Any
 
 import aiohttp
 import structlog
 
+from howdah.adapters.kubernetes import POSTGRESQLS
 from howdah.adapters.patroni import Patroni
 from howdah.controller import api, configuration
 from howdah.controller.apply import Applier, NotLeading, Target
@@ -31,7 +33,6 @@ from howdah.kube.errors import KubeError
 from howdah.kube.events import EventRecorder, Reference
 from howdah.kube.lease import LeaderElection, LeaseTimes
 from howdah.kube.queue import WorkQueue
-from howdah.model import names
 from howdah.model.errors import InvalidSpec
 from howdah.model.settings import Settings
 
@@ -127,8 +128,8 @@ class Operator:
         async with AsyncExitStack() as stack:
             session = await stack.enter_async_context(aiohttp.ClientSession())
             self._wire(Members(self._client, Patroni(session)))
-            tasks = [asyncio.create_task(work) for work in (self._watch.run(), self._recorder.run(), self._lead())]
-            tasks += [asyncio.create_task(stop.wait()), changed]
+            works = (self._watch.run(), self._recorder.run(), self._lead(), stop.wait())
+            tasks: list[asyncio.Task[Any]] = [*(asyncio.create_task(work) for work in works), changed]
             runner = await api.serve(
                 api.application(self._metrics.registry, is_alive=self._why_dead, is_ready=self._why_not_ready),
                 self._options.listen_host,
@@ -154,7 +155,7 @@ class Operator:
             watch=self._watch,
             applier=applier,
             databases=databases,
-            references=ReferenceReader(self._client),
+            references=ReferenceReader(self._client, self._options.operator_namespace),
             fleet=self._fleet,
             members=members,
             recorder=self._recorder,
@@ -216,7 +217,7 @@ class Operator:
             "step", namespace=target.namespace, cluster=target.name, step=kind, target=step.target, reason=step.reason,
             error=error,
         )  # fmt: skip
-        about = Reference(names.API_VERSION, names.KIND, target.name, target.namespace, target.uid)
+        about = Reference(POSTGRESQLS, target.name, target.namespace, target.uid)
         if error is not None:
             self._recorder.record(about, f"{kind}Failed", f"{step.target}: {error}", type="Warning")
         elif step.disruptive:

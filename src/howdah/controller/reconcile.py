@@ -20,16 +20,17 @@ from howdah.controller.databases import Databases
 from howdah.controller.fleet import Fleet
 from howdah.controller.members import Members
 from howdah.controller.metrics import Metrics
-from howdah.controller.references import References
+from howdah.controller.references import ReferenceReader
 from howdah.controller.watch import Key, Watch
 from howdah.core.alignment import differences
 from howdah.core.deletion import deletion_policy, plan_deletion
+from howdah.core.facts import facts_version, live_facts
 from howdah.core.objects.build import build
 from howdah.core.objects.diff import Difference
 from howdah.core.patroni.member import Member
 from howdah.core.plan import Plan, Step
 from howdah.core.planners import decide
-from howdah.core.resolve import live_facts, resolve
+from howdah.core.resolve import resolve
 from howdah.core.situation import Situation, look
 from howdah.core.status import Event, Findings, Outcome, build_status, transitions
 from howdah.kube.client import Client
@@ -84,7 +85,7 @@ class Reconciler:
         watch: Watch,
         applier: Applier,
         databases: Databases,
-        references: References,
+        references: ReferenceReader,
         fleet: Fleet,
         members: Members,
         recorder: EventRecorder,
@@ -172,16 +173,21 @@ class Reconciler:
     # converging
 
     async def _build(self, key: Key, observed: Observed) -> Built:
-        raw = observed.resource.body(names.API_VERSION, names.KIND)
-        facts = live_facts(observed)
-        references = await self._references.of(raw, self._settings)
+        references = await self._references.of(self._settings, key[0])
         meta = observed.resource.meta
-        made_from = (meta.uid, meta.generation, meta.labels, _without_intent(meta.annotations), facts, references)
+        of_resource = (meta.uid, meta.generation, meta.labels, _without_intent(meta.annotations))
+        made_from = (of_resource, facts_version(observed), references)
         known = self.memory.built.get(key)
         if known is not None and known.made_from == made_from:
             return known
-        cluster = resolve(raw, self._settings, references, facts)
-        built = Built(made_from, cluster, build(cluster))
+        raw = observed.resource.body(names.API_VERSION, names.KIND)
+        raw["metadata"]["generation"] = meta.generation
+        cluster = resolve(raw, self._settings, references, live_facts(observed))
+        intended = build(cluster)
+        if known is not None and known.cluster == cluster and known.intended == intended:
+            built = dataclasses.replace(known, made_from=made_from)  # what was compared with it stays compared
+        else:
+            built = Built(made_from, cluster, intended)
         self.memory.built[key] = built
         for warning in cluster.warnings:
             self._tell(observed.resource, Event("Warning", "ManifestWarning", str(warning)))
@@ -223,7 +229,7 @@ class Reconciler:
             live = observed.objects.get(place)
             if live is None:
                 continue
-            versions = (live.version, built)
+            versions = (live.version, built.intended)
             known = self.memory.compared.get((key, *place))
             if known is None or known[0] != versions:
                 known = (versions, differences(body, live))
@@ -317,7 +323,7 @@ class Reconciler:
 
     def _tell(self, resource: Live, event: Event) -> None:
         meta = resource.meta
-        about = Reference(names.API_VERSION, names.KIND, meta.name, meta.namespace, meta.uid)
+        about = Reference(POSTGRESQLS, meta.name, meta.namespace, meta.uid)
         if not self._observe_only:
             self._recorder.record(
                 about, event.reason, event.message, type="Warning" if event.type == "Warning" else "Normal"

@@ -77,10 +77,16 @@ def unhealthy_reason(pod: Pod, member: Member | None, leader: Member | None, *, 
     return None
 
 
-def replacement(pod: Pod, intended_template: Mapping[str, Any], made_from: Mapping[str, Any] | None) -> tuple[str, str]:
+def replacement(
+    pod: Pod,
+    intended: Mapping[str, Any],
+    made_from: Mapping[str, Any] | None,
+    standing: Mapping[str, Any] | None = None,
+) -> tuple[str, str]:
     """(reason, cause) for replacing the pod; both empty when it may stay.
 
     `made_from`: the template of the pod's ControllerRevision. Where it is unknown, nothing is known against the pod.
+    `standing`: the template of the live StatefulSet, with what others wrote into it.
     """
     flag = pod.metadata.annotation(names.ROLLING_UPDATE_REQUIRED)
     if flag is not None and flag.lower() == "true":
@@ -88,7 +94,11 @@ def replacement(pod: Pod, intended_template: Mapping[str, Any], made_from: Mappi
         return because, f"mark:{because}"
     if made_from is None:
         return "", ""
-    rolls = [d for d in template_differences(intended_template, made_from) if d.effect in (Effect.ROLL, Effect.REPLACE)]
+    rolls = [
+        d
+        for d in template_differences(intended, made_from, standing=standing)
+        if d.effect in (Effect.ROLL, Effect.REPLACE)
+    ]
     if not rolls:
         return "", ""
     paths = ", ".join(d.path for d in rolls)

@@ -114,8 +114,9 @@ def _views(
     observed: Observed, members: Mapping[str, Member], leader: Leader, template: Mapping[str, Any]
 ) -> Iterable[MemberView]:
     head = members.get(leader.name or "")
+    standing = _standing(observed)
     for pod in observed.pods:
-        because, cause = replacement(pod, template, _made_from(pod, observed))
+        because, cause = replacement(pod, template, _made_from(pod, observed), standing)
         is_leader = pod.name == leader.name
         yield MemberView(
             pod=pod,
@@ -129,6 +130,14 @@ def _views(
 
 def _made_from(pod: Pod, observed: Observed) -> Mapping[str, Any] | None:
     return observed.templates.get(pod.metadata.label(names.REVISION_LABEL) or "")
+
+
+def _standing(observed: Observed) -> Mapping[str, Any] | None:
+    """The template that the live StatefulSet has; decoded only where a pod is made from another one."""
+    if len(observed.templates) == 0:
+        return None
+    live = observed.objects.get(("StatefulSet", observed.resource.meta.name))
+    return live.body("apps/v1", "StatefulSet")["spec"]["template"] if live is not None else None
 
 
 def _template(intended: Iterable[Mapping[str, Any]]) -> Mapping[str, Any]:
