@@ -147,6 +147,11 @@ class Informer(Generic[T]):
 
     # reading
 
+    @property
+    def watching(self) -> bool:
+        """Whether a stream is open now."""
+        return self._open_since is not None
+
     def get(self, namespace: str, name: str) -> T | None:
         """The object, or None where there is none (or not yet: see `synced`)."""
         held = self._store.get((namespace, name))
@@ -181,7 +186,6 @@ class Informer(Generic[T]):
         delay_s, refused = FIRST_DELAY_S, 0
         while True:
             wait_s = 0.0
-            self._open_since = None
             try:
                 if not self._version:
                     await self._list()
@@ -195,6 +199,7 @@ class Informer(Generic[T]):
                     self._version, refused = "", 0
             if self._open_since and time.monotonic() - self._open_since >= STEADY_S:
                 delay_s, refused = FIRST_DELAY_S, 0
+            self._open_since = None
             await asyncio.sleep(max(wait_s, delay_s * random.uniform(0.5, 1.0)))
             delay_s = min(delay_s * 2, self._longest_delay_s)
 

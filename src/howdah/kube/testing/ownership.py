@@ -179,6 +179,8 @@ def _merged(live: Any, intent: Any, at: Path, keyed: bool) -> Any:
     if isinstance(live, list) and isinstance(intent, list) and keyed:
         if _field(at) in _SETS:
             return [*live, *(item for item in intent if item not in live)]
+        if not intent and _keys(_field(at), live):
+            return live  # an empty keyed list names no item, so it changes none
         if (keys := _keys(_field(at), intent)) and _keys(_field(at), live) == keys:
             wanted = {_key(item, keys): item for item in intent}
             held = {_key(item, keys): item for item in live}

@@ -10,7 +10,7 @@ Labels = Mapping[str, str]
 Predicate = Callable[[dict[str, Any]], bool]
 
 _IN = re.compile(r"^\s*(?P<key>[^\s,!=()]+)\s+(?P<not>not)?in\s*\((?P<values>[^)]*)\)\s*$")
-_EQUAL = re.compile(r"^\s*(?P<key>[^\s,!=()]+)\s*(?P<operator>==|=|!=)\s*(?P<value>[^\s,()]*)\s*$")
+_EQUAL = re.compile(r"^\s*(?P<key>[^\s,!=()]+)\s*(?P<operator>==|=|!=)\s*(?P<value>[^\s,()=]*)\s*$")
 _EXISTS = re.compile(r"^\s*(?P<not>!)?\s*(?P<key>[^\s,!=()]+)\s*$")
 
 

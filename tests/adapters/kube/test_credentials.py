@@ -1,0 +1,229 @@
+import base64
+import os
+import ssl
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from howdah.kube import credentials
+from howdah.kube.client import Client
+from howdah.kube.credentials import Access, in_cluster_access, kubeconfig_access, load_access
+from howdah.kube.errors import CredentialError
+from howdah.kube.testing import FakeKubernetes
+
+
+def pem_pair(name: str) -> tuple[bytes, bytes]:
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return certificate.public_bytes(pem), private
+
+
+def kubeconfig(path: Path, user: dict[str, Any], cluster: dict[str, Any] | None = None, **context: str) -> Path:
+    document = {
+        "current-context": "here",
+        "contexts": [{"name": "here", "context": {"cluster": "c", "user": "u", **context}}],
+        "clusters": [{"name": "c", "cluster": {"server": "https://127.0.0.1:6443/", **(cluster or {})}}],
+        "users": [{"name": "u", "user": user}],
+    }
+    path.write_text(yaml.safe_dump(document))
+    return path
+
+
+async def token(access: Access) -> str:
+    return (await access.credentials.proof()).token
+
+
+async def test_token_namespace_and_server_are_read(tmp_path: Path) -> None:
+    access = kubeconfig_access([kubeconfig(tmp_path / "config", {"token": "s3cr3t"}, namespace="team")])
+    assert (access.server, access.namespace) == ("https://127.0.0.1:6443", "team")
+    assert await token(access) == "s3cr3t"
+    assert kubeconfig_access([tmp_path / "config"], namespace="other").namespace == "other"
+
+
+async def test_nothing_printed_holds_a_token(tmp_path: Path) -> None:
+    access = kubeconfig_access([kubeconfig(tmp_path / "config", {"token": "s3cr3t"})])
+    assert "s3cr3t" not in repr(access) + repr(await access.credentials.proof())
+
+
+async def test_token_file_is_found_beside_the_kubeconfig_and_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "token").write_text("one\n")
+    access = kubeconfig_access([kubeconfig(tmp_path / "config", {"tokenFile": "token"})])
+    assert await token(access) == "one"
+    (tmp_path / "token").write_text("two\n")
+    assert await token(access) == "one"  # it is not read at each call
+    access.credentials.reject()
+    assert await token(access) == "two"
+
+
+async def test_after_401_the_call_is_sent_again_with_the_new_token(kube: FakeKubernetes, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("old")
+    path = kubeconfig(tmp_path / "config", {"tokenFile": "token"}, {"server": kube.url})
+    async with Client(kubeconfig_access([path])) as client:
+        await client.get_raw("/api/v1/pods")
+        (tmp_path / "token").write_text("new")
+        kube.fail_next(401, "Unauthorized")
+        await client.get_raw("/api/v1/pods")
+        assert await token(client.access) == "new"
+    assert [request.status for request in kube.requests] == [200, 401, 200]
+
+
+@pytest.mark.parametrize("as_files", [False, True])
+async def test_client_certificate_comes_as_data_or_files(tmp_path: Path, as_files: bool) -> None:
+    certificate, key = pem_pair("admin")
+    if as_files:
+        (tmp_path / "crt").write_bytes(certificate)
+        (tmp_path / "key").write_bytes(key)
+        user = {"client-certificate": "crt", "client-key": "key"}
+        cluster = {"certificate-authority": "crt"}
+    else:
+        user = {
+            "client-certificate-data": base64.b64encode(certificate).decode(),
+            "client-key-data": base64.b64encode(key).decode(),
+        }
+        cluster = {"certificate-authority-data": base64.b64encode(certificate).decode()}
+    access = kubeconfig_access([kubeconfig(tmp_path / "config", user, cluster)])
+    tls = (await access.credentials.proof()).tls
+    assert tls is not None
+    assert [ca["serialNumber"] for ca in tls.get_ca_certs()] == ["01"]
+    assert tls.verify_mode is ssl.CERT_REQUIRED
+    assert (await access.credentials.proof()).tls is tls  # one context, so that connections are shared
+
+
+async def test_rotated_certificate_files_give_a_new_context(tmp_path: Path) -> None:
+    def write() -> None:
+        certificate, key = pem_pair("admin")
+        (tmp_path / "crt").write_bytes(certificate)
+        (tmp_path / "key").write_bytes(key)
+
+    write()
+    user = {"client-certificate": "crt", "client-key": "key"}
+    access = kubeconfig_access([kubeconfig(tmp_path / "config", user)])
+    before = (await access.credentials.proof()).tls
+    access.credentials.reject()
+    assert (await access.credentials.proof()).tls is before
+    write()
+    access.credentials.reject()
+    assert (await access.credentials.proof()).tls is not before
+
+
+async def test_verification_is_skipped_only_on_demand(tmp_path: Path) -> None:
+    path = kubeconfig(tmp_path / "config", {}, {"insecure-skip-tls-verify": True})
+    tls = (await kubeconfig_access([path]).credentials.proof()).tls
+    assert tls is not None
+    assert tls.verify_mode is ssl.CERT_NONE
+
+
+def plugin(tmp_path: Path, expires: datetime, *, code: int = 0) -> dict[str, Any]:
+    script = tmp_path / "plugin.py"
+    script.write_text(
+        "import json, os, pathlib, sys\n"
+        f"runs = pathlib.Path({str(tmp_path / 'runs')!r})\n"
+        "runs.write_text(str(int(runs.read_text() or 0) + 1) if runs.exists() else '1')\n"
+        "info = json.loads(os.environ['KUBERNETES_EXEC_INFO'])\n"
+        "assert info['kind'] == 'ExecCredential'\n"
+        f"status = {{'token': os.environ['PREFIX'] + runs.read_text(), 'expirationTimestamp': {expires.isoformat()!r}}}\n"
+        "print(json.dumps({'kind': 'ExecCredential', 'status': status}))\n"
+        f"sys.exit({code})\n"
+    )
+    environ = [{"name": "PREFIX", "value": "token-"}]
+    return {"exec": {"command": sys.executable, "args": [str(script)], "env": environ}}
+
+
+async def test_plugin_s_token_is_kept_until_it_expires(tmp_path: Path) -> None:
+    user = plugin(tmp_path, datetime.now(UTC) + timedelta(hours=1))
+    access = kubeconfig_access([kubeconfig(tmp_path / "config", user)])
+    assert [await token(access), await token(access)] == ["token-1", "token-1"]
+    access.credentials.reject()
+    assert await token(access) == "token-2"
+
+
+async def test_plugin_is_asked_again_shortly_before_its_token_expires(tmp_path: Path) -> None:
+    user = plugin(tmp_path, datetime.now(UTC) + timedelta(seconds=credentials.PLUGIN_EARLY_S - 1))
+    access = kubeconfig_access([kubeconfig(tmp_path / "config", user)])
+    assert [await token(access), await token(access)] == ["token-1", "token-2"]
+
+
+async def test_failing_plugin_is_named_and_not_quoted(tmp_path: Path) -> None:
+    user = plugin(tmp_path, datetime.now(UTC), code=3)
+    with pytest.raises(CredentialError, match="ended with exit code 3") as caught:
+        await token(kubeconfig_access([kubeconfig(tmp_path / "config", user)]))
+    assert "token-" not in str(caught.value)
+
+
+async def test_missing_plugin_says_how_to_get_it(tmp_path: Path) -> None:
+    user = {"exec": {"command": "no-such-plugin", "installHint": "install it from there"}}
+    with pytest.raises(CredentialError, match="cannot be started; install it from there"):
+        await token(kubeconfig_access([kubeconfig(tmp_path / "config", user)]))
+
+
+async def test_a_pod_s_service_account_is_used(tmp_path: Path) -> None:
+    certificate, _ = pem_pair("ca")
+    for name, content in (("token", b"pod-token"), ("namespace", b"team\n"), ("ca.crt", certificate)):
+        (tmp_path / name).write_bytes(content)
+    environ = {"KUBERNETES_SERVICE_HOST": "fd00::1", "KUBERNETES_SERVICE_PORT": "6443"}
+    access = in_cluster_access(tmp_path, environ)
+    assert (access.server, access.namespace) == ("https://[fd00::1]:6443", "team")
+    assert await token(access) == "pod-token"
+
+
+@pytest.mark.parametrize(
+    ("content", "context", "says"),
+    [
+        ("a: [", None, "not YAML"),
+        ("[]", None, "not a kubeconfig"),
+        ("{}", None, "no current-context"),
+        ("current-context: x", None, "contexts has no 'x'; it has none"),
+        ("current-context: x\ncontexts: [{name: y, context: {}}]", "z", "contexts has no 'z'; it has y"),
+        ("contexts: [{name: y, context: {cluster: c}}]\nclusters: [{name: c, cluster: {server: h}}]", "y", "not a URL"),
+    ],
+)
+def test_a_wrong_kubeconfig_is_explained(tmp_path: Path, content: str, context: str | None, says: str) -> None:
+    (tmp_path / "config").write_text(content)
+    with pytest.raises(CredentialError, match=says):
+        kubeconfig_access([tmp_path / "config"], context=context)
+
+
+async def test_wrong_certificate_data_are_explained_and_not_quoted(tmp_path: Path) -> None:
+    path = kubeconfig(tmp_path / "config", {"client-certificate-data": "%%hunter2"})
+    with pytest.raises(CredentialError, match="client-certificate-data is not base64") as caught:
+        kubeconfig_access([path])
+    assert "hunter2" not in str(caught.value)
+
+
+def test_kubeconfig_variable_merges_files_and_the_first_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = kubeconfig(tmp_path / "one", {}, namespace="first")
+    two = kubeconfig(tmp_path / "two", {}, namespace="second")
+    monkeypatch.setenv("KUBECONFIG", os.pathsep.join([str(tmp_path / "missing"), str(one), str(two)]))
+    assert load_access().namespace == "first"
+
+
+def test_no_cluster_at_all_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("KUBECONFIG", "KUBERNETES_SERVICE_HOST"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(CredentialError, match="pass --kubeconfig FILE"):
+        load_access()

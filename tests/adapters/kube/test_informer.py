@@ -1,0 +1,298 @@
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgspec
+import pytest
+
+from howdah.kube.client import Client
+from howdah.kube.errors import Unreachable
+from howdah.kube.informer import Informer, ObjectMetadata, PartialObject
+from howdah.kube.resources import CONFIGMAPS, PODS
+from howdah.kube.testing import FakeKubernetes
+
+
+class ConfigMap(msgspec.Struct, frozen=True):
+    metadata: ObjectMetadata
+    data: dict[str, str] | None = None
+
+
+Seen = list[tuple[dict[str, str] | None, dict[str, str] | None]]
+
+
+def config_map(name: str, labels: dict[str, str] | None = None, **data: str) -> dict[str, Any]:
+    return {"metadata": {"name": name, "namespace": "team", "labels": labels or {}}, "data": data}
+
+
+def data_of(obj: ConfigMap) -> dict[str, str] | None:
+    return obj.data
+
+
+async def eventually(holds: Callable[[], bool], timeout_s: float = 5.0) -> None:
+    async with asyncio.timeout(timeout_s):
+        while not holds():
+            await asyncio.sleep(0.01)
+
+
+def watches(kube: FakeKubernetes) -> list[str]:
+    return [request.params["resourceVersion"] for request in kube.requests if request.verb == "watch"]
+
+
+@asynccontextmanager
+async def informing(client: Client, seen: Seen | None = None, **settings: Any) -> AsyncIterator[Informer[ConfigMap]]:
+    def note(old: ConfigMap | None, new: ConfigMap | None) -> None:
+        if seen is not None:
+            seen.append((old.data if old else None, new.data if new else None))
+
+    informer = Informer(client, CONFIGMAPS, ConfigMap, significant=data_of, on_change=note, **settings)
+    task = asyncio.create_task(informer.run())
+    try:
+        await asyncio.wait_for(informer.synced.wait(), 5)
+        await eventually(lambda: informer.watching)
+        yield informer
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_changes_are_told_in_order_with_the_last_state_of_what_went(kube: FakeKubernetes, client: Client) -> None:
+    seen: Seen = []
+    kube.store.seed(CONFIGMAPS, config_map("before", x="0"))
+    async with informing(client, seen) as informer:
+        await client.create(CONFIGMAPS, config_map("a", x="1"))
+        await client.merge_patch(CONFIGMAPS, "a", {"data": {"x": "2"}}, namespace="team")
+        await client.delete(CONFIGMAPS, "a", namespace="team")
+        await eventually(lambda: len(seen) == 4)
+        assert len(informer) == 1
+    assert seen == [(None, {"x": "0"}), (None, {"x": "1"}), ({"x": "1"}, {"x": "2"}), ({"x": "2"}, None)]
+
+
+async def test_what_the_caller_does_not_use_is_no_change_but_is_held(client: Client) -> None:
+    seen: Seen = []
+    async with informing(client, seen) as informer:
+        await client.create(CONFIGMAPS, config_map("a", x="1"))
+        for n in range(20):
+            patch = {"metadata": {"annotations": {"position": str(n)}}}
+            await client.merge_patch(CONFIGMAPS, "a", patch, namespace="team")
+        await eventually(lambda: informer.counts.events == 21)
+        held = informer.get("team", "a")
+        assert held is not None
+        assert held.metadata.annotations == {"position": "19"}
+    assert seen == [(None, {"x": "1"})]
+
+
+async def test_indexes_follow_changes(client: Client) -> None:
+    by_x = {"x": lambda obj: [(obj.data or {}).get("x")]}
+    async with informing(client, indexes=by_x) as informer:
+        for name, x in (("b", "1"), ("a", "1"), ("c", "2")):
+            await client.create(CONFIGMAPS, config_map(name, x=x))
+        await eventually(lambda: len(informer) == 3)
+        assert [obj.metadata.name for obj in informer.by_index("x", "1")] == ["a", "b"]
+        await client.merge_patch(CONFIGMAPS, "a", {"data": {"x": "2"}}, namespace="team")
+        await client.delete(CONFIGMAPS, "b", namespace="team")
+        await eventually(lambda: len(informer) == 2 and not informer.by_index("x", "1"))
+        assert [obj.metadata.name for obj in informer.by_index("x", "2")] == ["a", "c"]
+        assert informer.index_keys("x") == ("2",)
+
+
+async def test_objects_come_and_go_with_the_selector(client: Client) -> None:
+    seen: Seen = []
+    async with informing(client, seen, labels="app=pg") as informer:
+        await client.create(CONFIGMAPS, config_map("a", x="1"))
+        label = {"metadata": {"labels": {"app": "pg"}}}
+        await client.merge_patch(CONFIGMAPS, "a", label, namespace="team")
+        await eventually(lambda: len(informer) == 1)
+        await client.merge_patch(CONFIGMAPS, "a", {"metadata": {"labels": {"app": None}}}, namespace="team")
+        await eventually(lambda: len(informer) == 0)
+    assert seen == [(None, {"x": "1"}), ({"x": "1"}, None)]
+
+
+async def test_after_410_the_new_list_tells_what_was_missed(kube: FakeKubernetes, client: Client) -> None:
+    seen: Seen = []
+    kube.store.seed(CONFIGMAPS, config_map("gone", x="0"), config_map("changed", x="0"), config_map("same", x="0"))
+    async with informing(client, seen) as informer:
+        seen.clear()
+        kube.fail_next(0, verb="watch")
+        kube.end_watches()
+        await asyncio.sleep(0.05)
+        await client.delete(CONFIGMAPS, "gone", namespace="team")
+        await client.merge_patch(CONFIGMAPS, "changed", {"data": {"x": "1"}}, namespace="team")
+        await client.create(CONFIGMAPS, config_map("new", x="0"))
+        kube.expire()
+        await eventually(lambda: len(seen) == 3)
+        assert informer.counts.lists == 2
+    assert sorted(seen, key=str) == [(None, {"x": "0"}), ({"x": "0"}, None), ({"x": "0"}, {"x": "1"})]
+
+
+async def test_410_inside_the_stream_lists_anew(kube: FakeKubernetes, client: Client) -> None:
+    async with informing(client) as informer:
+        kube.expire(in_streams=True)
+        await client.create(CONFIGMAPS, config_map("a"))
+        await eventually(lambda: informer.get("team", "a") is not None)
+        assert informer.counts.lists == 2
+
+
+async def test_a_cut_or_ended_stream_is_resumed_without_a_list(kube: FakeKubernetes, client: Client) -> None:
+    async with informing(client) as informer:
+        for n, break_off in enumerate((kube.cut_watches, kube.end_watches)):
+            break_off()
+            await client.create(CONFIGMAPS, config_map(f"a{n}"))
+            await eventually(lambda: len(informer) == n + 1)  # noqa: B023 - awaited within the round
+        assert informer.counts.lists == 1
+
+
+async def test_a_silent_stream_is_given_up_and_bookmarks_keep_it(kube: FakeKubernetes, client: Client) -> None:
+    async with informing(client, idle_s=0.3) as informer:
+        for _ in range(4):
+            await asyncio.sleep(0.15)
+            kube.bookmark()
+        assert informer.counts.watches == 1
+        assert informer.staleness_s() < 0.3
+        await eventually(lambda: informer.counts.watches == 2)
+        assert informer.counts.lists == 1
+
+
+async def test_bookmark_moves_the_version_on(kube: FakeKubernetes, client: Client) -> None:
+    async with informing(client):
+        await client.create(PODS, {"metadata": {"name": "other-kind", "namespace": "team"}})
+        kube.bookmark()
+        await asyncio.sleep(0.1)
+        kube.end_watches()
+        await eventually(lambda: len(watches(kube)) == 2)
+        first, second = watches(kube)
+        assert int(second) > int(first)
+
+
+async def test_a_server_that_is_away_is_waited_for(kube: FakeKubernetes, client: Client) -> None:
+    async with informing(client, longest_delay_s=0.3) as informer:
+        await kube.stop()
+        await eventually(lambda: isinstance(informer.last_error, Unreachable))
+        await asyncio.sleep(1)
+        kube.store.seed(CONFIGMAPS, config_map("meanwhile"))
+        await kube.start()
+        await eventually(lambda: informer.get("team", "meanwhile") is not None)
+        assert informer.last_error is None
+
+
+@pytest.mark.parametrize(
+    "misbehave",
+    [
+        lambda kube: kube.end_watches(),
+        lambda kube: kube.cut_watches(),
+        lambda kube: kube.expire(),
+    ],
+    ids=["ends each stream at once", "cuts each stream at once", "answers 410 to each stream"],
+)
+async def test_a_misbehaving_server_is_not_asked_in_a_hot_loop(
+    kube: FakeKubernetes, client: Client, misbehave: Callable[[FakeKubernetes], None]
+) -> None:
+    async with informing(client):
+        kube.requests.clear()
+        async with asyncio.TaskGroup() as group:
+
+            async def bother() -> None:
+                for _ in range(150):
+                    misbehave(kube)
+                    await asyncio.sleep(0.01)
+
+            group.create_task(bother())
+        assert 2 <= len(kube.requests) <= 12
+
+
+async def test_passing_403_does_not_end_it(kube: FakeKubernetes, client: Client) -> None:
+    kube.fail_next(403, "Forbidden", verb="list", times=2)
+    async with informing(client) as informer:
+        assert informer.counts.failures == 2
+
+
+async def test_a_malformed_object_is_marked_and_the_others_go_on(kube: FakeKubernetes, client: Client) -> None:
+    seen: Seen = []
+    kube.store.seed(CONFIGMAPS, config_map("bad", x="0"), config_map("good", x="0"))
+    bad = b'{"metadata":{"name":"bad","namespace":"team","resourceVersion":"9"},"data":{"x":1}}'
+    marked: list[tuple[str, str]] = []
+    kube.spoil(CONFIGMAPS, "team", "bad", bad)
+    async with informing(client, seen, on_malformed=lambda key, _: marked.append(key)) as informer:
+        assert list(informer.malformed) == [("team", "bad")]
+        assert "$.data" in informer.malformed["team", "bad"]
+        assert informer.keys() == (("team", "good"),)
+        await client.merge_patch(CONFIGMAPS, "bad", {"data": {"x": "1"}}, namespace="team")
+        await client.merge_patch(CONFIGMAPS, "good", {"data": {"x": "1"}}, namespace="team")
+        await eventually(lambda: ({"x": "0"}, {"x": "1"}) in seen)
+        kube.spoil(CONFIGMAPS, "team", "bad", None)
+        await client.merge_patch(CONFIGMAPS, "bad", {"data": {"x": "2"}}, namespace="team")
+        await eventually(lambda: not informer.malformed)
+        assert informer.counts.lists == 1
+    assert marked == [("team", "bad")] * 2
+    assert seen[-1] == (None, {"x": "2"})
+
+
+async def test_an_object_replaced_under_its_name_is_told_as_gone_and_new(kube: FakeKubernetes, client: Client) -> None:
+    seen: Seen = []
+    kube.store.seed(CONFIGMAPS, config_map("a", x="1"))
+    async with informing(client, seen):
+        kube.fail_next(0, verb="watch", times=2)
+        kube.cut_watches()
+        await client.delete(CONFIGMAPS, "a", namespace="team")
+        await client.create(CONFIGMAPS, config_map("a", x="1"))
+        kube.expire()
+        await eventually(lambda: len(seen) == 3)
+    assert seen == [(None, {"x": "1"}), ({"x": "1"}, None), (None, {"x": "1"})]
+
+
+async def test_metadata_alone_is_enough(kube: FakeKubernetes, client: Client) -> None:
+    kube.store.seed(CONFIGMAPS, config_map("a", labels={"app": "pg"}, secret="hunter2"))
+    informer = Informer(client, CONFIGMAPS, PartialObject, metadata_only=True)
+    task = asyncio.create_task(informer.run())
+    await asyncio.wait_for(informer.synced.wait(), 5)
+    assert [obj.metadata.labels for obj in informer] == [{"app": "pg"}]
+    task.cancel()
+
+
+async def test_a_bug_in_the_callback_is_not_swallowed(client: Client) -> None:
+    def broken(_old: object, _new: object) -> None:
+        raise ZeroDivisionError
+
+    await client.create(CONFIGMAPS, config_map("a"))
+    with pytest.raises(ZeroDivisionError):
+        await asyncio.wait_for(Informer(client, CONFIGMAPS, ConfigMap, on_change=broken).run(), 5)
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_the_copy_is_true_after_any_mix_of_changes_and_faults(
+    kube: FakeKubernetes, client: Client, seed: int
+) -> None:
+    chance = random.Random(seed)
+    told: dict[str, dict[str, str] | None] = {}
+    faults = (kube.cut_watches, kube.end_watches, kube.expire, kube.bookmark, lambda: kube.fail_next(503, verb="watch"))
+
+    def note(old: ConfigMap | None, new: ConfigMap | None) -> None:
+        name = (new or old).metadata.name  # type: ignore[union-attr]
+        assert told.get(name) == (old.data if old else None)
+        told[name] = new.data if new else None
+
+    informer = Informer(client, CONFIGMAPS, ConfigMap, significant=data_of, on_change=note, longest_delay_s=0.1)
+    task = asyncio.create_task(informer.run())
+    for step in range(150):
+        name = f"n{chance.randrange(8)}"
+        existing = kube.store.find(CONFIGMAPS, "team", name)
+        if existing is None:
+            await client.create(CONFIGMAPS, config_map(name, step=str(step)))
+        elif chance.random() < 0.4:
+            await client.delete(CONFIGMAPS, name, namespace="team")
+        else:
+            await client.merge_patch(CONFIGMAPS, name, {"data": {"step": str(step)}}, namespace="team")
+        if chance.random() < 0.15:
+            chance.choice(faults)()
+        await asyncio.sleep(chance.choice((0, 0, 0.01)))
+    kube.faults.clear()
+
+    def truth() -> dict[str, Any]:
+        listing = kube.store.select(CONFIGMAPS, None, lambda _: True)
+        return {obj["metadata"]["name"]: obj["data"] for obj in listing}
+
+    await eventually(lambda: {obj.metadata.name: obj.data for obj in informer} == truth())
+    assert {name: data for name, data in told.items() if data is not None} == truth()
+    assert not task.done()
+    task.cancel()

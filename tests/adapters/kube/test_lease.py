@@ -1,0 +1,174 @@
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from howdah.kube.client import Client
+from howdah.kube.lease import LeaderElection, LeaseTimes, boottime_s, process_identity
+from howdah.kube.resources import LEASES
+from howdah.kube.testing import FakeKubernetes
+
+TIMES = LeaseTimes(duration_s=1.5, renew_deadline_s=1.0, retry_s=0.2)
+LEASED_S = 2  # durations in a Lease are whole seconds
+
+
+async def eventually(holds: Callable[[], bool], timeout_s: float = 5.0) -> None:
+    async with asyncio.timeout(timeout_s):
+        while not holds():
+            await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+async def elsewhere() -> AsyncIterator[FakeKubernetes]:
+    """A server in a loop of its own, which answers while the test's loop is blocked."""
+    loop, server = asyncio.new_event_loop(), FakeKubernetes()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(server.start(), loop))
+    yield server
+    await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(server.stop(), loop))
+    loop.call_soon_threadsafe(loop.stop)
+    await asyncio.to_thread(thread.join)
+    loop.close()
+
+
+@asynccontextmanager
+async def candidate(
+    kube: FakeKubernetes, name: str, told: list[str] | None = None, **settings: Any
+) -> AsyncIterator[LeaderElection]:
+    words = told if told is not None else []
+    election = LeaderElection(
+        kube.access(),
+        "operator",
+        namespace="default",
+        identity=name,
+        times=TIMES,
+        on_gain=lambda: words.append(f"{name} gains"),
+        on_loss=lambda: words.append(f"{name} loses"),
+        **settings,
+    )
+    election.start()
+    try:
+        yield election
+    finally:
+        await election.stop()
+
+
+async def spec(client: Client) -> dict[str, Any]:
+    lease = await client.get(LEASES, "operator", namespace="default")
+    return dict(lease["spec"])
+
+
+async def test_the_first_leads_and_the_second_waits(kube: FakeKubernetes, client: Client) -> None:
+    async with candidate(kube, "a") as a:
+        await eventually(a.is_leading)
+        async with candidate(kube, "b") as b:
+            await asyncio.sleep(3)
+            assert a.is_leading()
+            assert not b.is_leading()
+            assert b.holder == "a"
+            assert (await spec(client))["leaseTransitions"] == 0
+
+
+async def test_a_released_lease_is_taken_at_once(kube: FakeKubernetes, client: Client) -> None:
+    async with candidate(kube, "a") as a, candidate(kube, "b") as b:
+        await eventually(lambda: a.is_leading() or b.is_leading())
+        leader, follower = (a, b) if a.is_leading() else (b, a)
+        await leader.stop()
+        stopped = time.monotonic()
+        await eventually(follower.is_leading)
+        assert time.monotonic() - stopped < 1
+    assert (await spec(client))["holderIdentity"] == ""
+
+
+async def test_a_dead_leader_is_followed_after_its_time_and_not_before(kube: FakeKubernetes, client: Client) -> None:
+    dead = {
+        "holderIdentity": "dead",
+        "leaseDurationSeconds": LEASED_S,
+        "renewTime": "2001-01-01T00:00:00.000000Z",  # another machine's clock: it must not count
+        "leaseTransitions": 4,
+    }
+    kube.store.seed(LEASES, {"metadata": {"name": "operator", "namespace": "default"}, "spec": dead})
+    started = time.monotonic()
+    async with candidate(kube, "a") as a:
+        await eventually(a.is_leading)
+        assert LEASED_S <= time.monotonic() - started < LEASED_S + 0.7
+    assert (await spec(client))["leaseTransitions"] == 5
+
+
+async def test_only_one_of_many_takes_an_expired_lease(kube: FakeKubernetes) -> None:
+    told: list[str] = []
+    async with candidate(kube, "a", told) as a, candidate(kube, "b", told) as b, candidate(kube, "c", told) as c:
+        for _ in range(150):
+            assert sum(one.is_leading() for one in (a, b, c)) <= 1
+            await asyncio.sleep(0.01)
+        assert len(told) == 1
+
+
+async def test_a_leader_cut_off_stops_before_another_may_start(kube: FakeKubernetes) -> None:
+    told: list[str] = []
+    async with candidate(kube, "a", told) as a:
+        await eventually(a.is_leading)
+        cut_at = time.monotonic()
+        await kube.stop()
+        await eventually(lambda: not a.is_leading())
+        assert time.monotonic() - cut_at <= TIMES.renew_deadline_s + 0.1
+        await eventually(lambda: told == ["a gains", "a loses"])
+        await kube.start()
+        await eventually(a.is_leading)
+    await asyncio.sleep(0)
+    assert told == ["a gains", "a loses", "a gains", "a loses"]
+
+
+async def test_a_blocked_event_loop_keeps_the_lease(elsewhere: FakeKubernetes) -> None:
+    async with candidate(elsewhere, "a") as a:
+        await eventually(a.is_leading)
+        time.sleep(2.5)
+        assert a.is_leading()
+
+
+async def test_an_event_loop_that_is_dead_for_long_gives_the_lease_up(elsewhere: FakeKubernetes) -> None:
+    async with candidate(elsewhere, "a", loop_patience_s=0.5) as a:
+        await eventually(a.is_leading)
+        time.sleep(2.5)
+        assert not a.is_leading()
+        await eventually(a.is_leading)
+
+
+async def test_after_a_suspension_nobody_believes_to_lead(kube: FakeKubernetes) -> None:
+    asleep_s = 0.0
+    async with candidate(kube, "a", clock=lambda: boottime_s() + asleep_s) as a:
+        await eventually(a.is_leading)
+        asleep_s = 3600.0
+        assert not a.is_leading()
+
+
+async def test_a_stolen_lease_is_noticed(kube: FakeKubernetes, client: Client) -> None:
+    async with candidate(kube, "a") as a:
+        await eventually(a.is_leading)
+        await client.merge_patch(LEASES, "operator", {"spec": {"holderIdentity": "thief"}}, namespace="default")
+        await eventually(lambda: not a.is_leading(), timeout_s=0.9)
+        assert a.holder == "thief"
+
+
+async def test_a_lost_answer_is_no_lost_lease(kube: FakeKubernetes) -> None:
+    told: list[str] = []
+    async with candidate(kube, "a", told) as a:
+        await eventually(a.is_leading)
+        kube.fail_next(0, verb="update", resource="leases", after_effect=True)
+        await asyncio.sleep(1.5)
+        assert a.is_leading()
+        assert told == ["a gains"]
+
+
+def test_times_that_let_two_lead_are_refused() -> None:
+    with pytest.raises(ValueError, match="duration > renew deadline > retry"):
+        LeaseTimes(duration_s=10, renew_deadline_s=10)
+
+
+def test_identities_never_repeat() -> None:
+    assert process_identity() != process_identity()
