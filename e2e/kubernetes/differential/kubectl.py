@@ -86,12 +86,13 @@ def _command(raw: Any) -> Command:
     rest = [k for k in raw if k not in options]
     if len(rest) != 1:
         raise CorpusError(f"{rest}: expected one command with its standard input")
-    return Command(rest[0], raw[rest[0]] or "", **options)
+    objects = yaml.safe_dump_all(yaml.safe_load_all(raw[rest[0]])) if raw[rest[0]] else ""
+    return Command(rest[0], objects, **options)
 
 
 def programs() -> dict[str, Path]:
     """Every kubectl at hand, by version: the built one and the machine's."""
-    found = {}
+    found: dict[str, Path] = {}
     for program in (servers.programs() / "kubectl", shutil.which("kubectl")):
         if program:
             told = subprocess.run(
