@@ -9,6 +9,11 @@ from adapters.postgres.servers import Server, installations, start
 MAJORS = installations()
 
 
+def only(major: int) -> pytest.MarkDecorator:
+    """Runs a test on one major: for what is slow, or is the same on all."""
+    return pytest.mark.parametrize("running", [major], indirect=True, ids=[f"pg{major}"])
+
+
 @pytest.fixture(scope="session", params=sorted(MAJORS), ids=lambda major: f"pg{major}")
 def running(request: pytest.FixtureRequest) -> Iterator[Server]:
     server = start(request.param, MAJORS[request.param])

@@ -1,5 +1,6 @@
 """One pass as the operator makes it: observe, check passwords, decide, apply."""
 
+import hashlib
 from collections.abc import Mapping
 
 from adapters.postgres.servers import Server
@@ -19,10 +20,14 @@ def passwords(desired: Desired, **own: str) -> dict[PasswordSource, Password]:
     """A password for each role that has one: `secret of NAME`, or its own."""
     known = {"postgres": "super secret"} | own
     return {
-        role.password: Password(known.get(role.name, f"secret of {role.name}"), f"version of {known.get(role.name, '')}")
+        role.password: _secret(known.get(role.name, f"secret of {role.name}"))
         for role in desired.roles
         if role.password is not None
     }
+
+
+def _secret(value: str) -> Password:
+    return Password(value, hashlib.sha256(value.encode()).hexdigest())
 
 
 async def missing(

@@ -60,10 +60,18 @@ class Server:
     def target(self) -> Target:
         return Target("127.0.0.1", SUPERUSER, PASSWORD, self.port, session_timeout_s=60)
 
-    def sql(self, query: str | sql.Composed, database: str = "postgres", user: str = SUPERUSER, password: str = PASSWORD):  # type: ignore[no-untyped-def]
+    def sql(
+        self, query: str | sql.Composed, database: str = "postgres", user: str = SUPERUSER, password: str = PASSWORD
+    ):  # type: ignore[no-untyped-def]
         """Rows of a query, or None; over its own connection."""
         with psycopg.connect(
-            host="127.0.0.1", port=self.port, dbname=database, user=user, password=password, autocommit=True
+            host="127.0.0.1",
+            port=self.port,
+            dbname=database,
+            user=user,
+            password=password,
+            autocommit=True,
+            options="-c default_transaction_read_only=off",
         ) as session:
             cursor = session.execute(query)  # type: ignore[arg-type]
             return cursor.fetchall() if cursor.description else None
@@ -86,7 +94,7 @@ class Server:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def start(major: int, programs: Path) -> Server:
+def start(major: int, programs: Path, *, in_recovery: bool = False) -> Server:
     folder = Path(tempfile.mkdtemp(prefix=f"howdah-pg{major}-", dir="/tmp"))
     (folder / "password").write_text(PASSWORD)
     settings = {
@@ -95,7 +103,7 @@ def start(major: int, programs: Path) -> Server:
         "unix_socket_directories": str(folder),
         "logging_collector": "off",
         "log_statement": "all",
-        "max_connections": "40",
+        "log_line_prefix": "%a|%d|",
         "shared_buffers": "32MB",
     }
     initdb = [
@@ -103,6 +111,8 @@ def start(major: int, programs: Path) -> Server:
         *("--locale=C", "--auth-local=trust", "--auth-host=md5", f"--pwfile={folder / 'password'}"),
     ]
     subprocess.run(unprivileged(initdb), check=True, capture_output=True, timeout=60)
+    if in_recovery:
+        (folder / "data" / "standby.signal").touch()
     port = _free_port()
     options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
     with (folder / "log").open("wb") as log:
@@ -113,7 +123,8 @@ def start(major: int, programs: Path) -> Server:
         )
     server = Server(major, port, folder, process)
     _wait(server)
-    server.sql(BASELINE)
+    if not in_recovery:
+        server.sql(BASELINE)
     return server
 
 

@@ -65,7 +65,8 @@ def setting_items(parameter: str, value: str) -> tuple[str, ...]:
     name = parameter.lower()
     if name not in LIST_PARAMETERS:
         return (value,)
-    return tuple(text.lower() if not quoted and name in _FOLDED_LISTS else text for text, quoted in _list_items(value))
+    items = tuple(text.lower() if not quoted and name in _FOLDED_LISTS else text for text, quoted in _list_items(value))
+    return items or ("",)  # how the server stores the empty list
 
 
 _ITEM = re.compile(r"""\s*(?:"((?:[^"]|"")*)"|'((?:[^']|'')*)'|([^,"']*))\s*(?:,|$)""")

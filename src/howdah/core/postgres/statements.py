@@ -80,7 +80,7 @@ def set_parameter(role: str, parameter: str, items: Sequence[str]) -> sql.Compos
     return sql.SQL("ALTER ROLE {} SET {} TO {}").format(
         sql.Identifier(role),
         sql.Identifier(*parameter.split(".")),
-        sql.SQL(", ").join(sql.Literal(item) for item in items or ("",)),
+        sql.SQL(", ").join(sql.Literal(item) for item in items),
     )
 
 

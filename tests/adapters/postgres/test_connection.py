@@ -1,0 +1,175 @@
+"""A session with the right server, in bounded time, and what is told when there is none."""
+
+import asyncio
+import dataclasses
+import subprocess
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from adapters.postgres.conftest import MAJORS, only
+from adapters.postgres.servers import Server, start
+from howdah.adapters.postgres import AuthenticationFailed, connect, observe, server_settings
+from howdah.adapters.postgres.connection import NotWritable
+from howdah.core.postgres.catalogue import Interest
+from howdah.core.postgres.passwords import scram_verifier
+from howdah.core.postgres.statements import repair_password_sql
+from howdah.model.errors import ExternalError
+
+NOTHING = Interest(frozenset(), frozenset())
+
+
+async def test_a_session_is_pinned_against_what_roles_databases_and_files_say(server: Server) -> None:
+    server.sql(
+        "ALTER ROLE postgres SET search_path TO evil; ALTER ROLE postgres SET synchronous_commit TO remote_apply;"
+        "ALTER DATABASE postgres SET statement_timeout TO 0; ALTER ROLE postgres SET default_transaction_read_only TO on"
+    )
+    names = ("search_path", "synchronous_commit", "lock_timeout", "statement_timeout", "application_name")
+    try:
+        async with connect(server.target) as session:
+            cursor = await session.execute(
+                "SELECT " + ", ".join(f"current_setting('{name}')" for name in names)  # type: ignore[arg-type]
+            )
+            assert await cursor.fetchone() == ("pg_catalog", "local", "5s", "30s", "howdah")
+            await session.execute("CREATE TEMP TABLE writable ()")
+    finally:
+        server.sql("ALTER ROLE postgres RESET ALL; ALTER DATABASE postgres RESET ALL")
+
+
+async def test_a_wrong_password_is_told_apart(server: Server) -> None:
+    target = dataclasses.replace(server.target, password="not this one")
+    with pytest.raises(AuthenticationFailed) as told:
+        await observe(target, NOTHING)
+    assert "not this one" not in str(told.value)
+    assert not told.value.transient
+
+
+async def test_a_missing_password_is_told_apart(server: Server) -> None:
+    with pytest.raises(AuthenticationFailed):
+        await observe(dataclasses.replace(server.target, password=""), NOTHING)
+
+
+async def test_the_local_socket_is_the_way_back_from_a_lost_password(server: Server) -> None:
+    server.sql("CREATE ROLE \"lo'st\\\"\" SUPERUSER LOGIN PASSWORD 'forgotten'".replace('\\"', '""'))
+    name = "lo'st\""
+    script = repair_password_sql(name, scram_verifier("found :again", b"salt" * 4))
+    psql = [MAJORS[server.major] / "psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-U", "postgres", "-d", "postgres"]
+    offset = len(server.log())
+    subprocess.run(
+        [*psql, "-h", server.folder, "-p", str(server.port)], input=script, text=True, check=True, timeout=20
+    )
+    assert server.sql("SELECT current_user::text", user=name, password="found :again") == [(name,)]
+    assert "SCRAM-SHA-256$" not in server.log()[offset:]
+
+
+async def test_another_cluster_is_refused(server: Server) -> None:
+    with pytest.raises(NotWritable, match="system identifier"):
+        await observe(dataclasses.replace(server.target, system_identifier=42), NOTHING)
+
+
+async def test_a_server_in_recovery_is_refused() -> None:
+    major = min(MAJORS)
+    standby = await asyncio.to_thread(start, major, MAJORS[major], in_recovery=True)
+    try:
+        with pytest.raises(NotWritable, match="in recovery") as told:
+            await observe(standby.target, NOTHING)
+        assert told.value.transient
+    finally:
+        standby.stop()
+
+
+async def test_a_missing_database_and_a_closed_port_are_told(server: Server) -> None:
+    with pytest.raises(ExternalError, match="does not exist"):
+        async with connect(server.target, "no_such"):
+            pass
+    with pytest.raises(ExternalError) as told:
+        await observe(dataclasses.replace(server.target, port=1), NOTHING)
+    assert told.value.transient
+
+
+async def test_a_statement_that_waits_too_long_is_cut_and_may_be_tried_again(server: Server) -> None:
+    target = dataclasses.replace(server.target, statement_timeout_s=0.1)
+    with pytest.raises(ExternalError, match="statement timeout") as told:
+        async with connect(target) as session:
+            await session.execute("SELECT pg_sleep(20)")
+    assert told.value.transient
+
+
+@asynccontextmanager
+async def freezing_proxy(port: int) -> AsyncIterator[tuple[int, asyncio.Event]]:
+    """A way to `port` that passes nothing on while its event is clear: a stopped process, a lost network."""
+    flowing = asyncio.Event()
+    flowing.set()
+    writers: list[asyncio.StreamWriter] = []
+
+    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65536):
+            await flowing.wait()
+            writer.write(data)
+        writer.close()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await flowing.wait()
+        to_reader, to_writer = await asyncio.open_connection("127.0.0.1", port)
+        writers.extend((writer, to_writer))
+        await asyncio.gather(pump(reader, to_writer), pump(to_reader, writer), return_exceptions=True)
+
+    proxy = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        yield proxy.sockets[0].getsockname()[1], flowing
+    finally:
+        proxy.close()
+        for writer in writers:
+            writer.close()
+
+
+@only(max(MAJORS))
+async def test_a_frozen_server_costs_its_own_time_only(server: Server) -> None:
+    """The loop goes on meanwhile; libpq's attempt to cancel is given up after some seconds."""
+    async with freezing_proxy(server.port) as (port, flowing):
+        target = dataclasses.replace(server.target, port=port, session_timeout_s=0.5, connect_timeout_s=2)
+        with pytest.raises(ExternalError, match=r"did not answer in 0\.5 s") as told:
+            async with connect(target) as session:
+                flowing.clear()
+                longest = asyncio.create_task(longest_pause())
+                await session.execute("SELECT 1")
+        longest.cancel()
+        assert told.value.transient
+        assert await longest < 0.5
+
+        started = time.monotonic()
+        with pytest.raises(ExternalError) as told:
+            await observe(dataclasses.replace(target, session_timeout_s=30), NOTHING)
+        assert told.value.transient
+        assert time.monotonic() - started < 6
+
+
+async def longest_pause() -> float:
+    longest = 0.0
+    try:
+        while True:
+            before = time.monotonic()
+            await asyncio.sleep(0.01)
+            longest = max(longest, time.monotonic() - before)
+    except asyncio.CancelledError:
+        return longest
+
+
+async def test_the_server_says_what_a_change_of_a_parameter_takes(server: Server) -> None:
+    server.sql("ALTER SYSTEM SET max_connections TO 41")
+    server.sql("ALTER SYSTEM SET work_mem TO '5MB'")
+    server.sql("SELECT pg_reload_conf(), pg_sleep(0.3)")
+    try:
+        async with connect(server.target) as session:
+            settings = await server_settings(session, ["max_connections", "Work_Mem", "DateStyle", "no_such"])
+    finally:
+        server.sql("ALTER SYSTEM RESET max_connections")
+        server.sql("ALTER SYSTEM RESET work_mem")
+        server.sql("SELECT pg_reload_conf()")
+    assert settings["max_connections"].context == "postmaster"
+    assert settings["max_connections"].pending_restart
+    assert (settings["work_mem"].value, settings["work_mem"].unit) == ("5120", "kB")
+    assert not settings["work_mem"].pending_restart
+    assert set(settings) == {"max_connections", "work_mem", "datestyle"}

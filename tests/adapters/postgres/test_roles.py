@@ -1,0 +1,224 @@
+"""Roles on a real server: flags, memberships, parameters, and passwords that nobody ever sees."""
+
+import base64
+import os
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from adapters.postgres.passes import RULES, missing, one_pass, passwords, settle
+from adapters.postgres.servers import PASSWORD, Server
+from howdah.adapters.postgres import Password, PasswordChecks, observe
+from howdah.core.postgres.catalogue import interest
+from howdah.core.postgres.desired import Desired, DesiredDatabase, DesiredRole, Flags, PasswordSource
+from howdah.core.postgres.manifest import desired_state
+from howdah.core.postgres.passwords import matches, md5_verifier, scram_verifier
+from howdah.core.postgres.statements import Kind
+
+
+def role(name: str, **given: object) -> DesiredRole:
+    return DesiredRole(name, **{"flags": Flags(login=True), "password": PasswordSource(name, "ns")} | given)  # type: ignore[arg-type]
+
+
+def users(**flags: list[str]) -> Desired:
+    return desired_state(flags, {}, None, rules=RULES)
+
+
+def verifier(server: Server, name: str) -> str | None:
+    rows = server.sql(sql.SQL("SELECT rolpassword FROM pg_authid WHERE rolname = {}").format(sql.Literal(name)))
+    return rows[0][0] if rows else None
+
+
+async def kinds(server: Server, desired: Desired) -> list[Kind]:
+    return [statement.kind for statement in (await one_pass(server, desired)).done]
+
+
+async def test_users_can_log_in_with_the_password_of_their_secret(server: Server) -> None:
+    await settle(server, users(app=[], maker=["createdb", "NOINHERIT"]))
+    assert server.sql("SELECT current_user", user="app", password="secret of app") == [("app",)]
+    assert server.sql("SELECT rolcreatedb, rolinherit FROM pg_roles WHERE rolname = 'maker'") == [(True, False)]
+
+
+async def test_each_flag_is_set_and_taken_back_when_the_manifest_says_so(server: Server) -> None:
+    names = ["bypassrls", "createdb", "createrole", "inherit", "login", "replication", "superuser"]
+    await settle(server, users(app=names))
+    await settle(server, users(app=[f"no{name}" for name in names]))
+    row = server.sql(
+        "SELECT rolsuper, rolcreatedb, rolcreaterole, rolinherit, rolcanlogin, rolreplication, rolbypassrls "
+        "FROM pg_roles WHERE rolname = 'app'"
+    )
+    assert row == [(False,) * 7]
+
+
+async def test_flags_memberships_and_settings_that_the_manifest_does_not_name_stay(server: Server) -> None:
+    await settle(server, users(app=[]))
+    server.sql("ALTER ROLE app CREATEDB CONNECTION LIMIT 3; ALTER ROLE app SET work_mem TO '7MB'")
+    server.sql("GRANT robot_zmon TO app; GRANT app TO zalandos")
+    assert await missing(server, users(app=[]), passwords(users(app=[]))) == ()
+    assert server.sql("SELECT rolcreatedb, rolconnlimit, rolconfig FROM pg_roles WHERE rolname = 'app'") == [
+        (True, 3, ["work_mem=7MB"])
+    ]
+
+
+async def test_a_role_without_login_gets_no_password(server: Server) -> None:
+    await settle(server, users(group_role=["nologin"]))
+    assert verifier(server, "group_role") is None
+
+
+@pytest.mark.parametrize(
+    "name", ['quo"te', "UPPER", "ümlaut-ñ", "dotted.name", "with-dash", "select", "it's", "back\\slash", "a b", "%s {}"]
+)
+async def test_any_name_is_quoted(server: Server, name: str) -> None:
+    path = ("$user", name, "pg_temp")
+    desired = Desired(
+        roles=(
+            role("plain", parameters={"search_path": path, "log_statement": "all"}),
+            role(name, member_of=("plain",), admins=("admin",)),
+        ),
+        databases=(DesiredDatabase(name, name),),
+    )
+    await settle(server, desired)
+    assert server.sql("SELECT current_user::text", name, name, f"secret of {name}") == [(name,)]
+
+
+async def test_an_admin_that_is_only_a_member_becomes_admin(server: Server) -> None:
+    server.sql("CREATE ROLE app LOGIN; GRANT app TO admin")
+    await settle(server, users(app=[]))
+    assert server.sql("SELECT bool_or(admin_option) FROM pg_auth_members WHERE roleid = 'app'::regrole") == [(True,)]
+
+
+async def test_a_membership_the_wrong_way_round_is_turned(server: Server) -> None:
+    server.sql("CREATE ROLE owner_role; GRANT owner_role TO cron_admin")
+    await settle(server, Desired(roles=(DesiredRole("owner_role", member_of=("cron_admin",)),)))
+    assert server.sql("SELECT pg_has_role('owner_role', 'cron_admin', 'member')") == [(True,)]
+
+
+async def test_a_grant_waits_for_a_role_that_does_not_exist(server: Server) -> None:
+    desired = Desired(roles=(role("app", admins=("not_there",)),))
+    await settle(server, desired)
+    server.sql("CREATE ROLE not_there")
+    assert await kinds(server, desired) == [Kind.GRANT_ROLE]
+
+
+async def test_parameters_are_set_once_and_others_stay(server: Server) -> None:
+    desired = Desired(
+        roles=(
+            role(
+                "app",
+                parameters={
+                    "Search_Path": '"$user", Public, "Full"',
+                    "log_statement": "ddl",
+                    "my.own": "a 'b' \\c",
+                    "temp_tablespaces": "",
+                },
+            ),
+        )
+    )
+    server.sql("CREATE ROLE app LOGIN; ALTER ROLE app SET work_mem TO '9MB'")
+    await settle(server, desired)
+    assert set(server.sql("SELECT rolconfig FROM pg_roles WHERE rolname = 'app'")[0][0]) == {
+        "work_mem=9MB",
+        'search_path="$user", public, "Full"',
+        "log_statement=ddl",
+        "my.own=a 'b' \\c",
+        'temp_tablespaces=""',
+    }
+
+
+TRICKY = (
+    "plain",
+    "with 'quotes' \\ and $1",
+    "pässwörd",
+    "I\u00adX",
+    "a\u00a0b",
+    "\u2168",
+    "nul\u0007",
+    "\u0627\u0031",
+    "😀",
+    "١",
+)
+
+
+@pytest.mark.parametrize("password", TRICKY)
+@pytest.mark.parametrize("method", ["scram-sha-256", "md5"])
+async def test_a_verifier_that_the_server_made_of_the_password_is_left_alone(
+    server: Server, password: str, method: str
+) -> None:
+    server.sql(
+        sql.SQL("CREATE ROLE app LOGIN; SET password_encryption = {}; ALTER ROLE app PASSWORD {}").format(
+            sql.Literal(method), sql.Literal(password)
+        )
+    )
+    server.sql("GRANT app TO admin WITH ADMIN OPTION")
+    desired = Desired(roles=(role("app", admins=("admin",)),))
+    assert await missing(server, desired, {PasswordSource("app", "ns"): Password(password, "1")}) == ()
+
+
+@pytest.mark.parametrize("password", TRICKY)
+def test_the_server_takes_the_password_of_our_verifier(server: Server, password: str) -> None:
+    stored = scram_verifier(password, b"0123456789abcdef")
+    server.sql(sql.SQL("CREATE ROLE app LOGIN PASSWORD {}").format(sql.Literal(stored)))
+    assert server.sql("SELECT current_user", user="app", password=password) == [("app",)]
+    with pytest.raises(psycopg.OperationalError):
+        server.sql("SELECT 1", user="app", password=password + "x")
+
+
+@pytest.mark.parametrize(
+    "stored", [None, "md5" + "0" * 32, scram_verifier("another", b"salt" * 4), md5_verifier("secret of app", "x")]
+)
+async def test_a_verifier_of_another_password_is_replaced(server: Server, stored: str | None) -> None:
+    server.sql(sql.SQL("CREATE ROLE app LOGIN PASSWORD {}").format(sql.Literal(stored)))
+    outcome = await settle(server, users(app=[]))
+    assert Kind.PASSWORD in [statement.kind for statement in outcome.done if statement.subject == "app"]
+    assert server.sql("SELECT current_user", user="app", password="secret of app") == [("app",)]
+
+
+async def test_a_secret_that_holds_a_verifier_is_taken_as_it_is(server: Server) -> None:
+    desired, stored = users(app=[]), scram_verifier("clear", b"salt" * 4)
+    await settle(server, desired, passwords(desired, app=stored))
+    assert verifier(server, "app") == stored
+
+
+async def test_a_role_whose_secret_holds_no_password_fails_alone(server: Server) -> None:
+    desired = users(app=[], other=[])
+    secrets = {source: word for source, word in passwords(desired).items() if source.user != "app"}
+    outcome = await one_pass(server, desired, secrets)
+    assert [failure.statement.subject for failure in outcome.failed][0] == "app"
+    assert 'none in the Secret of "app"' in str(outcome.failed[0].error)
+    assert server.sql("SELECT current_user", user="other", password="secret of other") == [("other",)]
+
+
+async def test_no_password_and_no_verifier_is_written_anywhere(server: Server) -> None:
+    """The server logs every statement here; a refused one it would log as well."""
+    offset = len(server.log())
+    desired = Desired(roles=(role("app"), role("pg_refused"), *users().roles))
+    outcome = await one_pass(server, desired)
+    assert [failure.statement.subject for failure in outcome.failed] == ["pg_refused"]
+    stored = verifier(server, "app")
+    assert stored is not None
+    catalogue = await observe(server.target, interest(desired))
+    texts = (server.log()[offset:], repr(outcome), repr(catalogue), repr(server.target), repr(passwords(desired)))
+    for text in (*texts, *(statement.sql.as_string(None) for statement in outcome.done)):
+        assert "SCRAM-SHA-256$" not in text
+        assert "secret of app" not in text
+        assert PASSWORD not in text
+
+
+async def test_a_known_answer_is_not_computed_again(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    desired, checks = users(app=[]), PasswordChecks()
+    secrets = passwords(desired)
+    await settle(server, desired, secrets)
+    await missing(server, desired, secrets, checks)
+    unreadable = {source: Password("never looked at", word.version) for source, word in secrets.items()}
+    assert await missing(server, desired, unreadable, checks) == ()
+    newer = {source: Password("never looked at", word.version + "2") for source, word in secrets.items()}
+    found = await missing(server, desired, newer, checks)
+    assert {statement.kind for statement in found} == {Kind.PASSWORD}
+
+
+def test_verifier_of_a_random_password_matches_only_itself() -> None:
+    password = base64.b64encode(os.urandom(12)).decode()
+    stored = scram_verifier(password, os.urandom(16))
+    assert matches(stored, password, "app")
+    assert not matches(stored, password + " ", "app")
