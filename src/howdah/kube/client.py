@@ -204,7 +204,7 @@ class Client:
     ) -> T:
         """Server-side apply of `body` as the whole intent of the field manager.
 
-        With `metadata.uid` in the body an object that has gone is not made again (Conflict or NotFound). Without `force` a
+        With `metadata.uid` in the body an object that has gone or was replaced is left alone (Conflict). Without `force` a
         field that another manager owns with another value raises Conflict.
         """
         whole = {"apiVersion": resource.api_version, "kind": resource.kind, **body}
@@ -226,7 +226,7 @@ class Client:
         type: type[T] = _OBJECT,
         dry_run: bool = False,
     ) -> T:
-        """RFC 7396: null removes. `metadata.resourceVersion` or `metadata.uid` in the patch are preconditions."""
+        """RFC 7396: null removes. `metadata.resourceVersion` and `metadata.uid` in the patch are preconditions (Conflict)."""
         call = _call("patch", "PATCH", resource, namespace, name, subresource, content="merge")
         return await self._write(call, patch, _params(fieldManager=self._field_manager), dry_run, type)
 

@@ -68,7 +68,10 @@ class NotFound(ApiError):
 
 
 class Conflict(ApiError):
-    """409: another writer was first, a precondition does not hold, or another manager owns a field."""
+    """409: another writer was first, a precondition does not hold, or another manager owns a field.
+
+    Also the 422 by which the server refuses a patch whose `metadata.uid` is not the live one.
+    """
 
 
 class AlreadyExists(Conflict):
@@ -130,16 +133,22 @@ def api_error(
     except (msgspec.DecodeError, UnicodeDecodeError):
         said = _Status(message=body[:200].decode(errors="replace").strip())
     reason, message, details = said.reason or "", said.message or "", said.details or {}
+    kind = _kind(status, reason, details)
     if withhold and status in {400, 422}:
         fields = ", ".join(str(cause.get("field")) for cause in details.get("causes") or ()) or "the content"
         message, details = f"the server refuses {fields}; its text is withheld, it may quote a secret value", {}
-    kind = _BY_REASON.get(reason) or _BY_STATUS.get(status)
-    if kind is None:
-        kind = ServerUnavailable if status >= 500 else ApiError
     seconds = details.get("retryAfterSeconds")
     if retry_after_s is None and isinstance(seconds, int) and seconds > 0:
         retry_after_s = float(seconds)
     return kind(what, status=status, reason=reason, message=message, details=details, retry_after_s=retry_after_s)
+
+
+def _kind(status: int, reason: str, details: dict[str, Any]) -> type[ApiError]:
+    causes = details.get("causes") or ()
+    if status == 422 and any(cause.get("field") == "metadata.uid" for cause in causes):
+        return Conflict  # a patch for an object that was replaced: a lost race, where 422 sounds like a wrong intent
+    found = _BY_REASON.get(reason) or _BY_STATUS.get(status)
+    return found or (ServerUnavailable if status >= 500 else ApiError)
 
 
 def status_code(body: bytes) -> int:

@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from urllib.parse import urlencode
 
 import aiohttp
@@ -146,7 +147,7 @@ class Transport:
             ) as socket:
                 yield socket
         except aiohttp.WSServerHandshakeError as error:
-            raise api_error(call.what, error.status, error.message.encode()) from None
+            raise api_error(call.what, error.status, _phrase(error.status).encode()) from None
         except (aiohttp.ClientError, OSError) as error:
             raise _unreachable(call, error) from None
 
@@ -216,6 +217,14 @@ def _refusal(call: Call, response: aiohttp.ClientResponse, body: bytes) -> ApiEr
         retry_after_s=float(after) if after.isdigit() else None,
         withhold=call.secret,
     )
+
+
+def _phrase(status: int) -> str:
+    """What a status means; the body of a refused handshake is not kept."""
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "the server refuses a websocket"
 
 
 def _unreachable(call: Call, error: Exception) -> Unreachable:

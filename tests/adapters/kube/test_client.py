@@ -96,6 +96,16 @@ async def test_apply_with_a_uid_does_not_bring_a_deleted_object_back(client: Cli
     assert (await client.list(CONFIGMAPS)).items == ()
 
 
+async def test_a_change_of_an_object_that_was_replaced_is_a_conflict(client: Client) -> None:
+    body = config_map(x="1")
+    await client.create(CONFIGMAPS, config_map())
+    body["metadata"]["uid"] = "that-of-its-predecessor"
+    with pytest.raises(Conflict, match=r"metadata\.uid"):
+        await client.apply(CONFIGMAPS, body)
+    with pytest.raises(Conflict, match=r"metadata\.uid"):
+        await client.merge_patch(CONFIGMAPS, "a", body, namespace="team")
+
+
 async def test_merge_patch_with_an_old_version_is_a_conflict(client: Client) -> None:
     created = await client.create(CONFIGMAPS, config_map())
     old = {"metadata": {"resourceVersion": created["metadata"]["resourceVersion"]}, "data": {"x": "1"}}

@@ -32,6 +32,15 @@ _KEYED: dict[str, tuple[tuple[str, ...], ...]] = {
     "volumes": (("name",),),
 }
 _SETS = {"finalizers"}
+_ATOMIC_MAPS = {
+    "configMapKeyRef",
+    "fieldRef",
+    "labelSelector",
+    "nodeSelector",
+    "resourceFieldRef",
+    "secretKeyRef",
+    "selector",
+}
 _DEFAULTS = {"protocol": "TCP"}
 _OWNED_METADATA = ("labels", "annotations", "ownerReferences", "finalizers")
 
@@ -151,7 +160,7 @@ def _key(item: Object, keys: tuple[str, ...]) -> str:
 
 
 def _paths(value: Any, at: Path, keyed: bool) -> Iterator[Path]:
-    if isinstance(value, dict) and value:
+    if isinstance(value, dict) and value and not (keyed and _field(at) in _ATOMIC_MAPS):
         for key, inner in value.items():
             yield from _paths(inner, (*at, f"f:{key}"), keyed)
     elif isinstance(value, list) and keyed and (keys := _keys(_field(at), value)):
@@ -170,7 +179,7 @@ def _field(at: Path) -> str:
 
 
 def _merged(live: Any, intent: Any, at: Path, keyed: bool) -> Any:
-    if isinstance(live, dict) and isinstance(intent, dict):
+    if isinstance(live, dict) and isinstance(intent, dict) and not (keyed and _field(at) in _ATOMIC_MAPS):
         merged = {
             key: _merged(live[key], value, (*at, f"f:{key}"), keyed) if key in live else value
             for key, value in intent.items()
@@ -185,7 +194,8 @@ def _merged(live: Any, intent: Any, at: Path, keyed: bool) -> Any:
             wanted = {_key(item, keys): item for item in intent}
             held = {_key(item, keys): item for item in live}
             both = {key: _merged(held[key], item, at, keyed) if key in held else item for key, item in wanted.items()}
-            return [*both.values(), *(item for key, item in held.items() if key not in wanted)]
+            order = both if held.keys() <= both.keys() else {**held, **both}
+            return [both.get(key, held.get(key)) for key in order]
     return intent
 
 

@@ -226,7 +226,7 @@ class FakeKubernetes:
         plural, name, subresource = (*rest, "", "", "")[:3]
         resource = self._resources.get((group, version, plural))
         if resource is None:
-            raise refusal(404, "NotFound", "the server could not find the requested resource")
+            raise refusal(404, "", "404 page not found")
         params = {key: value for key, value in http.query.items() if key != "command"}
         kind = f"{plural}/{subresource}" if subresource else plural
         content_type = http.content_type if http.can_read_body else ""

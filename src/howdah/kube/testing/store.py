@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 
 from howdah.kube.errors import ApiError, api_error
-from howdah.kube.resources import BUILT_IN, PODS, Resource
+from howdah.kube.resources import BUILT_IN, LEASES, PODS, Resource
 
 from .ownership import ApplyConflict, Manager, applied, managers_of, updated
 from .selectors import Predicate
@@ -27,6 +27,7 @@ Object = dict[str, Any]
 Key = tuple[str, str]
 HISTORY = 20_000
 _SYSTEM = ("uid", "resourceVersion", "generation", "creationTimestamp", "deletionTimestamp", "managedFields")
+_WITHOUT_GENERATION = {"leases", "namespaces", "nodes", "persistentvolumeclaims", "persistentvolumes", "services"}
 _BUILT_IN_GROUPS = {resource.group for resource in BUILT_IN}
 
 
@@ -131,7 +132,7 @@ class Store:
         """PUT."""
         old = self.read(resource, *key_of(obj))
         asked = obj["metadata"].get("resourceVersion")
-        if not asked and resource.group not in _BUILT_IN_GROUPS:
+        if not asked and (resource == LEASES or not _keyed(resource)):
             raise refusal(422, "Invalid", "metadata.resourceVersion: Invalid value: 0: must be specified for an update")
         return self._change(resource, old, copy.deepcopy(obj), writer)
 
@@ -211,7 +212,7 @@ class Store:
         if resource.namespaced and not metadata.get("namespace"):
             raise refusal(422, "Invalid", f"{resource.kind} is invalid: metadata.namespace: Required value")
         metadata |= {"uid": str(uuid.uuid4()), "creationTimestamp": self._now()}
-        if "spec" in new:
+        if "spec" in new and resource.plural not in _WITHOUT_GENERATION:
             metadata["generation"] = 1
         new["metadata"] = metadata
         return new
@@ -278,10 +279,13 @@ class Store:
 
     def _check_locks(self, resource: Resource, old: Object, asked: Object) -> None:
         metadata = asked.get("metadata") or {}
-        for field in ("resourceVersion", "uid"):
-            if metadata.get(field) and metadata[field] != old["metadata"][field]:
-                text = "the object has been modified; please apply your changes to the latest version and try again"
-                raise _not_possible(resource, old, text)
+        version, uid = metadata.get("resourceVersion"), metadata.get("uid")
+        if version and version != old["metadata"]["resourceVersion"]:
+            text = "the object has been modified; please apply your changes to the latest version and try again"
+            raise _not_possible(resource, old, text)
+        if uid and uid != old["metadata"]["uid"]:  # 422 and not 409, as the real one
+            text = f'{resource.kind} is invalid: metadata.uid: Invalid value: "{uid}": field is immutable'
+            raise refusal(422, "Invalid", text, causes=[{"field": "metadata.uid", "message": "field is immutable"}])
 
     def _manager(self, resource: Resource, writer: Writer, operation: str) -> Manager:
         return Manager(writer.manager, operation, writer.subresource, frozenset(), self._now(), resource.api_version)
@@ -305,7 +309,8 @@ def refusal(code: int, reason: str, message: str, **details: Any) -> ApiError:
 
 def _not_possible(resource: Resource, obj: Object, text: str) -> ApiError:
     name = obj["metadata"]["name"]
-    return refusal(409, "Conflict", f'Operation cannot be fulfilled on {resource.plural} "{name}": {text}')
+    kind = f"{resource.plural}.{resource.group}" if resource.group else resource.plural
+    return refusal(409, "Conflict", f'Operation cannot be fulfilled on {kind} "{name}": {text}')
 
 
 def _apply_refusal(conflict: ApplyConflict) -> ApiError:
