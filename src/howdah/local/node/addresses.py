@@ -10,22 +10,14 @@ from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
+from howdah.local import listeners
+
 _FIRST = int(IPv4Address("127.32.0.0"))
 _BLOCKS = 32 * 256
 
 
 class NoAddressError(Exception):
     """Every address of the block is taken."""
-
-
-def listeners() -> set[str]:
-    """Addresses on which somebody on this machine listens (IPv4, TCP)."""
-    found = set()
-    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
-        local, state = line.split()[1], line.split()[3]
-        if state == "0A":
-            found.add(str(IPv4Address(int.from_bytes(bytes.fromhex(local.split(":")[0]), "little"))))
-    return found
 
 
 def choose_block(name: str, taken: Iterable[str]) -> IPv4Network:
@@ -49,7 +41,7 @@ class Addresses:
             self._block = IPv4Network(book["block"])
             self._given: dict[str, str] = book["given"]
         else:
-            self._block = choose_block(name, listeners())
+            self._block = choose_block(name, listeners.addresses())
             self._given = {}
             self._save()
 
@@ -61,7 +53,7 @@ class Addresses:
     def take(self, pod: str) -> str:
         """The pod's address; the same one as long as it is not given back. `pod` is NAMESPACE/NAME."""
         if pod not in self._given:
-            unusable = set(self._given.values()) | listeners()
+            unusable = set(self._given.values()) | listeners.addresses()
             free = (str(host) for host in self._block.hosts() if str(host) not in unusable)
             address = next(free, None)
             if address is None:
