@@ -76,7 +76,7 @@ class Client:
             response.status,
             response.headers.get_content_type(),
             warnings,
-            _parsed(raw, lines=step.verb == "WATCH" and response.status == 200),
+            _parsed(raw, response.headers.get_content_type(), lines=_is_stream(step, response.status)),
         )
 
     def _response(self, method: str, path: str, data: str | None, headers: dict[str, str]) -> http.client.HTTPResponse:
@@ -94,10 +94,16 @@ class Client:
         raise AssertionError("unreachable")
 
 
-def _parsed(raw: str, *, lines: bool) -> Any:
+def _is_stream(step: Step, code: int) -> bool:
+    return step.verb == "WATCH" and code == 200
+
+
+def _parsed(raw: str, content_type: str, *, lines: bool) -> Any:
     if lines:
         return list(_objects(raw))
     try:
+        if content_type == "application/yaml":
+            return yaml.load(raw, yaml.BaseLoader)  # every scalar as text: times would become objects
         return json.loads(raw)
     except ValueError:
         return raw

@@ -1,6 +1,7 @@
 """The same kubectl commands against both servers: what a person sees must be the same."""
 
 import difflib
+import json
 import os
 import re
 import secrets
@@ -86,7 +87,7 @@ def _command(raw: Any) -> Command:
     rest = [k for k in raw if k not in options]
     if len(rest) != 1:
         raise CorpusError(f"{rest}: expected one command with its standard input")
-    objects = yaml.safe_dump_all(yaml.safe_load_all(raw[rest[0]])) if raw[rest[0]] else ""
+    objects = "\n".join(map(json.dumps, yaml.safe_load_all(raw[rest[0]] or "")))  # every kubectl reads JSON alike
     return Command(rest[0], objects, **options)
 
 
