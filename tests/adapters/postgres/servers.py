@@ -8,8 +8,10 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psycopg
 from psycopg import sql
@@ -61,10 +63,22 @@ class Server:
         return Target("127.0.0.1", SUPERUSER, PASSWORD, self.port, session_timeout_s=60)
 
     def sql(
-        self, query: str | sql.Composed, database: str = "postgres", user: str = SUPERUSER, password: str = PASSWORD
-    ):  # type: ignore[no-untyped-def]
-        """Rows of a query, or None; over its own connection."""
-        with psycopg.connect(
+        self,
+        query: str | sql.Composed,
+        database: str = "postgres",
+        user: str = SUPERUSER,
+        password: str = PASSWORD,
+    ) -> list[tuple[Any, ...]]:
+        """Rows of a query, over its own connection."""
+        with self.session(database, user, password) as session:
+            cursor = session.execute(query)
+            return cursor.fetchall() if cursor.description else []
+
+    def session(
+        self, database: str = "postgres", user: str = SUPERUSER, password: str = PASSWORD
+    ) -> psycopg.Connection[tuple[Any, ...]]:
+        """A session as a person opens it."""
+        return psycopg.connect(
             host="127.0.0.1",
             port=self.port,
             dbname=database,
@@ -72,21 +86,26 @@ class Server:
             password=password,
             autocommit=True,
             options="-c default_transaction_read_only=off",
-        ) as session:
-            cursor = session.execute(query)  # type: ignore[arg-type]
-            return cursor.fetchall() if cursor.description else None
+        )
 
     def log(self) -> str:
         return (self.folder / "log").read_text()
 
     def reset(self) -> None:
         """Back to the state after the bootstrap."""
-        for (name,) in self.sql("SELECT datname FROM pg_database WHERE NOT datistemplate AND datname <> 'postgres'"):
-            self.sql(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
-        roles = self.sql("SELECT rolname FROM pg_roles WHERE rolname !~ '^pg_' AND rolname <> 'postgres'")
-        if roles:
-            self.sql(sql.SQL("DROP ROLE {}").format(sql.SQL(", ").join(sql.Identifier(name) for (name,) in roles)))
-        self.sql(BASELINE)
+        with self.session() as session:
+            databases = session.execute(
+                "SELECT datname FROM pg_database WHERE NOT datistemplate AND datname <> 'postgres'"
+            ).fetchall()
+            for (name,) in databases:
+                session.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+            roles = session.execute(
+                "SELECT rolname FROM pg_roles WHERE rolname !~ '^pg_' AND rolname <> 'postgres'"
+            ).fetchall()
+            if roles:
+                names = sql.SQL(", ").join(sql.Identifier(name) for (name,) in roles)
+                session.execute(sql.SQL("DROP ROLE {}").format(names))
+            session.execute(BASELINE)
 
     def stop(self) -> None:
         self.process.send_signal(signal.SIGKILL if os.getuid() == 0 else signal.SIGQUIT)
@@ -94,10 +113,12 @@ class Server:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def start(major: int, programs: Path, *, in_recovery: bool = False) -> Server:
+def start(
+    major: int, programs: Path, *, in_recovery: bool = False, settings: Mapping[str, str] | None = None
+) -> Server:
     folder = Path(tempfile.mkdtemp(prefix=f"howdah-pg{major}-", dir="/tmp"))
     (folder / "password").write_text(PASSWORD)
-    settings = {
+    own = {
         "fsync": "off",
         "listen_addresses": "127.0.0.1",
         "unix_socket_directories": str(folder),
@@ -114,7 +135,7 @@ def start(major: int, programs: Path, *, in_recovery: bool = False) -> Server:
     if in_recovery:
         (folder / "data" / "standby.signal").touch()
     port = _free_port()
-    options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+    options = [word for name, value in (own | dict(settings or {})).items() for word in ("-c", f"{name}={value}")]
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
             unprivileged([str(programs / "postgres"), "-D", str(folder / "data"), "-p", str(port), *options]),

@@ -6,12 +6,19 @@ import subprocess
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from psycopg import sql
 
 from adapters.postgres.conftest import MAJORS, only
 from adapters.postgres.servers import Server, start
-from howdah.adapters.postgres import AuthenticationFailed, connect, observe, server_settings
+from howdah.adapters.postgres import AuthenticationFailed, Target, connect, observe, server_settings
 from howdah.adapters.postgres.connection import NotWritable
 from howdah.core.postgres.catalogue import Interest
 from howdah.core.postgres.passwords import scram_verifier
@@ -29,9 +36,7 @@ async def test_a_session_is_pinned_against_what_roles_databases_and_files_say(se
     names = ("search_path", "synchronous_commit", "lock_timeout", "statement_timeout", "application_name")
     try:
         async with connect(server.target) as session:
-            cursor = await session.execute(
-                "SELECT " + ", ".join(f"current_setting('{name}')" for name in names)  # type: ignore[arg-type]
-            )
+            cursor = await session.execute("SELECT " + ", ".join(f"current_setting('{name}')" for name in names))
             assert await cursor.fetchone() == ("pg_catalog", "local", "5s", "30s", "howdah")
             await session.execute("CREATE TEMP TABLE writable ()")
     finally:
@@ -52,13 +57,13 @@ async def test_a_missing_password_is_told_apart(server: Server) -> None:
 
 
 async def test_the_local_socket_is_the_way_back_from_a_lost_password(server: Server) -> None:
-    server.sql("CREATE ROLE \"lo'st\\\"\" SUPERUSER LOGIN PASSWORD 'forgotten'".replace('\\"', '""'))
     name = "lo'st\""
+    server.sql(sql.SQL("CREATE ROLE {} SUPERUSER LOGIN PASSWORD 'forgotten'").format(sql.Identifier(name)))
     script = repair_password_sql(name, scram_verifier("found :again", b"salt" * 4))
-    psql = [MAJORS[server.major] / "psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-U", "postgres", "-d", "postgres"]
+    psql = [str(MAJORS[server.major] / "psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-U", "postgres", "-d", "postgres"]
     offset = len(server.log())
     subprocess.run(
-        [*psql, "-h", server.folder, "-p", str(server.port)], input=script, text=True, check=True, timeout=20
+        [*psql, "-h", str(server.folder), "-p", str(server.port)], input=script, text=True, check=True, timeout=20
     )
     assert server.sql("SELECT current_user::text", user=name, password="found :again") == [(name,)]
     assert "SCRAM-SHA-256$" not in server.log()[offset:]
@@ -127,23 +132,26 @@ async def freezing_proxy(port: int) -> AsyncIterator[tuple[int, asyncio.Event]]:
 
 @only(max(MAJORS))
 async def test_a_frozen_server_costs_its_own_time_only(server: Server) -> None:
-    """The loop goes on meanwhile; libpq's attempt to cancel is given up after some seconds."""
+    """Frozen in a query, or before there is a session; the loop goes on meanwhile."""
     async with freezing_proxy(server.port) as (port, flowing):
         target = dataclasses.replace(server.target, port=port, session_timeout_s=0.5, connect_timeout_s=2)
-        with pytest.raises(ExternalError, match=r"did not answer in 0\.5 s") as told:
-            async with connect(target) as session:
-                flowing.clear()
-                longest = asyncio.create_task(longest_pause())
-                await session.execute("SELECT 1")
-        longest.cancel()
-        assert told.value.transient
-        assert await longest < 0.5
-
         started = time.monotonic()
+        pauses = asyncio.create_task(longest_pause())
+        with pytest.raises(ExternalError, match=r"did not finish in 0\.5 s") as told:
+            await frozen_query(target, flowing)
+        pauses.cancel()
+        assert told.value.transient
+        assert await pauses < 0.5
         with pytest.raises(ExternalError) as told:
             await observe(dataclasses.replace(target, session_timeout_s=30), NOTHING)
         assert told.value.transient
         assert time.monotonic() - started < 6
+
+
+async def frozen_query(target: Target, flowing: asyncio.Event) -> None:
+    async with connect(target) as session:
+        flowing.clear()
+        await session.execute("SELECT 1")
 
 
 async def longest_pause() -> float:
@@ -155,6 +163,58 @@ async def longest_pause() -> float:
             longest = max(longest, time.monotonic() - before)
     except asyncio.CancelledError:
         return longest
+
+
+def certificate(folder: Path, name: str) -> Path:
+    """A certificate that vouches for itself, for a server called `name`; its key beside it."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder(
+            subject, subject, key.public_key(), x509.random_serial_number(), now, now + timedelta(1)
+        )
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    path = folder / f"{name}.crt"
+    path.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    form = (serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    path.with_suffix(".key").write_bytes(key.private_bytes(serialization.Encoding.PEM, *form))
+    path.with_suffix(".key").chmod(0o600)
+    return path
+
+
+async def test_the_certificate_is_checked_where_an_authority_is_known(tmp_path: Path) -> None:
+    able = [major for major, programs in MAJORS.items() if can_tls(programs)]
+    if not able:
+        pytest.skip("no PostgreSQL of this machine is built with OpenSSL")
+    own, other = certificate(tmp_path, "db.example"), certificate(tmp_path, "other.example")
+    tls = {"ssl": "on", "ssl_cert_file": str(own), "ssl_key_file": str(own.with_suffix(".key"))}
+    server = await asyncio.to_thread(start, able[0], MAJORS[able[0]], settings=tls)
+    try:
+        plain = server.target
+        trusting = dataclasses.replace(plain, ca_file=str(own))
+        named = dataclasses.replace(trusting, server_name="db.example")
+        for target in (plain, trusting, named):
+            async with connect(target) as session:
+                cursor = await session.execute("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()")
+                assert await cursor.fetchone() == (True,)
+        for target in (
+            dataclasses.replace(trusting, ca_file=str(other)),
+            dataclasses.replace(named, server_name="other.example"),
+        ):
+            with pytest.raises(ExternalError, match="certificate") as told:
+                await observe(target, NOTHING)
+            assert not told.value.transient
+    finally:
+        server.stop()
+
+
+def can_tls(programs: Path) -> bool:
+    shown = subprocess.run([programs / "pg_config", "--configure"], capture_output=True, text=True, check=False)
+    return "openssl" in shown.stdout
 
 
 async def test_the_server_says_what_a_change_of_a_parameter_takes(server: Server) -> None:

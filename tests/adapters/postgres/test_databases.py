@@ -11,7 +11,7 @@ from howdah.core.postgres.catalogue import EMPTY, Catalogue
 from howdah.core.postgres.desired import Desired
 from howdah.core.postgres.difference import difference
 from howdah.core.postgres.manifest import desired_state
-from howdah.core.postgres.prepared import DatabaseSection
+from howdah.core.postgres.prepared import DatabaseSection, SchemaSection
 from howdah.core.postgres.statements import Kind
 
 
@@ -93,9 +93,9 @@ async def test_a_privilege_that_was_taken_away_comes_back(server: Server) -> Non
 
 async def test_an_extension_is_made_and_moved(server: Server) -> None:
     name = movable(server)
-    schemas = {"data": {}, "more": {}}
-    await settle(server, prepared(shop={"schemas": schemas, "extensions": {name: "data"}}))  # type: ignore[typeddict-item]
-    outcome = await settle(server, prepared(shop={"schemas": schemas, "extensions": {name: "more"}}))  # type: ignore[typeddict-item]
+    schemas: dict[str, SchemaSection] = {"data": {}, "more": {}}
+    await settle(server, prepared(shop={"schemas": schemas, "extensions": {name: "data"}}))
+    outcome = await settle(server, prepared(shop={"schemas": schemas, "extensions": {name: "more"}}))
     assert [statement.kind for statement in outcome.done] == [Kind.MOVE_EXTENSION]
 
 

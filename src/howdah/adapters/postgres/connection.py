@@ -4,6 +4,9 @@ Everything that waits for PostgreSQL does so inside `connect`.
 """
 
 import asyncio
+import contextlib
+import os
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -39,7 +42,7 @@ class Target:
     connect_timeout_s: int = 5
     lock_timeout_s: float = 5
     statement_timeout_s: float = 30
-    session_timeout_s: float = 120
+    session_timeout_s: float = 60
 
 
 class AuthenticationFailed(ExternalError):  # noqa: N818  # a state that callers act on, not only a fault
@@ -56,19 +59,25 @@ async def connect(target: Target, database: str = "postgres") -> AsyncIterator[S
 
     Raises ExternalError, AuthenticationFailed or NotWritable; psycopg's own errors do not come out.
     """
+    session = await _opened(target, database)
+    deadline = asyncio.get_running_loop().call_later(target.session_timeout_s, _cut, session)
     try:
-        async with asyncio.timeout(target.session_timeout_s):
-            session = await _opened(target, database)
-            try:
-                await _refuse_the_wrong_server(session, target)
-                yield session
-            finally:
-                await session.close()
+        await _refuse_the_wrong_server(session, target)
+        yield session
     except psycopg.Error as error:
+        if session.broken and deadline.when() <= asyncio.get_running_loop().time():
+            message = f"{where(target, database)} did not finish in {target.session_timeout_s:g} s"
+            raise ExternalError(SYSTEM, transient=True, message=message) from None
         raise external(error, where(target, database)) from None
-    except TimeoutError:
-        message = f"{where(target, database)} did not answer in {target.session_timeout_s:g} s"
-        raise ExternalError(SYSTEM, transient=True, message=message) from None
+    finally:
+        deadline.cancel()
+        await session.close()
+
+
+def _cut(session: Session) -> None:
+    """Ends the connection under a waiting query; asking a frozen server to cancel would take long."""
+    with contextlib.suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(session.fileno())) as wire:
+        wire.shutdown(socket.SHUT_RDWR)
 
 
 async def _opened(target: Target, database: str) -> Session:

@@ -1,0 +1,158 @@
+"""What is missing, in order, and nothing when nothing is; real servers are in the adapter's tests."""
+
+from dataclasses import replace
+from typing import Any
+
+from howdah.core.postgres.catalogue import (
+    Catalogue,
+    Contents,
+    Database,
+    Extension,
+    Role,
+    Schema,
+    Verifier,
+    interest,
+)
+from howdah.core.postgres.desired import (
+    Desired,
+    DesiredDatabase,
+    DesiredExtension,
+    DesiredRole,
+    DesiredSchema,
+    Flags,
+    PasswordSource,
+    RoleRules,
+)
+from howdah.core.postgres.difference import difference, unmet
+from howdah.core.postgres.manifest import desired_state
+from howdah.core.postgres.statements import Kind
+
+NOTHING = Catalogue({}, {}, {})
+SOURCE = PasswordSource("app", "ns")
+
+
+def live_role(name: str, **given: Any) -> Role:
+    flags = Flags(
+        superuser=False,
+        createdb=False,
+        createrole=False,
+        inherit=True,
+        login=True,
+        replication=False,
+        bypassrls=False,
+    )
+    return replace(Role(name, flags, {}, {}), **given)
+
+
+def catalogue(*roles: Role, **contents: Contents) -> Catalogue:
+    databases = {name: Database(name, "app") for name in contents}
+    return Catalogue({role.name: role for role in roles}, databases, contents)
+
+
+def texts(desired: Desired, live: Catalogue, *matching: str) -> list[str]:
+    found = difference(desired, live, matching=frozenset(matching))
+    return [statement.sql.as_string(None) for statement in found]
+
+
+def test_everything_is_made_in_an_order_that_works() -> None:
+    desired = desired_state(
+        {"app": []},
+        {"foo": "app"},
+        {"bar": {"extensions": {"vector": "data"}}},
+        rules=RoleRules("c", "ns", admin_role="admin"),
+    )
+    kinds = [statement.kind for statement in difference(desired, NOTHING, matching=frozenset())]
+    order = list(Kind)
+    roles, rest = [k for k in kinds if order.index(k) < 6], [k for k in kinds if order.index(k) >= 6]
+    assert kinds == roles + rest
+    assert roles == sorted(roles, key=order.index)
+    assert [k for k in rest if k is not Kind.DEFAULT_PRIVILEGES] == [
+        Kind.CREATE_DATABASE,
+        Kind.CREATE_DATABASE,
+        Kind.CREATE_SCHEMA,
+        Kind.SCHEMA_USAGE,
+        Kind.CREATE_EXTENSION,
+    ]
+
+
+def test_names_and_values_are_quoted() -> None:
+    role = DesiredRole('a"b', member_of=("UPPER",), parameters={"search_path": ("$user", "it's")})
+    desired = Desired((role, DesiredRole("UPPER")), (DesiredDatabase('d"b', 'a"b'),))
+    assert texts(desired, NOTHING) == [
+        'CREATE ROLE "a""b"',
+        'CREATE ROLE "UPPER"',
+        "ALTER ROLE \"a\"\"b\" SET \"search_path\" TO '$user', 'it''s'",
+        'GRANT "UPPER" TO "a""b"',
+        'CREATE DATABASE "d""b" OWNER "a""b"',
+    ]
+
+
+def test_only_flags_that_are_spoken_of_and_differ_are_altered() -> None:
+    desired = Desired((DesiredRole("app", Flags(login=False, createdb=True, inherit=True)),))
+    assert texts(desired, catalogue(live_role("app"))) == ['ALTER ROLE "app" CREATEDB NOLOGIN']
+
+
+def test_a_password_is_set_unless_it_matches_and_is_never_in_the_statement() -> None:
+    desired = Desired((DesiredRole("app", Flags(login=True), password=SOURCE),))
+    live = catalogue(live_role("app", verifier=Verifier("md5x")))
+    (statement,) = difference(desired, live, matching=frozenset())
+    assert statement.sql.as_string(None) == 'ALTER ROLE "app"'
+    assert statement.password is not None
+    assert statement.password.source == SOURCE
+    assert texts(desired, live, "app") == []
+
+
+def test_a_role_that_shall_not_log_in_has_its_password_left_alone() -> None:
+    desired = Desired((DesiredRole("app", Flags(login=False), password=SOURCE),))
+    assert [s.password for s in difference(desired, NOTHING, matching=frozenset())] == [None]
+
+
+def test_a_search_path_in_another_order_is_left_alone() -> None:
+    desired = Desired((DesiredRole("app", parameters={"search_path": ("$user", "a", "b")}),))
+    assert texts(desired, catalogue(live_role("app", settings={"search_path": '"$user", b, a'}))) == []
+    assert len(texts(desired, catalogue(live_role("app", settings={"search_path": '"$user", b'})))) == 1
+
+
+def test_a_setting_that_is_written_as_text_keeps_its_order() -> None:
+    desired = Desired((DesiredRole("app", parameters={"search_path": "a, b"}),))
+    assert len(texts(desired, catalogue(live_role("app", settings={"search_path": "b, a"})))) == 1
+
+
+def test_memberships_are_added_and_only_the_opposite_one_is_taken_away() -> None:
+    desired = Desired((DesiredRole("app", member_of=("boss",)),))
+    live = catalogue(live_role("app"), live_role("boss", member_of={"app": True, "other": False}))
+    assert texts(desired, live) == ['REVOKE "app" FROM "boss"', 'GRANT "boss" TO "app"']
+
+
+def test_what_waits_for_a_role_that_is_not_there_is_told() -> None:
+    desired = Desired((DesiredRole("app", member_of=("ghost",)),))
+    assert texts(desired, catalogue(live_role("app"))) == []
+    assert unmet(desired, catalogue(live_role("app"))) == (
+        'role "ghost" does not exist, so "app" has no membership with it',
+    )
+
+
+def test_a_database_that_was_not_read_is_not_touched_inside() -> None:
+    desired = Desired(databases=(DesiredDatabase("db", "app", schemas=(DesiredSchema("data", "app"),)),))
+    unread = replace(NOTHING, databases={"db": Database("db", "app", allows_connections=False)})
+    assert texts(desired, unread) == []
+
+
+def test_an_extension_that_cannot_be_moved_is_told_instead() -> None:
+    wanted = DesiredDatabase("db", "app", extensions=(DesiredExtension("fixed", "data"),))
+    desired = Desired(databases=(wanted,))
+    schemas = {"data": Schema("data", "app", frozenset())}
+    live = catalogue(db=Contents(schemas, {"fixed": Extension("fixed", "public", relocatable=False)}, {}))
+    assert texts(desired, live) == []
+    assert "cannot be moved" in unmet(desired, live)[0]
+
+
+def test_only_databases_with_something_inside_are_read() -> None:
+    desired = desired_state({"app": []}, {"foo": "app"}, {"bar": {}}, rules=RoleRules("c", "ns", admin_role="boss"))
+    found = interest(desired)
+    assert found.databases == {"bar"}
+    assert {"app", "boss", "admin", "bar_owner", "postgres"} <= found.roles
+
+
+def test_a_verifier_is_never_shown() -> None:
+    assert "secret" not in repr(live_role("app", verifier=Verifier("secret")))
