@@ -127,7 +127,7 @@ def next_replacement(
     due = tuple(view for view in views if view.replace is not None)
     if not due:
         return NOTHING
-    for rule in (_in_flight, _broken_ones_first, _stopped_by_unhealthy, _budget):
+    for rule in NEXT:
         decision = rule(views, due, replicas=replicas, now=now, budget=budget)
         if decision is not None:
             return decision
@@ -166,18 +166,31 @@ def _broken_ones_first(views: tuple[MemberView, ...], due: tuple[MemberView, ...
 def _stopped_by_unhealthy(
     views: tuple[MemberView, ...], due: tuple[MemberView, ...], *, now: dt.datetime, **_: object
 ) -> Decision | None:
-    """With any member unhealthy nothing else is touched. A pod that has failed for good stops the roll."""
+    """With a member unhealthy that was replaced already, nothing else is touched; one that failed stops the roll."""
     for view in views:
-        if view.unhealthy is None:
+        if view.unhealthy is None or view.replace is not None:
             continue
-        if view.is_leader and len(views) == 1:
-            return Decision(steps=(_replace(view),)) if view in due else None
         why = f"Pod {view.name} {view.unhealthy}"
         if has_failed(view, now):
             left = ", ".join(v.name for v in due)
             return Decision(stopped=f"{why}; not replaced because of it: {left}", waits=(Wait(10.0, why),))
         return Decision(waits=(Wait(LOOK_AGAIN_S, why),))
     return None
+
+
+def _unhealthy_that_are_due(views: tuple[MemberView, ...], due: tuple[MemberView, ...], **_: object) -> Decision | None:
+    """A follower that does not do its part goes first, under a leader that does: the new pod may be what it needs.
+
+    Such as after a change of the replication password, which an old leader has not got when it becomes a replica.
+    """
+    sick = next((view for view in due if view.unhealthy is not None), None)
+    if sick is None:
+        return None
+    leader = next((view for view in views if view.is_leader), None)
+    leads = leader is not None and leader.unhealthy is None
+    if (leads and sick is not leader) or len(views) == 1:
+        return Decision(steps=(_replace(sick),))
+    return Decision(waits=(Wait(LOOK_AGAIN_S, f"Pod {sick.name} {sick.unhealthy}"),))
 
 
 def _budget(
@@ -200,6 +213,15 @@ def _budget(
         return Decision(held=(Held(step, why),), waits=(_LATER,))
     return None
 
+
+# The order in which the rules are asked; the first that has an answer counts.
+NEXT = (
+    _in_flight,  # one at a time
+    _broken_ones_first,  # heals a reverted manifest, whatever else is wrong
+    _stopped_by_unhealthy,
+    _budget,
+    _unhealthy_that_are_due,
+)
 
 _LATER = Wait(10.0, "the fleet's budget for rolls is used")
 
