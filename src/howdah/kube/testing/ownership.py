@@ -7,11 +7,12 @@ Source: https://kubernetes.io/docs/reference/using-api/server-side-apply/
 
 from __future__ import annotations
 
-import copy
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
+
+import msgspec
 
 Path = tuple[str, ...]
 """Steps as fieldsV1 writes them: `f:name`, `k:{"name":"x"}`, `v:"x"`, and `.` for a list's item itself."""
@@ -64,6 +65,12 @@ class ApplyConflict(Exception):  # noqa: N818 - an outcome, as the API names it
         super().__init__(fields)
         self.fields = fields
         """(manager, dotted path), sorted."""
+
+
+def copied(obj: Object) -> Object:
+    """A deep copy of what came as JSON; by way of JSON, which is many times faster than `copy.deepcopy`."""
+    copy: Object = msgspec.json.decode(msgspec.json.encode(obj))
+    return copy
 
 
 def managers_of(obj: Object) -> tuple[Manager, ...]:
@@ -121,7 +128,7 @@ def applied(live: Object, intent: Object, me: Manager, *, force: bool, keyed: bo
         raise ApplyConflict(sorted((name, _dotted(path)) for path, name in disputed.items()))
     others = [replace(manager, paths=manager.paths - disputed.keys()) for manager in others]
     kept: Paths = frozenset().union(*(manager.paths for manager in others))
-    result: Object = _merged(copy.deepcopy(live), copy.deepcopy(intent), (), keyed)
+    result: Object = _merged(copied(live), copied(intent), (), keyed)
     # Whole items first: without its key fields an item could not be found any more.
     for path in sorted(before - wanted - kept, key=lambda path: (path[-1] != ".", -len(path))):
         _remove(result, path, kept | wanted)

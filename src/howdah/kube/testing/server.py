@@ -11,12 +11,11 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
-import jsonpatch
 import msgspec
 from aiohttp import web
 
@@ -26,7 +25,17 @@ from howdah.kube.errors import ApiError
 from howdah.kube.exec import V5, ExecResult
 from howdah.kube.resources import BUILT_IN, CUSTOM_RESOURCE_DEFINITIONS, PODS, Resource
 
+from .answers import (
+    bookmark_line,
+    exec_status,
+    json_answer,
+    metadata_only,
+    refused,
+    scale_object,
+    status_object,
+)
 from .faults import Fault, Faults, Hook, Request, fitting
+from .patches import json_patched, merge_patched
 from .selectors import selection
 from .store import Change, Object, Store, Watcher, Writer, refusal
 
@@ -34,8 +43,8 @@ ExecHandler = Callable[[str, str, str, list[str], bytes], ExecResult]
 """(namespace, pod, container, argv, stdin) → what the command answers."""
 
 _PATCHES: dict[str, Callable[[Object, Any], Object]] = {
-    "application/merge-patch+json": lambda live, patch: _merge_patched(live, patch),
-    "application/json-patch+json": lambda live, patch: _json_patched(live, patch),
+    "application/merge-patch+json": merge_patched,
+    "application/json-patch+json": json_patched,
 }
 _APPLY = "application/apply-patch+yaml"
 _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
@@ -167,7 +176,7 @@ class FakeKubernetes:
         self.store.forget()
         self._pages.clear()
         if in_streams:
-            status = msgspec.json.encode(_status(refusal(410, "Expired", "too old resource version")))
+            status = msgspec.json.encode(status_object(refusal(410, "Expired", "too old resource version")))
             self.send_raw(b'{"type":"ERROR","object":%s}' % status)
             self.end_watches()
 
@@ -194,7 +203,7 @@ class FakeKubernetes:
                 await self.before(request)
             response = await self._with_faults(http, request, resource)
         except ApiError as error:
-            response = _refused(error)
+            response = refused(error)
         except ConnectionError:  # cut on purpose, or the client has gone: nobody reads the answer
             return web.Response()
         request.status = response.status
@@ -214,7 +223,7 @@ class FakeKubernetes:
             _cut(http)
         error = refusal(fault.status, fault.reason, fault.message)
         error.retry_after_s = fault.retry_after_s
-        return _refused(error)
+        return refused(error)
 
     def _understood(self, http: web.Request) -> tuple[Resource, Request]:
         parts = [part for part in http.path.split("/") if part]
@@ -244,12 +253,12 @@ class FakeKubernetes:
         if request.verb == "list":
             return self._list(http, request, resource)
         if subresource == "scale":
-            return _json(self._scale(request, resource))
+            return json_answer(self._scale(request, resource))
         answer = self._one(request, resource, subresource)
         if resource == CUSTOM_RESOURCE_DEFINITIONS and request.verb in {"create", "apply"}:
             self._register_definition(answer)
-        shown = _partial(answer) if _wants_metadata(http) else answer
-        return _json(shown, 201 if request.verb == "create" else 200)
+        shown = metadata_only(answer) if _wants_metadata(http) else answer
+        return json_answer(shown, 201 if request.verb == "create" else 200)
 
     def _one(self, request: Request, resource: Resource, subresource: str) -> Object:
         key, body = (request.namespace, request.name), request.body
@@ -258,7 +267,9 @@ class FakeKubernetes:
         if request.verb == "get":
             return self.store.read(resource, *key)
         if request.verb == "delete" or subresource == "eviction":
-            return self._delete(resource, key, body if request.verb == "delete" else {}, writer.dry_run)
+            return self._delete(
+                resource, key, body if request.verb == "delete" else body.get("deleteOptions"), writer.dry_run
+            )
         if request.verb == "patch":
             change = _PATCHES.get(request.content_type)
             if change is None:
@@ -292,15 +303,8 @@ class FakeKubernetes:
         if request.verb != "get":
             replicas = request.body["spec"]["replicas"]
             writer = Writer(request.params.get("fieldManager") or "unknown", "")
-            self.store.patch(resource, key, lambda live: _merge_patched(live, {"spec": {"replicas": replicas}}), writer)
-        live = self.store.read(resource, *key)
-        return {
-            "kind": "Scale",
-            "apiVersion": "autoscaling/v1",
-            "metadata": _scale_metadata(live),
-            "spec": {"replicas": live["spec"].get("replicas", 1)},
-            "status": {"replicas": (live.get("status") or {}).get("replicas", 0)},
-        }
+            self.store.patch(resource, key, lambda live: merge_patched(live, {"spec": {"replicas": replicas}}), writer)
+        return scale_object(self.store.read(resource, *key))
 
     def _list(self, http: web.Request, request: Request, resource: Resource) -> web.Response:
         limit = int(request.params.get("limit", 0))
@@ -324,14 +328,14 @@ class FakeKubernetes:
             "metadata": metadata,
             "items": [self._shown(resource, item, partial, in_list=True) for item in page],
         }
-        return _json(envelope)
+        return json_answer(envelope)
 
     def _shown(self, resource: Resource, obj: Object, partial: bool, *, in_list: bool = False) -> Any:
         key = (resource.plural, obj["metadata"].get("namespace") or "", obj["metadata"]["name"])
         if key in self._raw:
             return msgspec.Raw(self._raw[key])
         if partial:
-            return _partial(obj)
+            return metadata_only(obj)
         # As the real one: items of built-in lists do not say what they are.
         return {k: v for k, v in obj.items() if k not in {"kind", "apiVersion"}} if in_list else obj
 
@@ -377,7 +381,7 @@ class FakeKubernetes:
             return item + b"\n"
         if isinstance(item, str):
             wanted = request.params.get("allowWatchBookmarks") == "true"
-            return _bookmark(watcher.resource, self.store.version) if wanted else b""
+            return bookmark_line(watcher.resource, self.store.version) if wanted else b""
         event = watcher.event(item)
         if event is None:
             return b""
@@ -391,7 +395,7 @@ class FakeKubernetes:
         stdin = b"".join([part async for part in _stdin(socket)]) if "stdin" in request.params else b""
         argv, container = http.query.getall("command", []), request.params.get("container", "")
         result = self.exec_handler(request.namespace, request.name, container, argv, stdin)
-        for channel, data in ((1, result.stdout), (2, result.stderr), (3, _exec_status(result.exit_code))):
+        for channel, data in ((1, result.stdout), (2, result.stderr), (3, exec_status(result.exit_code))):
             if data:
                 await socket.send_bytes(bytes([channel]) + data)
         await socket.close()
@@ -424,68 +428,8 @@ def _selection(request: Request) -> Callable[[Object], bool]:
         raise refusal(400, "BadRequest", str(error)) from None
 
 
-def _merge_patched(live: Any, patch: Any) -> Any:
-    if not isinstance(patch, dict):
-        return patch
-    merged = dict(live) if isinstance(live, dict) else {}
-    for key, value in patch.items():
-        if value is None:
-            merged.pop(key, None)
-        else:
-            merged[key] = _merge_patched(merged.get(key), value)
-    return merged
-
-
-def _json_patched(live: Object, patch: Any) -> Object:
-    try:
-        patched: Object = jsonpatch.apply_patch(live, patch)
-    except (jsonpatch.JsonPatchException, jsonpatch.JsonPointerException):
-        raise refusal(422, "Invalid", "the server rejected our request due to an error in our request") from None
-    return patched
-
-
 def _wants_metadata(http: web.Request) -> bool:
     return "as=PartialObjectMetadata" in http.headers.get("Accept", "")
-
-
-def _partial(obj: Object) -> Object:
-    return {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": obj["metadata"]}
-
-
-def _scale_metadata(live: Object) -> Object:
-    kept: Iterable[str] = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
-    return {key: live["metadata"][key] for key in kept if key in live["metadata"]}
-
-
-def _bookmark(resource: Resource, version: int) -> bytes:
-    # creationTimestamp null and no name: what the real one sends, and what breaks readers that expect an object
-    metadata = {"resourceVersion": str(version), "creationTimestamp": None}
-    obj = {"kind": resource.kind, "apiVersion": resource.api_version, "metadata": metadata}
-    return msgspec.json.encode({"type": "BOOKMARK", "object": obj}) + b"\n"
-
-
-def _status(error: ApiError) -> Object:
-    return {
-        "kind": "Status",
-        "apiVersion": "v1",
-        "metadata": {},
-        "status": "Failure",
-        "message": error.message,
-        "reason": error.reason,
-        "details": error.details,
-        "code": error.status,
-    }
-
-
-def _refused(error: ApiError) -> web.Response:
-    after = error.retry_after_s
-    headers = {} if after is None else {"Retry-After": f"{after:g}"}
-    return _json(_status(error), error.status, headers)
-
-
-def _json(obj: Any, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
-    body = msgspec.json.encode(obj)
-    return web.Response(body=body, status=status, content_type="application/json", headers=headers)
 
 
 def _cut(http: web.Request) -> None:
@@ -500,11 +444,3 @@ async def _stdin(socket: web.WebSocketResponse) -> Any:
             return
         if message.data[:1] == b"\x00":
             yield message.data[1:]
-
-
-def _exec_status(code: int) -> bytes:
-    if code == 0:
-        return b'{"metadata":{},"status":"Success"}'
-    causes = [{"reason": "ExitCode", "message": str(code)}]
-    failure = {"status": "Failure", "reason": "NonZeroExitCode", "details": {"causes": causes}}
-    return msgspec.json.encode({"metadata": {}, **failure})

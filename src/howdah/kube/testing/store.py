@@ -6,7 +6,6 @@ Knows no HTTP. Stored objects are never changed in place, so they may be read fr
 from __future__ import annotations
 
 import asyncio
-import copy
 import itertools
 import uuid
 from collections import deque
@@ -20,7 +19,7 @@ import msgspec
 from howdah.kube.errors import ApiError, api_error
 from howdah.kube.resources import BUILT_IN, LEASES, PODS, Resource
 
-from .ownership import ApplyConflict, Manager, applied, managers_of, updated
+from .ownership import ApplyConflict, Manager, applied, copied, managers_of, updated
 from .selectors import Predicate
 
 Object = dict[str, Any]
@@ -134,12 +133,12 @@ class Store:
         asked = obj["metadata"].get("resourceVersion")
         if not asked and (resource == LEASES or not _keyed(resource)):
             raise refusal(422, "Invalid", "metadata.resourceVersion: Invalid value: 0: must be specified for an update")
-        return self._change(resource, old, copy.deepcopy(obj), writer)
+        return self._change(resource, old, copied(obj), writer)
 
     def patch(self, resource: Resource, key: Key, change: Callable[[Object], Object], writer: Writer) -> Object:
         """A patch as a function from the live object (a copy) to the new one."""
         old = self.read(resource, *key)
-        return self._change(resource, old, change(copy.deepcopy(old)), writer)
+        return self._change(resource, old, change(copied(old)), writer)
 
     def apply(self, resource: Resource, intent: Object, writer: Writer, *, force: bool) -> Object:
         """Server-side apply."""
@@ -199,11 +198,11 @@ class Store:
         for obj in objects:
             new = self._born(resource, obj)
             if "status" in obj:
-                new["status"] = copy.deepcopy(obj["status"])
+                new["status"] = copied(obj["status"])
             self._commit(resource, self.find(resource, *key_of(new)), new, Writer())
 
     def _born(self, resource: Resource, obj: Mapping[str, Any]) -> Object:
-        new: Object = {"apiVersion": resource.api_version, "kind": resource.kind, **copy.deepcopy(dict(obj))}
+        new: Object = {"apiVersion": resource.api_version, "kind": resource.kind, **copied(dict(obj))}
         metadata = {k: v for k, v in (new.get("metadata") or {}).items() if k not in _SYSTEM}
         if not metadata.get("name") and metadata.get("generateName"):
             metadata["name"] = f"{metadata['generateName']}{next(self._names):05x}"
