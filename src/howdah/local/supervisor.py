@@ -1,0 +1,233 @@
+"""Keeps the platform's processes alive. They outlive it: a new supervisor takes over those that run.
+
+`python -m howdah.local.supervisor --dir DIR`. SIGHUP reads the configuration anew; SIGTERM ends the supervisor alone.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import structlog
+
+from howdah.local import configuration
+from howdah.local.configuration import Command, Platform
+from howdah.local.node import processes
+from howdah.local.node.processes import Identity
+
+MARK = "HOWDAH_PROCESS"
+FIRST_PAUSE_S = 0.2
+LONGEST_PAUSE_S = 10.0
+GOOD_RUN_S = 30.0
+LOG_LIMIT_BYTES = 10_000_000
+LOG_INTERVAL_S = 5.0
+
+_log = structlog.get_logger("supervisor")
+
+
+def mark(directory: Path, name: str) -> str:
+    """What the environment of a process of the platform carries."""
+    return f"{directory}:{name}"
+
+
+def commands(platform: Platform) -> dict[str, Command]:
+    """Every process of the platform; the order is that of their start."""
+    directory = str(platform.directory)
+    module = (sys.executable, "-m")
+    own = {
+        "apiserver": Command(
+            (*module, "howdah.local.apiserver", "--dir", directory, "--node-socket", str(platform.node_socket))
+        ),
+        "platform": Command((*module, "howdah.local.platform", "--dir", directory)),
+        "services": Command((*module, "howdah.local.services", "--dir", directory)),
+    }
+    access = {"KUBECONFIG": str(platform.kubeconfig)}
+    extra = {name: Command(found.argv, access | dict(found.env)) for name, found in platform.processes.items()}
+    return own | extra
+
+
+def running(directory: Path, name: str) -> list[Identity]:
+    """Living processes that were started under this name, without their children."""
+    pids = processes.marked(MARK, mark(directory, name))
+    found = [seen for pid in pids if (seen := processes.stat(pid)) and seen.parent not in pids]
+    return [who for seen in found if (who := processes.identity(seen.pid)) is not None]
+
+
+@dataclass(slots=True)
+class _Kept:
+    """One process over its starts."""
+
+    command: Command
+    task: asyncio.Task[None] | None = None
+    who: Identity | None = None
+    restarts: int = 0
+    since: float = field(default_factory=time.time)
+
+
+class Supervisor:
+    """Run `run()` until cancelled."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._kept: dict[str, _Kept] = {}
+        self._reload = asyncio.Event()
+
+    async def run(self) -> None:
+        """Keep everything alive."""
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGHUP, self._reload.set)
+        (self._directory / "log").mkdir(mode=0o700, exist_ok=True)
+        trimming = asyncio.create_task(self._trim_logs())
+        try:
+            while True:
+                await self._follow(commands(configuration.load(self._directory)))
+                await self._reload.wait()
+                self._reload.clear()
+        finally:
+            trimming.cancel()
+
+    async def _follow(self, wanted: Mapping[str, Command]) -> None:
+        for name in [name for name, kept in self._kept.items() if wanted.get(name) != kept.command]:
+            await self._give_up(name)
+        for name, command in wanted.items():
+            if name not in self._kept:
+                kept = self._kept[name] = _Kept(command)
+                kept.task = asyncio.create_task(self._keep(name, kept))
+
+    async def _give_up(self, name: str) -> None:
+        kept = self._kept.pop(name)
+        if kept.task is not None:
+            kept.task.cancel()
+        await stop(running(self._directory, name), 10)
+
+    async def _keep(self, name: str, kept: _Kept) -> None:
+        pause_s = FIRST_PAUSE_S
+        launched: subprocess.Popen[bytes] | None = None
+        found = await asyncio.to_thread(running, self._directory, name)
+        kept.who = found[0] if found else None
+        await stop(found[1:], 5)
+        while True:
+            if kept.who is None:
+                launched = await asyncio.to_thread(self._launch, name, kept.command)
+                kept.who = processes.identity(launched.pid)
+            kept.since = time.time()
+            self._write_status()
+            if kept.who is not None:
+                await until_dead(kept.who)
+            code = await asyncio.to_thread(launched.wait) if launched is not None else None
+            ran_s = time.time() - kept.since
+            pause_s = FIRST_PAUSE_S if ran_s > GOOD_RUN_S else min(pause_s * 2, LONGEST_PAUSE_S)
+            _log.warning("process ended", name=name, code=code, ran_s=round(ran_s, 1), again_in_s=pause_s)
+            kept.who, kept.restarts = None, kept.restarts + 1
+            self._write_status()
+            await asyncio.sleep(pause_s)
+
+    def _launch(self, name: str, command: Command) -> "subprocess.Popen[bytes]":
+        env = {**os.environ, **command.env, MARK: mark(self._directory, name)}
+        with (self._directory / "log" / f"{name}.log").open("ab") as log:
+            return subprocess.Popen(
+                command.argv,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=env,
+                cwd=self._directory,
+                start_new_session=True,
+            )
+
+    def _write_status(self) -> None:
+        content = {
+            name: {"pid": kept.who.pid if kept.who else None, "restarts": kept.restarts, "since": kept.since}
+            for name, kept in self._kept.items()
+        }
+        temporary = self._directory / "processes.new"
+        temporary.write_text(json.dumps(content))
+        temporary.replace(self._directory / "processes.json")
+
+    async def _trim_logs(self) -> None:
+        while True:
+            await asyncio.sleep(LOG_INTERVAL_S)
+            await asyncio.to_thread(trim_logs, self._directory / "log")
+
+
+def trim_logs(folder: Path) -> None:
+    """Put full logs aside; their writers append, and so go on at the beginning of an emptied file."""
+    for path in folder.glob("*.log"):
+        with contextlib.suppress(OSError):
+            if path.stat().st_size > LOG_LIMIT_BYTES:
+                shutil.copyfile(path, path.with_name(path.name + ".1"))
+                os.truncate(path, 0)
+
+
+async def until_dead(who: Identity) -> None:
+    """Returns when this very process is dead."""
+    descriptor = processes.open_pidfd(who)
+    if descriptor is None:
+        return
+    dead = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_reader(descriptor, dead.set)
+    try:
+        await dead.wait()
+    finally:
+        loop.remove_reader(descriptor)
+        os.close(descriptor)
+
+
+async def stop(found: list[Identity], grace_s: float) -> None:
+    """SIGTERM, then SIGKILL; returns when all are dead."""
+    for number, wait_s in ((signal.SIGTERM, grace_s), (signal.SIGKILL, 30.0)):
+        for who in found:
+            if (descriptor := processes.open_pidfd(who)) is not None:
+                with contextlib.suppress(ProcessLookupError):
+                    signal.pidfd_send_signal(descriptor, number)
+                    # A stopped process hears only of SIGKILL, unless it goes on.
+                    signal.pidfd_send_signal(descriptor, signal.SIGCONT)
+                os.close(descriptor)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(wait_s):
+                await asyncio.gather(*(until_dead(who) for who in found))
+                return
+
+
+def lock(directory: Path) -> int | None:
+    """The lock of the platform's one supervisor; `None` when somebody has it."""
+    descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+async def _run_until_told(directory: Path) -> None:
+    work = asyncio.create_task(Supervisor(directory).run())
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, work.cancel)
+    with contextlib.suppress(asyncio.CancelledError):
+        await work
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description="Keeps the processes of a local platform alive.")
+    parser.add_argument("--dir", type=Path, required=True, help="folder of the platform, made by `up`")
+    directory = parser.parse_args().dir.resolve()
+    if lock(directory) is None:
+        sys.exit(f"{directory} has a supervisor already")
+    asyncio.run(_run_until_told(directory))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,275 @@
+"""Set a local platform up, look at it, take it down again so that nothing is left.
+
+The platform itself is a set of processes under a detached supervisor (`supervisor.py`); these functions only begin and
+end it, may be called at any time, also twice, and also after any crash.
+"""
+
+import asyncio
+import fcntl
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from howdah.kube.client import Client
+from howdah.kube.credentials import load_access
+from howdah.kube.errors import KubeError
+from howdah.kube.resources import NODES
+from howdah.local import configuration, interpreter, supervisor
+from howdah.local.configuration import Platform
+from howdah.local.node import containers, fencing, processes
+
+UP_TIMEOUT_S = 30.0
+POLL_S = 0.03
+GRACE_S = 30.0
+STOP_S = 10.0
+REMOVAL_GRACE_S = 0.3  # what is removed needs no good order
+
+Progress = Callable[[str], None]
+
+
+class PlatformError(Exception):
+    """What a person should read: what is wrong, where, and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessStatus:
+    """One process of the platform; `pid` is None while it does not run."""
+
+    name: str
+    pid: int | None
+    restarts: int
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What is known of a platform without asking its API."""
+
+    directory: Path
+    kubeconfig: Path
+    is_up: bool
+    processes: tuple[ProcessStatus, ...]
+    fencing: str
+
+
+def default_directory() -> Path:
+    """Where a platform lives if nobody says otherwise."""
+    if os.getuid() == 0 and not fencing.namespaces_work():
+        return Path("/var/lib/howdah/local")
+    state = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
+    return Path(state) / "howdah" / "local"
+
+
+async def up(platform: Platform, on_progress: Progress = lambda _: None, *, timeout_s: float = UP_TIMEOUT_S) -> Status:
+    """Start the platform, or bring a running one to this configuration; returns when its API and its node answer.
+
+    Raises PlatformError, and then says which log to read.
+    """
+    directory = await asyncio.to_thread(_made, platform.directory)
+    platform = replace(platform, directory=directory)
+    async with _alone(directory):
+        fence = fencing.choose(f"howdah-{platform.identity}")
+        on_progress(f"fencing: {fence.name}" + (f", containers run as {fence.user.name}" if fence.user else ""))
+        if fence.user is not None:
+            platform = _for_user(platform, fence.user, on_progress)
+        configuration.make_runtime(platform, fence.user is not None)
+        configuration.save(platform)
+        (directory / "fencing").write_text(fence.name)
+        _start_supervisor(directory)
+        await _until_ready(platform, on_progress, timeout_s)
+    return status(directory)
+
+
+def _made(directory: Path) -> Path:
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return directory.resolve()
+
+
+def _for_user(platform: Platform, user: fencing.User, on_progress: Progress) -> Platform:
+    """Containers run as another user, who must reach the data and the programs."""
+    for parent in platform.directory.parents:
+        if not parent.stat().st_mode & 0o001:
+            raise PlatformError(
+                f"containers run as user {user.name}, who cannot pass through {parent}; "
+                f"choose another folder, such as /var/lib/howdah/local"
+            )
+    python = interpreter.usable_by(user, on_progress)
+    if python == sys.executable:
+        return platform
+    roles = {
+        role: tuple(python if word == sys.executable else word for word in argv)
+        for role, argv in platform.roles.items()
+    }
+    return replace(platform, roles=roles)
+
+
+def _start_supervisor(directory: Path) -> None:
+    found = supervisor.running(directory, "supervisor")
+    if found:
+        os.kill(found[0].pid, signal.SIGHUP)
+        return
+    (directory / "log").mkdir(mode=0o700, exist_ok=True)
+    env = {**os.environ, supervisor.MARK: supervisor.mark(directory, "supervisor")}
+    with (directory / "log" / "supervisor.log").open("ab") as log:
+        subprocess.Popen(
+            [sys.executable, "-m", "howdah.local.supervisor", "--dir", str(directory)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            env=env,
+            cwd=directory,
+            start_new_session=True,
+        )
+
+
+async def _until_ready(platform: Platform, on_progress: Progress, timeout_s: float) -> None:
+    begin = time.monotonic()
+    steps = (("API server", _api_answers), ("node", _node_answers))
+    for what, question in steps:
+        while not await question(platform):
+            if time.monotonic() - begin > timeout_s:
+                log = platform.directory / "log"
+                raise PlatformError(f"the {what} did not come up within {timeout_s:g} s; read {log}/*.log")
+            await asyncio.sleep(POLL_S)
+        on_progress(f"{what} ready after {time.monotonic() - begin:.1f} s")
+
+
+async def _api_answers(platform: Platform) -> bool:
+    if not await asyncio.to_thread(platform.kubeconfig.exists):
+        return False
+    try:
+        async with Client(load_access(str(platform.kubeconfig))) as client:
+            await client.get_raw("/version", timeout_s=2)
+    except (KubeError, OSError):
+        return False
+    return True
+
+
+async def _node_answers(platform: Platform) -> bool:
+    try:
+        async with Client(load_access(str(platform.kubeconfig))) as client:
+            nodes = await client.list(NODES, timeout_s=2)
+        _, writer = await asyncio.open_unix_connection(str(platform.node_socket))
+        writer.close()
+    except (KubeError, OSError):
+        return False
+    return bool(nodes.items)
+
+
+async def down(directory: Path, *, remove: bool = True, on_progress: Progress = lambda _: None) -> None:
+    """End everything of the platform, pods first. With `remove` its data goes, too: nothing is left.
+
+    Without `remove` the pods are asked to end in good order, and `up` starts them again.
+    """
+    directory = await asyncio.to_thread(directory.resolve)
+    if not await asyncio.to_thread(directory.is_dir):
+        return
+    async with _alone(directory):
+        platform = _configured(directory)
+        names = [name for name in supervisor.commands(platform) if name not in ("apiserver", "services")]
+        # Nobody may start anything any more; Patroni needs the API to end in good order.
+        grace_s = REMOVAL_GRACE_S if remove else STOP_S
+        await _stop(directory, ["supervisor", *names], grace_s, on_progress)
+        await _stop_pods(directory, 0 if remove else GRACE_S, on_progress)
+        await _stop(directory, ["services", "apiserver"], grace_s, on_progress)
+        await asyncio.to_thread(_clear, platform, remove)
+    on_progress("nothing is left" if remove else "stopped; its data is kept")
+
+
+def _configured(directory: Path) -> Platform:
+    try:
+        return configuration.load(directory)
+    except (OSError, ValueError, KeyError):
+        return Platform(directory, {})
+
+
+async def _stop(directory: Path, names: list[str], grace_s: float, on_progress: Progress) -> None:
+    found = [who for name in names for who in await asyncio.to_thread(supervisor.running, directory, name)]
+    if found:
+        on_progress(f"ending {', '.join(names)}")
+    await supervisor.stop(found, grace_s)
+    for name in names:
+        left = await asyncio.to_thread(processes.marked, supervisor.MARK, supervisor.mark(directory, name))
+        who = [one for pid in left if (one := processes.identity(pid)) is not None]
+        await supervisor.stop(who, grace_s)
+
+
+async def _stop_pods(directory: Path, grace_s: float, on_progress: Progress) -> None:
+    folders = await asyncio.to_thread(lambda: list((directory / "node" / "pods").glob("*/containers/*")))
+    found = [container for folder in folders if (container := containers.adopt(folder)) is not None]
+    if found:
+        on_progress(f"ending {len(found)} containers")
+    await asyncio.gather(*(container.stop(grace_s) for container in found))
+
+
+def _clear(platform: Platform, remove: bool) -> None:
+    shutil.rmtree(platform.runtime, ignore_errors=True)
+    for folder in (configuration.runtime_root(),):
+        _remove_empty(folder)
+    group = fencing.writable_cgroup(f"howdah-{platform.identity}")
+    if group is not None:
+        _remove_empty(group)
+    if remove:
+        shutil.rmtree(platform.directory)
+
+
+def _remove_empty(folder: Path) -> None:
+    try:
+        folder.rmdir()
+    except OSError:
+        return  # another platform of this user is there
+
+
+@asynccontextmanager
+async def _alone(directory: Path) -> AsyncIterator[None]:
+    """One `up` or `down` at a time."""
+    with _held(directory / "up.lock"):
+        yield
+
+
+@contextmanager
+def _held(path: Path) -> Iterator[None]:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise PlatformError(f"{path.parent}: another `up` or `down` is at work; try again when it has ended") from None
+    finally:
+        os.close(descriptor)
+
+
+def status(directory: Path) -> Status:
+    """What runs. A folder without a platform is a platform that is down."""
+    directory = directory.resolve()
+    platform = _configured(directory)
+    known: dict[str, dict[str, float]] = {}
+    if (directory / "processes.json").exists():
+        known = json.loads((directory / "processes.json").read_bytes())
+    found = []
+    for name in ("supervisor", *supervisor.commands(platform)):
+        alive = supervisor.running(directory, name)
+        noted = known.get(name, {})
+        found.append(
+            ProcessStatus(name, alive[0].pid if alive else None, int(noted.get("restarts", 0)), noted.get("since", 0.0))
+        )
+    way = (directory / "fencing").read_text() if (directory / "fencing").exists() else ""
+    return Status(directory, platform.kubeconfig, all(entry.pid for entry in found), tuple(found), way)
+
+
+def logs(directory: Path, process: str, *, lines: int = 100) -> list[str]:
+    """The last lines of a process's log. Raises PlatformError naming the logs that are there."""
+    folder = directory.resolve() / "log"
+    path = folder / f"{process}.log"
+    if path.parent != folder or not path.is_file():
+        present = ", ".join(sorted(found.stem for found in folder.glob("*.log"))) or "none"
+        raise PlatformError(f"no log of {process!r} in {folder}; there are: {present}")
+    return path.read_text(errors="replace").splitlines()[-lines:]
