@@ -3,13 +3,14 @@
 Patroni runs this file as a script of its own (so it imports nothing of ours), with `--datadir` and `--connstring`.
 The leader's Patroni makes the slot only in its next loop, up to loop_wait seconds later; until then the new replica
 cannot stream, and the WAL it needs may be recycled. Patroni knows the slot by its name and looks after it from then
-on: it drops the slot when the member is gone or slots are not used. If anything here fails, Patroni's own way of
-making replicas comes next.
+on; where the cluster does not use slots it would not, and the slot would hold WAL for ever: there it is dropped again.
+If anything here fails, Patroni's own way of making replicas comes next.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import subprocess
 import sys
@@ -30,13 +31,32 @@ def _replacement(character: str) -> str:
 
 def make_slot(bin_dir: Path, connection: str, slot: str) -> bool:
     """Whether the leader has the slot now; one that is there already serves as well."""
-    statement = f'CREATE_REPLICATION_SLOT "{slot}" PHYSICAL RESERVE_WAL'
+    said = _command(bin_dir, connection, f'CREATE_REPLICATION_SLOT "{slot}" PHYSICAL RESERVE_WAL')
+    return said is not None and (not said or "already exists" in said)
+
+
+def drop_slot(bin_dir: Path, connection: str, slot: str) -> bool:
+    """Whether the slot was dropped."""
+    return _command(bin_dir, connection, f'DROP_REPLICATION_SLOT "{slot}"') == ""
+
+
+def slots_are_used(data: Path) -> bool:
+    """What the leader's copy of the dynamic configuration says, which came with the data; yes where it says nothing."""
+    try:
+        dynamic = json.loads((data / "patroni.dynamic.json").read_text())
+        return str(dynamic["postgresql"]["use_slots"]).lower() not in ("false", "off", "no", "0")
+    except (OSError, ValueError, LookupError, TypeError):
+        return True
+
+
+def _command(bin_dir: Path, connection: str, statement: str) -> str | None:
+    """Errors of a replication command: none is ""; None where no answer came."""
     command = [str(bin_dir / "psql"), "--no-psqlrc", "--quiet", f"--command={statement}", f"{connection} replication=1"]
     try:
         result = subprocess.run(command, capture_output=True, text=True, timeout=SLOT_TIMEOUT_S, check=False)
     except subprocess.TimeoutExpired:
-        return False
-    return result.returncode == 0 or "already exists" in result.stderr
+        return None
+    return "" if result.returncode == 0 else result.stderr or "failed"
 
 
 def back_up(bin_dir: Path, connection: str, data: str, slot: str | None) -> int:
@@ -54,7 +74,10 @@ def main(arguments: list[str]) -> int:
     given, _ = parser.parse_known_args(arguments)
     bin_dir, slot = Path(given.bin_dir), slot_name(given.member)
     has_slot = make_slot(bin_dir, given.connstring, slot)
-    return back_up(bin_dir, given.connstring, given.datadir, slot if has_slot else None)
+    code = back_up(bin_dir, given.connstring, given.datadir, slot if has_slot else None)
+    if has_slot and code == 0 and not slots_are_used(Path(given.datadir)):
+        drop_slot(bin_dir, given.connstring, slot)
+    return code
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ import yaml
 from adapters.instance.world import SUPERUSER_PASSWORD, World, until
 from howdah.adapters.patroni import DeniedError, Endpoint, Patroni, RefusedError
 from howdah.core.patroni.credentials import derived_credentials
+from howdah.instance import replica as replica_script
 from howdah.instance.binaries import installations
 
 MAJORS = [one.major for one in installations(os.environ["PATH"])]
@@ -83,10 +84,21 @@ def test_both_members_say_what_they_are(world, leader, replica):
 
 
 def test_the_replica_did_not_wait_for_a_slot(leader, replica):
-    if "creating" in replica.log.read_text() or "created" in replica.log.read_text():
-        assert "replica has been created using basebackup_with_slot" in replica.log.read_text()
+    assert "replica has been created using basebackup_with_slot" in replica.log.read_text()
     slot = replica.name.replace("-", "_")
     assert leader.sql(f"SELECT active FROM pg_replication_slots WHERE slot_name = '{slot}'") == "t"
+
+
+def test_a_slot_is_made_once_and_can_be_dropped(world, leader):
+    bin_dir = next(Path(one.bin_dir) for one in installations(os.environ["PATH"]) if one.major == world.major)
+    connection = f"host={leader.folder}/run/postgresql user=standby dbname=postgres"
+    assert replica_script.make_slot(bin_dir, connection, "probe_0")
+    assert replica_script.make_slot(bin_dir, connection, "probe_0")
+    query = "SELECT count(restart_lsn) FROM pg_replication_slots WHERE slot_name = 'probe_0'"
+    assert leader.sql(query) == "1"
+    assert replica_script.drop_slot(bin_dir, connection, "probe_0")
+    assert leader.sql(query) == "0"
+    assert not replica_script.make_slot(bin_dir, "host=/nowhere", "probe_0")
 
 
 def test_the_server_is_the_one_asked_for(world, leader):

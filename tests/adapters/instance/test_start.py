@@ -10,12 +10,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from patroni.dcs import slot_name_from_member_name
 
 from adapters.instance.world import AS_NOBODY
 from howdah.core.spilo.configuration import configuration
 from howdah.core.spilo.environment import parse_environment
 from howdah.core.spilo.template import DYNAMIC_PARAMETERS
-from howdah.instance import facts, tls
+from howdah.instance import facts, replica, tls
 from howdah.instance.binaries import installations, probe
 from howdah.instance.configure import (
     EXIT_NO_SUCH_MAJOR,
@@ -177,6 +180,28 @@ def test_a_self_signed_certificate_fits_its_key(tmp_path):
     ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)
     assert key.stat().st_mode & 0o777 == 0o600
     assert sorted(file.name for file in key.parent.iterdir()) == ["server.crt", "server.key"]
+
+
+@given(name=st.from_regex(r"[a-z0-9]([a-z0-9.-]{0,70}[a-z0-9])?", fullmatch=True))
+def test_the_slot_is_the_one_that_patroni_looks_for(name):
+    assert replica.slot_name(name) == slot_name_from_member_name(name)
+
+
+@pytest.mark.parametrize(
+    ("dynamic", "used"),
+    [
+        (None, True),
+        ("{", True),
+        ("{}", True),
+        ('{"postgresql": {"use_slots": true}}', True),
+        ('{"postgresql": {"use_slots": false}}', False),
+        ('{"postgresql": {"use_slots": "off"}}', False),
+    ],
+)
+def test_slots_are_used_unless_the_cluster_says_no(tmp_path, dynamic, used):
+    if dynamic is not None:
+        (tmp_path / "patroni.dynamic.json").write_text(dynamic)
+    assert replica.slots_are_used(tmp_path) is used
 
 
 def test_the_smallest_memory_limit_counts(tmp_path):

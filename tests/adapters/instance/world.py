@@ -21,6 +21,7 @@ import yaml
 from howdah.core.patroni.member import parse_config, parse_leader, parse_member
 
 SUPERUSER_PASSWORD = "super secret"
+WITH_US = ["setpriv", "--pdeathsig", "KILL"]  # a test run that is killed leaves nothing behind
 AS_NOBODY = ["unshare", "-U", "-p", "-f", "--kill-child", "--mount-proc", "--map-user=65534", "--map-group=65534"]
 
 
@@ -93,7 +94,7 @@ class Member:
     def start(self) -> None:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [*(AS_NOBODY if os.geteuid() == 0 else ()), sys.executable, "-m", "howdah.instance"],
+                [*WITH_US, *(AS_NOBODY if os.geteuid() == 0 else ()), sys.executable, "-m", "howdah.instance"],
                 env=self.environment,
                 stdout=log,
                 stderr=subprocess.STDOUT,
