@@ -128,11 +128,9 @@ def _effect(steps: tuple[str, ...], rules: tuple[Rule, ...]) -> Effect:
 def _is_credential(one: Found) -> bool:
     """A literal that becomes a reference to the Secret that we keep its value in."""
     variable = next((step[1:-1] for step in reversed(one.steps) if step.startswith("[")), "")
-    if variable not in CREDENTIALS:
-        return False
-    return (one.steps[-1], one.live is ABSENT) == ("valueFrom", True) or (
-        (one.steps[-1], one.intended is ABSENT) == ("value", True)
-    )
+    is_literal_gone = one.steps[-1] == "value" and one.intended is ABSENT
+    is_reference_new = one.steps[-1] == "valueFrom" and one.live is ABSENT
+    return variable in CREDENTIALS and (is_literal_gone or is_reference_new)
 
 
 def _path(steps: tuple[str, ...]) -> str:

@@ -1,0 +1,335 @@
+"""Compares the objects that we make with those that the reference was recorded to make, field by field.
+
+`python -m compat.compare [DIR…]`: any folders of cases, or single cases; ends with one line of totals. Fields that the
+API server fills in are left out on both sides. What differs on purpose is in `differences.yaml`, what is not built yet in
+`unfinished.yaml`; the test fails on a row of either that nothing needs any more.
+"""
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from howdah.core.objects.api import DEFAULTS, FREE_MAPS, KEY_DEFAULTS, QUANTITIES, SETS, list_keys
+from howdah.core.objects.build import build
+from howdah.core.objects.secrets import secret
+from howdah.core.request.asked import Reference, References
+from howdah.core.resolve import required_references, resolve
+from howdah.model.cluster import Cluster
+from howdah.model.errors import InvalidSpec
+from howdah.model.settings import Settings, default_settings, settings_from_configmap, settings_from_configuration
+from howdah.model.units import Quantity
+
+HERE = Path(__file__).parent
+CASES = HERE / "cases"
+FAILED = frozenset({"CreateFailed", "Invalid", "SyncFailed", "UpdateFailed", ""})
+
+Id = tuple[str, str, str]  # kind, namespace, name
+Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """The inputs of a case."""
+
+    folder: Path
+    facts: Mapping[str, Any]
+    manifest: Mapping[str, Any]
+    settings: Settings
+
+    @property
+    def name(self) -> str:
+        """The folder's name, which is the namespace too."""
+        return self.folder.name
+
+
+@dataclass(frozen=True, slots=True)
+class Deviation:
+    """One field, or one whole object (path is empty), that is not the same. None: not there."""
+
+    case: Case
+    kind: str
+    name: str
+    path: str
+    ours: Any
+    recorded: Any
+    body: Mapping[str, Any]
+
+    def __str__(self) -> str:
+        """A line for people."""
+        path = self.path or "(the object)"
+        return f"{self.case.name}: {self.kind} {self.name} {path}: ours {self.ours!r}, recorded {self.recorded!r}"
+
+
+@dataclass(slots=True)
+class Totals:
+    """What a run found."""
+
+    cases: int = 0
+    refused: int = 0
+    left_alone: int = 0
+    objects: int = 0
+    fields: int = 0
+    intended: Counter[int] = field(default_factory=Counter)
+    unfinished: Counter[int] = field(default_factory=Counter)
+    unexplained: list[Deviation] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        """One line."""
+        return (
+            f"{self.cases} cases ({self.refused} refused by both, {self.left_alone} left alone by both), "
+            f"{self.objects} objects, {self.fields} fields compared: {self.intended.total()} differ by intent, "
+            f"{self.unfinished.total()} are not built yet, {len(self.unexplained)} differ without explanation"
+        )
+
+
+def documents(path: Path) -> list[dict[str, Any]]:
+    """The documents of a YAML file; none where it does not exist."""
+    if not path.exists():
+        return []
+    return [document for document in yaml.load_all(path.read_text(), Loader=Loader) if document]
+
+
+def read_case(folder: Path) -> Case:
+    """The inputs of one case; the resource is as the API server would give it to an operator."""
+    manifest = documents(folder / "manifest.yaml")[0]
+    manifest["metadata"] |= {"namespace": folder.name, "uid": "UID", "generation": 1}
+    # The API server of the recordings dropped a user without value before an operator saw it; ours keeps it.
+    if users := manifest["spec"].get("users"):
+        manifest["spec"]["users"] = {name: flags for name, flags in users.items() if flags is not None}
+    facts = documents(folder / "case.yaml")
+    return Case(folder, facts[0] if facts else {}, manifest, _settings(folder))
+
+
+def _settings(folder: Path) -> Settings:
+    if found := documents(folder / "configuration.yaml"):
+        return settings_from_configuration(found[0])[0]
+    if found := documents(folder / "configmap.yaml"):
+        return settings_from_configmap(found[0].get("data") or {})[0]
+    return default_settings()[0]
+
+
+def references_of(case: Case) -> References:
+    """What the referenced objects among the case's own hold. The operator's namespace is the case's."""
+    there = beforehand(case)
+    config_maps: dict[Reference, Mapping[str, str]] = {}
+    secret_keys: dict[Reference, tuple[str, ...]] = {}
+    for reference in required_references(case.settings, case.name):
+        for namespace in reference.namespaces:
+            body = there.get((reference.kind, namespace or case.name, reference.name))
+            if body is None:
+                continue
+            if reference.kind == "ConfigMap":
+                config_maps.setdefault(reference, body.get("data") or {})
+            else:
+                secret_keys.setdefault(reference, tuple({**(body.get("data") or {}), **(body.get("stringData") or {})}))
+    return References(config_maps, secret_keys)
+
+
+def beforehand(case: Case) -> dict[Id, dict[str, Any]]:
+    """The objects that people made before the operator came."""
+    bodies = documents(case.folder / "extra.yaml")
+    return {(b["kind"], b["metadata"].get("namespace", case.name), b["metadata"]["name"]): b for b in bodies}
+
+
+def cluster_of(case: Case) -> Cluster:
+    """The resolved request of a case; raises InvalidSpec."""
+    return resolve(case.manifest, case.settings, references_of(case))
+
+
+def our_objects(cluster: Cluster) -> dict[Id, dict[str, Any]]:
+    """What we would make, Secrets as they are after their creation."""
+    made = {_id(body): body for body in build(cluster)}
+    for request in cluster.secrets:
+        body = secret(request)
+        body["stringData"] = {"username": request.username, "password": "PASSWORD:64"}
+        made[_id(body)] = body
+    if cluster.environment_secret is not None:
+        body = secret(cluster.environment_secret)
+        made[_id(body)] = body | {"stringData": dict(cluster.environment_secret.values)}
+    return made
+
+
+def _id(body: Mapping[str, Any]) -> Id:
+    return body["kind"], body["metadata"].get("namespace", ""), body["metadata"]["name"]
+
+
+def fields_of(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Every leaf of an object by its path; list items by their keys, what the server fills in left out."""
+    return dict(_leaves(body, "", ""))
+
+
+def _leaves(value: Any, path: str, name: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping):
+        if name == "env":
+            value = {**value, "value": _variable(value)} if "valueFrom" not in value else value
+        for key, below in value.items():
+            step = f"[{key}]" if "." in key or "/" in key else f".{key}"
+            if name in FREE_MAPS or DEFAULTS.get(key) != (below,):
+                yield from _leaves(below, f"{path}{step}".removeprefix("."), key)
+        if not value and name == "emptyDir":
+            yield path, {}
+    elif isinstance(value, list | tuple):
+        yield from _items(list(value), path, name)
+    elif value not in ("", None) or name == "value":
+        yield path, _canonical(name, value)
+
+
+def _variable(entry: Mapping[str, Any]) -> Any:
+    text = entry.get("value") or ""
+    is_document = entry.get("name") in ("SPILO_CONFIGURATION", "KUBERNETES_LABELS") and text.startswith("{")
+    return json.loads(text) if is_document else text
+
+
+def _items(items: list[Any], path: str, name: str) -> Iterator[tuple[str, Any]]:
+    keys = list_keys(name, items)
+    if keys:
+        said = [",".join(str(item.get(key, KEY_DEFAULTS.get(key, ""))) for key in keys) for item in items]
+        if name in ("env", "containers"):
+            yield f"{path} (order)", said
+        for key, item in zip(said, items, strict=True):
+            yield from _leaves(item, f"{path}[{key}]", name)
+    elif name in SETS:
+        yield path, sorted(json.dumps(item, sort_keys=True) for item in items)
+    else:
+        for index, item in enumerate(items):
+            yield from _leaves(item, f"{path}[{index}]", name if name != "value" else "")
+
+
+def _canonical(name: str, value: Any) -> Any:
+    return str(Quantity.parse(str(value))) if name in QUANTITIES and value not in ("", None) else value
+
+
+@cache
+def rules(file: str) -> tuple[Mapping[str, Any], ...]:
+    """The rows of `differences.yaml` or `unfinished.yaml`."""
+    return tuple(yaml.load((HERE / file).read_text(), Loader=Loader) or ())
+
+
+def rule_for(deviation: Deviation, file: str) -> int | None:
+    """The row that explains a deviation: everything that the row says must hold, `paths` and values exactly."""
+    return next((index for index, row in enumerate(rules(file)) if _explains(row, deviation)), None)
+
+
+def _explains(row: Mapping[str, Any], deviation: Deviation) -> bool:
+    return (
+        row["kind"] == deviation.kind
+        and deviation.path in row.get("paths", [""])
+        and row.get("ours", deviation.ours) == deviation.ours
+        and row.get("recorded", deviation.recorded) == deviation.recorded
+        and deviation.name.endswith(row.get("name_ends", ""))
+        and ("when" not in row or _CONDITIONS[row["when"]](deviation))
+    )
+
+
+def _is_nologin_user(deviation: Deviation) -> bool:
+    user = deviation.body["stringData"].get("username")
+    flags = (deviation.case.manifest["spec"].get("users") or {}).get(user) or ()
+    return "nologin" in (flag.lower() for flag in flags)
+
+
+def _is_infrastructure_role(deviation: Deviation) -> bool:
+    settings = deviation.case.settings
+    user = deviation.body["stringData"].get("username")
+    is_asked = settings.infrastructure_roles_secret_name is not None or bool(settings.infrastructure_roles_secrets)
+    return is_asked and user not in (deviation.case.manifest["spec"].get("users") or {})
+
+
+def _is_pooler_user(deviation: Deviation) -> bool:
+    section = deviation.case.manifest["spec"].get("connectionPooler") or {}
+    users = {section.get("user"), deviation.case.settings.connection_pooler_user}
+    return deviation.body["stringData"].get("username") in users
+
+
+_CONDITIONS: Mapping[str, Callable[[Deviation], bool]] = {
+    "nologin user": _is_nologin_user,
+    "infrastructure role": _is_infrastructure_role,
+    "pooler user": _is_pooler_user,
+}
+"""What a row's `when` may say of a whole object."""
+
+
+def compare_case(case: Case, totals: Totals) -> None:
+    """Compare what one case's creation made."""
+    totals.cases += 1
+    if case.facts.get("ignored"):
+        totals.left_alone += 1
+        return
+    phase = _phase(case.folder)
+    recorded = {_id(body): body for body in documents(case.folder / "objects.yaml")}
+    try:
+        cluster = cluster_of(case)
+    except InvalidSpec as error:
+        if phase in FAILED:
+            totals.refused += 1
+        else:
+            totals.unexplained.append(Deviation(case, "postgresql", "", "", str(error), phase, case.manifest))
+        return
+    ours = our_objects(cluster)
+    if phase in FAILED:  # a creation that failed stopped on its way
+        ours = {key: body for key, body in ours.items() if key in recorded}
+    # What was there before and was not changed is not in the recording.
+    before = {key for key in beforehand(case) if key not in recorded}
+    for key in sorted({*ours, *recorded} - before):
+        _compare_object(case, key, ours.get(key), recorded.get(key), totals)
+
+
+def _phase(folder: Path) -> str:
+    status = (documents(folder / "status.yaml") or [{}])[0].get("status") or {}
+    return str(status.get("PostgresClusterStatus", ""))
+
+
+def _compare_object(case: Case, key: Id, ours: Any, recorded: Any, totals: Totals) -> None:
+    kind, _, name = key
+    totals.objects += 1
+    if ours is None or recorded is None:
+        _judge(Deviation(case, kind, name, "", ours and "made", recorded and "made", ours or recorded), totals)
+        return
+    mine, theirs = fields_of(ours), fields_of(recorded)
+    for path in sorted({*mine, *theirs}):
+        totals.fields += 1
+        if mine.get(path) != theirs.get(path):
+            _judge(Deviation(case, kind, name, path, mine.get(path), theirs.get(path), ours), totals)
+
+
+def _judge(deviation: Deviation, totals: Totals) -> None:
+    for file, counter in (("differences.yaml", totals.intended), ("unfinished.yaml", totals.unfinished)):
+        if (row := rule_for(deviation, file)) is not None:
+            counter[row] += 1
+            return
+    totals.unexplained.append(deviation)
+
+
+def compare_folders(folders: list[Path]) -> Totals:
+    """Compare every case of `folders`."""
+    totals = Totals()
+    for folder in cases_in(folders):
+        compare_case(read_case(folder), totals)
+    return totals
+
+
+def cases_in(folders: list[Path]) -> list[Path]:
+    """The cases of folders; a folder with a manifest is a case itself."""
+    found = []
+    for folder in folders:
+        found += [folder] if (folder / "manifest.yaml").exists() else sorted(p for p in folder.iterdir() if p.is_dir())
+    return found
+
+
+def main(arguments: list[str]) -> int:
+    """Exit code 1 on a difference that nothing explains."""
+    totals = compare_folders([Path(argument) for argument in arguments] or [CASES])
+    for deviation in totals.unexplained:
+        print(deviation)
+    print(totals)
+    return 1 if totals.unexplained else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
