@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from .crds import accepted_status, kinds_of
-from .deletes import DeleteOptions, delete, empty_namespace
+from .deletes import CRD_FINALIZER, DeleteOptions, delete, empty_namespace
 from .kinds import Kind
 from .objects import Obj, dig
 from .prepare import CRD_STORAGE
 from .writes import Call, State
-
-CRD_FINALIZER = "customresourcecleanup.apiextensions.k8s.io"
 
 
 def follow(state: State, kind: Kind, namespace: str) -> None:
@@ -39,12 +37,8 @@ def _follow_crd(state: State, crd: Obj) -> None:
         _empty_crd(state, crd)
         return
     status = accepted_status(crd)
-    finalizers = crd["metadata"].get("finalizers") or []
-    if CRD_FINALIZER not in finalizers:
-        finalizers = [*finalizers, CRD_FINALIZER]
-    if status != crd.get("status") or finalizers != crd["metadata"].get("finalizers"):
-        metadata = {**crd["metadata"], "finalizers": finalizers}
-        crd = state.store.put(CRD_STORAGE, {**crd, "status": status, "metadata": metadata})
+    if status != crd.get("status"):
+        crd = state.store.put(CRD_STORAGE, {**crd, "status": status})
     if state.specs.get(name) != crd["spec"]:
         state.specs[name] = crd["spec"]
         state.registry.install(name, kinds_of(crd))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .decoding import Decoder, WrongTypeError
+from .decoding import Decoder, WrongTypeError, refusal
 from .errors import bad_request
 from .kinds import Kind
 from .objects import Obj, clone
@@ -17,16 +17,16 @@ def decoded(body: Obj, kind: Kind, metadata: Schema) -> tuple[Obj, list[str]]:
     result = dict(body)
     result["metadata"] = _metadata(body.get("metadata"), kind, metadata, unknown)
     obj = pruned(result, kind.schema, "", unknown, root=True)
-    return default_into(obj, kind.schema), unknown
+    return default_into(obj, kind.schema), sorted(unknown)
 
 
 def _metadata(value: Any, kind: Kind, schema: Schema, unknown: list[str]) -> Obj:
     decoder = Decoder()
     try:
-        found = decoder.value(value or {}, schema, "metadata")
+        found = decoder.value(value or {}, schema, "")
     except WrongTypeError as error:
-        raise bad_request(f"{kind.kind}.{kind.group} in version {kind.version!r} is invalid: {error}") from error
-    unknown += decoder.unknown
+        raise bad_request(refusal(kind, str(error))) from error
+    unknown += [f"metadata.{path}" for path in decoder.unknown]
     return dict(found)
 
 
@@ -57,16 +57,22 @@ def default_into(value: Any, schema: Schema) -> Any:
     """Fills defaults in place; a null where null is not allowed counts as missing."""
     if isinstance(value, dict):
         for key, part in schema.properties.items():
-            if key in value and value[key] is None and not part.nullable and part.has_default:
+            if key in value and value[key] is None and not part.nullable:
                 del value[key]
             if key not in value and part.has_default:
                 value[key] = clone(part.default)
             if key in value:
                 default_into(value[key], part)
         if schema.additional is not None:
-            for item in value.values():
-                default_into(item, schema.additional)
+            _default_entries(value, schema.additional)
     elif isinstance(value, list):
         for item in value:
             default_into(item, schema.items)
     return value
+
+
+def _default_entries(value: Obj, schema: Schema) -> None:
+    for key in [key for key, item in value.items() if item is None and not schema.nullable]:
+        del value[key]
+    for item in value.values():
+        default_into(item, schema)

@@ -10,13 +10,27 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from .errors import ApiError, bad_request
+from .errors import ApiError, Subject, bad_request, invalid, invalid_object
 from .kinds import Kind
 from .objects import Obj, encode, json_type
 from .quantities import canonical
 from .schema import Schema
 
 QUANTITY = "io.k8s.apimachinery.pkg.api.resource.Quantity"
+
+
+_NULL_TIMES: Mapping[str, tuple[str, ...]] = {
+    "PodCondition": ("lastProbeTime", "lastTransitionTime"),
+    "PersistentVolumeClaimCondition": ("lastProbeTime", "lastTransitionTime"),
+    "NodeCondition": ("lastHeartbeatTime", "lastTransitionTime"),
+    "DeploymentCondition": ("lastUpdateTime", "lastTransitionTime"),
+    "StatefulSetCondition": ("lastTransitionTime",),
+    "ReplicaSetCondition": ("lastTransitionTime",),
+    "JobCondition": ("lastProbeTime", "lastTransitionTime"),
+    "ContainerStateRunning": ("startedAt",),
+    "ContainerStateTerminated": ("startedAt", "finishedAt"),
+}
+"""Times that the real server shows as null where they are not known."""
 
 
 class WrongTypeError(Exception):
@@ -61,6 +75,8 @@ class Decoder:
                 read = self.value(item, part, place, owner)
                 if read or key in schema.required or not _is_collection(read, part):
                     result[key] = read
+        for name in _NULL_TIMES.get(owner, ()):
+            result.setdefault(name, None)
         return with_schema_defaults(result, schema)
 
     def array(self, value: Any, schema: Schema, path: str, owner: str) -> Any:
@@ -163,16 +179,17 @@ def _defaulted(schema: Schema) -> tuple[tuple[str, Any, Schema], ...]:
 def decoded(body: Any, kind: Kind) -> tuple[Obj, list[str]]:
     """The object of a body, and the paths of its unknown fields."""
     if not isinstance(body, dict):
-        raise bad_request(_refusal(kind, f"json: cannot unmarshal {json_type(body)} into Go value of type {kind.kind}"))
+        raise bad_request(refusal(kind, f"json: cannot unmarshal {json_type(body)} into Go value of type {kind.kind}"))
     decoder = Decoder()
     try:
         obj = decoder.value(body, kind.schema, "")
     except WrongTypeError as error:
-        raise bad_request(_refusal(kind, str(error))) from error
+        raise bad_request(refusal(kind, str(error))) from error
     return obj, decoder.unknown
 
 
-def _refusal(kind: Kind, why: str) -> str:
+def refusal(kind: Kind, why: str) -> str:
+    """Why a body cannot be an object of a kind, as the decoder says it."""
     return f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}: {why}'
 
 
@@ -180,7 +197,7 @@ def strictness(kind: Kind, unknown: list[str], mode: str) -> list[str]:
     """What fieldValidation makes of unknown fields: a 400 for Strict, warnings for Warn, nothing for Ignore."""
     problems = [f'unknown field "{path}"' for path in unknown]
     if problems and mode == "Strict":
-        raise bad_request(_refusal(kind, "strict decoding error: " + ", ".join(problems)))
+        raise bad_request(refusal(kind, "strict decoding error: " + ", ".join(problems)))
     return problems if mode == "Warn" else []
 
 
@@ -191,6 +208,13 @@ def check_type(body: Obj, kind: Kind) -> None:
         return  # the address says it all
     if not found_kind:
         raise bad_request("Object 'Kind' is missing in '" + encode(body).decode() + "'")
+    if kind.custom is not None and found_version == kind.api_version and found_kind != kind.kind:
+        subject = Subject(kind.group, kind.plural, str(found_kind))
+        raise invalid_object(
+            subject,
+            str((body.get("metadata") or {}).get("name", "")),
+            [invalid("kind", found_kind, f"must be {kind.kind}")],
+        )
     if found_version != kind.api_version or found_kind != kind.kind:
         raise _wrong_kind(kind, str(found_version), str(found_kind))
 

@@ -12,9 +12,11 @@ from typing import Any
 from .errors import Subject, bad_request, conflict, forbidden, invalid_object, unsupported
 from .kinds import Kind
 from .objects import Obj, dig, parsed_time, timestamp
+from .prepare import CRD_STORAGE
 from .store import Store
 from .writes import Call, State, is_finished, live_object, shown
 
+CRD_FINALIZER = "customresourcecleanup.apiextensions.k8s.io"
 FOREGROUND, ORPHAN = "foregroundDeletion", "orphan"
 _POLICIES = ("Foreground", "Background", "Orphan")
 _IMMORTAL = ("default", "kube-system", "kube-public", "kube-node-lease")
@@ -55,7 +57,7 @@ def options_from(body: Any, query: dict[str, str]) -> DeleteOptions:
         policy = "Orphan" if orphan in (True, "true", "1") else "Background"
     if policy is not None and policy not in _POLICIES:
         subject = Subject("meta.k8s.io", "deleteoptions", "DeleteOptions")
-        raise invalid_object(subject, "", [unsupported("propagationPolicy", policy, (*sorted(_POLICIES), "nil"))])
+        raise invalid_object(subject, "", [unsupported("propagationPolicy", policy, (*_POLICIES, "nil"))])
     conditions = given.get("preconditions") or {}
     return DeleteOptions(
         int(grace) if grace is not None else None, policy, conditions.get("uid"), conditions.get("resourceVersion")
@@ -141,6 +143,8 @@ def _grace_s(kind: Kind, live: Obj, options: DeleteOptions) -> int:
 
 def _finalizers(kind: Kind, present: list[str], policy: str | None) -> list[str]:
     """An explicit policy wins, then what is there already; jobs keep their pods unless asked."""
+    if kind.storage == CRD_STORAGE:
+        present = [*(name for name in present if name != CRD_FINALIZER), CRD_FINALIZER]
     others = [name for name in present if name not in (FOREGROUND, ORPHAN)]
     if policy is None:
         if kind.storage == "jobs.batch" and not present:

@@ -95,7 +95,7 @@ def _resources(kind: Kind) -> list[Obj]:
         "singularName": kind.singular,
         "namespaced": kind.namespaced,
         "kind": kind.kind,
-        "verbs": list(kind.verbs),
+        "verbs": list(kind.verbs if kind.custom is None else _CUSTOM_VERBS),
     }
     if kind.short_names:
         entry["shortNames"] = list(kind.short_names)
@@ -104,7 +104,8 @@ def _resources(kind: Kind) -> list[Obj]:
     if "watch" in kind.verbs:
         digest = hashlib.sha256(f"{kind.group}/{kind.kind}".encode()).digest()[:8]
         entry["storageVersionHash"] = base64.b64encode(digest).decode()
-    return [entry, *(_subresource(kind, name) for name in sorted(kind.subresources))]
+    subresources = sorted(kind.subresources, reverse=kind.custom is not None)
+    return [entry, *(_subresource(kind, name) for name in subresources)]
 
 
 def _subresource(kind: Kind, name: str) -> Obj:
@@ -115,6 +116,7 @@ def _subresource(kind: Kind, name: str) -> Obj:
     return entry | {"kind": sub_kind or kind.kind, "verbs": list(verbs)}
 
 
+_CUSTOM_VERBS = ("delete", "deletecollection", "get", "list", "patch", "create", "update", "watch")
 OPENAPI_V2 = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
 
 

@@ -90,6 +90,44 @@ def indexed(items: Iterable[Any], schema: Schema) -> dict[str, Any]:
     return {element_of(item, schema): item for item in items}
 
 
+_EXPECTED = {
+    "integer": ((int, float), "numeric (int or float)"),
+    "number": ((int, float), "numeric (int or float)"),
+    "string": ((str,), "string"),
+    "boolean": ((bool,), "boolean"),
+    "object": ((dict,), "map"),
+    "array": ((list,), "list"),
+}
+
+
+def typed_problem(value: Any, schema: Schema, path: str = "") -> str | None:
+    """Why a value cannot be merged by its schema: a wrong type, or two items of the same key."""
+    if value is None or schema.int_or_string or ("oneOf" in schema.raw and not schema.type):
+        return None
+    types, name = _EXPECTED.get(schema.type or "", ((object,), ""))
+    if not isinstance(value, types) or (isinstance(value, bool) and name.startswith("numeric")):
+        return f"{path}: expected {name}, got {_go_kind(value)}"
+    if isinstance(value, dict):
+        parts = ((item, schema.field(key), f"{path}.{key}") for key, item in value.items())
+    elif isinstance(value, list):
+        seen: set[str] = set()
+        for item in () if is_atomic_list(schema) else value:
+            element = element_of(item, schema)
+            if element in seen:
+                return f"{path}: duplicate entries for key {shown_path((element,))}"
+            seen.add(element)
+        parts = ((item, schema.items, f"{path}[{index}]") for index, item in enumerate(value))
+    else:
+        return None
+    return next((found for part in parts if (found := typed_problem(*part))), None)
+
+
+def _go_kind(value: Any) -> str:
+    return {dict: "map", list: "list", str: "string", bool: "boolean"}.get(
+        type(value), f"&value.valueUnstructured{{Value:{value}}}"
+    )
+
+
 def field_set(value: Any, schema: Schema) -> FieldSet:
     """Every field that a (partial) object sets."""
     found: list[Path] = []

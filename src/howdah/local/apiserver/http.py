@@ -40,7 +40,7 @@ from .requests import (
     wanted_answer,
 )
 from .selectors import parse_selector
-from .table import table, table_of
+from .table import table_of
 from .watch import TooSlowError, Wanted, error_line, lines
 from .writes import Call, State, apply, change, create, live_object, replace, shown
 
@@ -52,6 +52,7 @@ OPEN_PATHS = ("/version", "/healthz", "/readyz", "/livez")
 PATHS = ("/api", "/api/v1", "/apis", "/healthz", "/livez", "/openapi/v2", "/openapi/v3", "/readyz", "/version")
 _HEALTH = ("/healthz", "/readyz", "/livez")
 _ENDPOINTS_DEPRECATED = "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"
+_NOT_ACCEPTABLE = "406: Not Acceptable\n\nAvailable representations: application/json, application/yaml"
 _STREAMS = ("exec", "attach", "portforward")
 
 
@@ -106,9 +107,7 @@ class Api:
             raise resource_not_found() if target.name else method_not_allowed()
         answer = wanted_answer(http.headers.get("Accept", ""))
         if answer is None and target.subresource not in (*_STREAMS, "log"):
-            raise ApiError(
-                406, "NotAcceptable", "only the following media types are accepted: application/json, application/yaml"
-            )
+            raise ApiError(406, "NotAcceptable", _NOT_ACCEPTABLE, details={})
         warnings = [_ENDPOINTS_DEPRECATED] if kind.storage == "endpoints" else []
         call = Call(
             kind,
@@ -116,7 +115,7 @@ class Api:
             target.name,
             target.subresource,
             manager_of(http),
-            is_dry_run(http.query),
+            is_dry_run(http.query, http.method),
             http.query.get("fieldValidation") or "Warn",
             warnings,
         )
@@ -437,13 +436,13 @@ def _manager_required() -> ApiError:
 
 def _dry_run_of(call: Call, options: Any) -> None:
     if isinstance(options, dict) and options.get("dryRun"):
-        call.dry_run = is_dry_run({"dryRun": options["dryRun"][0]})
+        call.dry_run = is_dry_run({"dryRun": options["dryRun"][0]}, "DELETE")
 
 
 def _shower(kind: Kind, answer: Answer) -> Callable[[Obj], Obj]:
     """How watch events show an object."""
     if answer.form == "Table":
-        return lambda obj: table(kind, [shown(kind, obj)], {}, answer.api_version)
+        return lambda obj: table_of(kind, [shown(kind, obj)], {}, answer.api_version)
     if answer.form:
         return lambda obj: lists.partial(obj, answer.api_version)
     return lambda obj: shown(kind, obj)

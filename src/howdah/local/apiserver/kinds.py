@@ -165,19 +165,14 @@ class Registry:
     """Every kind that is served now. CRDs come and go; built-in kinds stay."""
 
     def __init__(self, definitions: Definitions) -> None:
-        self.definitions = definitions
+        self.object_meta = definitions.named("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta")
         names = definitions.kind_names()
         self.builtin = tuple(_builtin(row, definitions, names) for row in ROWS)
         self._by_path = {(kind.group, kind.version, kind.plural): kind for kind in self.builtin}
         self._custom: dict[str, tuple[Kind, ...]] = {}
-        self.generation = 0
 
     def find(self, group: str, version: str, plural: str) -> Kind | None:
         return self._by_path.get((group, version, plural))
-
-    def resource(self, group: str, plural: str) -> Kind | None:
-        """Any served version of a resource."""
-        return next((kind for kind in self if (kind.group, kind.plural) == (group, plural)), None)
 
     def __iter__(self) -> Iterator[Kind]:
         return iter(self._by_path.values())
@@ -192,7 +187,6 @@ class Registry:
     def remove(self, crd: str) -> None:
         for kind in self._custom.pop(crd, ()):
             self._by_path.pop((kind.group, kind.version, kind.plural), None)
-        self.generation += 1
 
     def is_custom_group(self, group: str) -> bool:
         return any(kind.group == group for kinds in self._custom.values() for kind in kinds)

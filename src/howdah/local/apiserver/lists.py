@@ -95,7 +95,7 @@ def _check_version(store: Store, query: Mapping[str, str]) -> None:
         raise ApiError(
             504,
             "Timeout",
-            f"Too large resource version: {wanted}, current: {store.version}",
+            f"Timeout: Too large resource version: {wanted}, current: {store.version}",
             details={"causes": [cause], "retryAfterSeconds": 1},
             headers={"Retry-After": "1"},
         )
@@ -108,7 +108,8 @@ def version_number(text: str) -> int:
     if not text:
         return 0
     if not text.isdigit():
-        raise bad_request(f'Invalid value: "{text}": strconv.ParseUint: parsing "{text}": invalid syntax')
+        why = f'Invalid value: "{text}": strconv.ParseUint: parsing "{text}": invalid syntax'
+        raise bad_request(f"invalid resource version: resourceVersion: {why}")
     return int(text)
 
 
@@ -117,7 +118,8 @@ def list_object(kind: Kind, found: Page) -> Obj:
     items = [shown(kind, obj) for obj in found.objects]
     if kind.custom is None:
         items = [{key: item[key] for key in item if key not in ("kind", "apiVersion")} for item in items]
-    return {"kind": kind.list_kind, "apiVersion": kind.api_version, "metadata": found.meta(), "items": items}
+    metadata = found.meta() if kind.custom is None else {"continue": "", **found.meta()}
+    return {"kind": kind.list_kind, "apiVersion": kind.api_version, "metadata": metadata, "items": items}
 
 
 def partial(obj: Obj, api_version: str = "meta.k8s.io/v1") -> Obj:

@@ -175,6 +175,14 @@ class Write:
 
 
 def updated(write: Write, live: Obj | None, new: Obj) -> Obj:
+    """`tracked`, but an object that cannot be taken apart (and will be found invalid) stays untracked."""
+    try:
+        return tracked(write, live, new)
+    except ApiError:
+        return new
+
+
+def tracked(write: Write, live: Obj | None, new: Obj) -> Obj:
     """The new object with managedFields as an ordinary write leaves them.
 
     `live` is None for a creation. Whoever changes a field owns it alone; who removes it takes it from all.
@@ -202,7 +210,9 @@ def updated(write: Write, live: Obj | None, new: Obj) -> Obj:
     fields = _ignored((mine.fields - gone) | touched, write.kind, write.subresource)
     rest.pop(me, None)
     if fields:
-        time = mine.time if fields == mine.fields and mine.time else write.now
+        time: str | None = mine.time if fields == mine.fields and mine.time else write.now
+        if write.subresource == "scale":
+            time = None  # the real server forgets it there
         rest[me] = Owned(fields, write.kind.api_version, time)
     return _with_entries(new, _capped(rest))
 
@@ -319,11 +329,10 @@ def _conflict(subject: Subject, conflicts: Mapping[Manager, FieldSet], owners: O
             who += f' with subresource "{manager.subresource}"'
         if manager.operation == "Update":
             who += f" using {owners[manager].api_version}"
-            if owners[manager].time:
-                who += f" at {owners[manager].time}"
         fields = [shown_path(path) for path in sorted(conflicts[manager])]
         causes += [FieldError(name, "", who) for name in fields]
-        texts.append(f"{who}: {fields[0]}" if len(fields) == 1 else f"{who}:\n- " + "\n- ".join(fields))
+        many = who.replace("conflict with", "conflicts with", 1)
+        texts.append(f"{who}: {fields[0]}" if len(fields) == 1 else f"{many}:\n- " + "\n- ".join(fields))
     count = len(causes)
     noun = "conflict" if count == 1 else "conflicts"
     details: Obj = {

@@ -105,14 +105,14 @@ def _merge_field(result: Obj, patch: Obj, key: str, value: Any, schema: Schema) 
 def _merged_list(current: list[Any], value: list[Any], order: list[Any] | None, schema: Schema) -> list[Any]:
     if not any(isinstance(item, dict) for item in (*current, *value)):
         merged = [*current, *(item for item in dict.fromkeys(value) if item not in current)]
-        return _ordered(merged, order or value, None) if order else merged
+        return _ordered(merged, order or value, None, current)
     if any(isinstance(item, dict) and item.get(_DELETE) == "replace" for item in value):
         return [_without_directives(item) for item in value if _DELETE not in item]
     merge_key = schema.merge_key
     merged = list(current)
     for item in value:
         _merge_item(merged, item, merge_key, schema.items)
-    return _ordered(merged, order, merge_key) if order is not None else merged
+    return _ordered(merged, value if order is None else order, merge_key, current)
 
 
 def _merge_item(merged: list[Any], item: Any, merge_key: str, schema: Schema) -> None:
@@ -128,29 +128,22 @@ def _merge_item(merged: list[Any], item: Any, merge_key: str, schema: Schema) ->
         merged.append(strategic_patched({}, item, schema))
 
 
-def _ordered(merged: list[Any], order: list[Any], merge_key: str | None) -> list[Any]:
-    """Items named by the order follow it; the others stay behind the item that they followed."""
+def _ordered(merged: list[Any], order: list[Any], merge_key: str | None, before: list[Any]) -> list[Any]:
+    """Items that the patch names in its order; each other item before the first that it preceded so far."""
 
     def identity(item: Any) -> Any:
-        return item.get(merge_key) if merge_key else item
+        return item.get(merge_key) if merge_key and isinstance(item, dict) else item
 
-    wanted = [item.get(merge_key) if merge_key and isinstance(item, dict) else item for item in order]
-    by_name = {identity(item): item for item in merged if identity(item) in wanted}
+    wanted = list(dict.fromkeys(identity(item) for item in order))
+    named = sorted((item for item in merged if identity(item) in wanted), key=lambda x: wanted.index(identity(x)))
+    others = [item for item in merged if identity(item) not in wanted]
+    place = {identity(item): index for index, item in enumerate(before)}
     result: list[Any] = []
-    server_only = [(index, item) for index, item in enumerate(merged) if identity(item) not in wanted]
-    place = {identity(item): index for index, item in enumerate(merged)}
-    pending = iter([*server_only, (len(merged) + 1, None)])
-    index, extra = next(pending)
-    for name in wanted:
-        while name in by_name and extra is not None and index < place[name]:
-            result.append(extra)
-            index, extra = next(pending)
-        if name in by_name:
-            result.append(by_name.pop(name))
-    while extra is not None:
-        result.append(extra)
-        index, extra = next(pending)
-    return result
+    while named and others:
+        left, right = place.get(identity(others[0])), place.get(identity(named[0]))
+        comes_first = left is not None and right is not None and left < right
+        result.append(others.pop(0) if comes_first else named.pop(0))
+    return [*result, *named, *others]
 
 
 def _apply_list_directive(result: Obj, patch: Obj, key: str, value: Any, schema: Schema) -> None:
@@ -161,7 +154,7 @@ def _apply_list_directive(result: Obj, patch: Obj, key: str, value: Any, schema:
         name = key.removeprefix(_ORDER)
         if name not in patch and isinstance(result.get(name), list):
             merge_key = schema.field(name).merge_key or None
-            result[name] = _ordered(result[name], value, merge_key)
+            result[name] = _ordered(result[name], value, merge_key, result[name])
 
 
 def _without_directives(value: Any) -> Any:

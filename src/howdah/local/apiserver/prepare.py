@@ -233,10 +233,16 @@ def _taken_node_ports(store: Store) -> set[int]:
     return {port["nodePort"] for port in ports if port.get("nodePort")}
 
 
+def _create_crd(_: Store, obj: Obj) -> None:
+    stored = [version["name"] for version in obj["spec"].get("versions") or () if version.get("storage")]
+    obj["status"] = {"conditions": None, "acceptedNames": {"plural": "", "kind": ""}, "storedVersions": stored}
+
+
 _CREATES: Mapping[str, Callable[[Store, Obj], None]] = {
     "pods": _create_pod,
     "namespaces": _create_namespace,
     "persistentvolumeclaims": _create_claim,
     "jobs.batch": _create_job,
     "services": _create_service,
+    CRD_STORAGE: _create_crd,
 }

@@ -10,7 +10,7 @@ import msgspec
 import yaml
 from aiohttp import web
 
-from .errors import bad_request, unsupported_media_type
+from .errors import Subject, bad_request, invalid_object, unsupported, unsupported_media_type
 from .objects import decode
 
 _NAMED_NAMESPACE_SUBRESOURCES = ("status", "finalize")
@@ -78,13 +78,18 @@ def manager_of(request: web.BaseRequest) -> str:
     return request.headers.get("User-Agent", "").split("/")[0][:128] or "unknown"
 
 
-def is_dry_run(query: Mapping[str, str]) -> bool:
-    """dryRun=All; 400 for anything else."""
+_OPTIONS = {"POST": "CreateOptions", "PUT": "UpdateOptions", "PATCH": "PatchOptions", "DELETE": "DeleteOptions"}
+
+
+def is_dry_run(query: Mapping[str, str], method: str) -> bool:
+    """dryRun=All; 422 for anything else."""
     value = query.get("dryRun")
     if value in (None, ""):
         return False
     if value != "All":
-        raise bad_request(f'dryRun: Unsupported value: "{value}": supported values: "All"')
+        kind = _OPTIONS.get(method, "ListOptions")
+        error = unsupported("dryRun", [value], ("All",))
+        raise invalid_object(Subject("meta.k8s.io", kind.lower(), kind), "", [error])
     return True
 
 

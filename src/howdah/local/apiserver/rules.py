@@ -13,8 +13,9 @@ from . import names
 from .errors import FieldError, duplicate, field_forbidden, field_not_found, invalid, required, unsupported
 from .kinds import Kind
 from .objects import Obj, dig
+from .quantities import parsed
 from .selectors import requirements_of, selects
-from .structural import structural_errors
+from .structural import scale_errors, status_errors, structural_errors
 
 Errors: TypeAlias = Iterator[FieldError]
 IMMUTABLE = "field is immutable"
@@ -34,7 +35,7 @@ def create_errors(kind: Kind, obj: Obj) -> list[FieldError]:
     """Every reason that forbids a creation."""
     found = [*_metadata_errors(kind, obj)]
     if kind.custom is not None:
-        return found + structural_errors(obj, kind.schema)
+        return found + _custom_errors(kind, obj, None)
     return found + [error for check in _CHECKS.get(kind.storage, ()) for error in check(obj)]
 
 
@@ -44,11 +45,17 @@ def update_errors(kind: Kind, new: Obj, live: Obj, subresource: str) -> list[Fie
     if dig(live, "metadata", "deletionTimestamp"):
         found += _finalizer_errors(new, live)
     if kind.custom is not None:
-        return found + structural_errors(new, kind.schema, live)
+        return found + (status_errors(new, kind.schema) if subresource == "status" else _custom_errors(kind, new, live))
     if subresource == "":
         found += [error for check in _CHANGES.get(kind.storage, ()) for error in check(new, live)]
         found += [error for check in _CHECKS.get(kind.storage, ()) for error in check(new)]
     return found
+
+
+def _custom_errors(kind: Kind, obj: Obj, live: Obj | None) -> list[FieldError]:
+    assert kind.custom is not None
+    path = kind.custom.scale.get("specReplicasPath")
+    return structural_errors(obj, kind.schema, live) + (scale_errors(obj, path) if path else [])
 
 
 def _finalizer_errors(new: Obj, live: Obj) -> Errors:
@@ -214,8 +221,6 @@ def _env_errors(entry: Obj, field: str) -> Errors:
 
 
 def _resource_errors(resources: Obj, field: str) -> Errors:
-    from .quantities import parsed
-
     limits = resources.get("limits") or {}
     for name, asked in (resources.get("requests") or {}).items():
         if name in limits and parsed(asked) > parsed(limits[name]):
@@ -469,7 +474,6 @@ def _claim(obj: Obj) -> Errors:
 
 def _claim_change(new: Obj, live: Obj) -> Errors:
     """A claim's spec is fixed once bound, but for a larger size."""
-    from .quantities import parsed
 
     def fixed(spec: Obj) -> Obj:
         names_mutable = ("resources", "volumeAttributesClassName", "volumeName")

@@ -168,7 +168,6 @@ _KIND_FIELDS: Mapping[str, frozenset[str]] = {
     "services": frozenset({"spec.clusterIP", "spec.type"}),
     "replicasets.apps": frozenset({"status.replicas"}),
     "jobs.batch": frozenset({"status.successful"}),
-    "persistentvolumeclaims": frozenset(),
 }
 _FIELD_TERM = re.compile(r"([^=!]+?)(!=|==|=)(.*)")
 _ALIASES = {
@@ -210,7 +209,7 @@ def _supported_fields(kind: Kind) -> frozenset[str]:
 
 
 def _unsupported_field(kind: Kind, field: str) -> ApiError:
-    if kind.storage in _KIND_FIELDS and kind.custom is None and kind.storage != "persistentvolumeclaims":
+    if kind.custom is not None or kind.storage in _KIND_FIELDS:
         return bad_request(f"field label not supported: {field}")
     return bad_request(f'"{field}" is not a known field selector: only "metadata.name", "metadata.namespace"')
 

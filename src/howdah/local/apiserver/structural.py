@@ -14,6 +14,8 @@ from .objects import Obj, encode, json_type
 from .schema import Schema
 
 _PATTERNS: dict[str, re.Pattern[str]] = {}
+NOWHERE = "<nil>"
+"""The field of errors that the real server's validator does not place."""
 _ROOT_SKIPPED = ("apiVersion", "kind", "metadata")
 
 
@@ -26,12 +28,47 @@ def structural_errors(obj: Obj, schema: Schema, live: Obj | None = None) -> list
     return found
 
 
+def status_errors(obj: Obj, schema: Schema) -> list[FieldError]:
+    """The misfits of the status, which is judged alone when its subresource is written."""
+    part = schema.properties.get("status")
+    if part is None or "status" not in obj:
+        return []
+    found = _errors(obj["status"], part, "")
+    return [FieldError(f"status{'.' if error.field else ''}{error.field}", error.kind, error.text) for error in found]
+
+
+def scale_errors(obj: Obj, path: str) -> list[FieldError]:
+    """The replicas that the scale subresource would read must be a count."""
+    value: object = obj
+    for key in path.strip(".").split("."):
+        if not isinstance(value, dict):
+            return [_accessor_error(path, value, "map[string]interface{}")]
+        if key not in value:
+            return []
+        value = value[key]
+    if isinstance(value, bool) or not isinstance(value, int):
+        return [_accessor_error(path, value, "int64")]
+    return [invalid(path, value, "should be a non-negative integer")] if value < 0 else []
+
+
+_GO_TYPES = {"string": "string", "boolean": "bool", "number": "float64", "array": "[]interface {}"}
+
+
+def _accessor_error(path: str, value: object, expected: str) -> FieldError:
+    kind = _GO_TYPES.get(json_type(value), json_type(value))
+    shown = int(value) if isinstance(value, float) and value.is_integer() else value
+    return invalid(path, 0, f"{path} accessor error: {shown} is of the type {kind}, expected {expected}")
+
+
 def _errors(value: Any, schema: Schema, path: str) -> Iterator[FieldError]:
     if value is None and schema.nullable:
         return
     problem = _type_error(value, schema, path)
     if problem is not None:
         yield problem
+        if schema.type == "integer" and isinstance(value, float):
+            yield invalid(NOWHERE, "", f"Checked value must be of type integer (default format) in {path}")
+        yield from _combined_errors(value, schema.raw, path)
         return
     yield from _value_errors(value, schema.raw, path)
     if isinstance(value, dict):
@@ -75,7 +112,8 @@ def _string_errors(value: str, raw: Mapping[str, Any], path: str) -> Iterator[Fi
         yield invalid(path, value, f"{path} in body should match '{pattern}'")
     check = _FORMATS.get(raw.get("format", ""))
     if check is not None and not check(value):
-        yield invalid(path, value, f"{path} in body must be of type {raw['format']}: {encode(value).decode()}")
+        detail = f"{path} in body must be of type {raw['format']}: {encode(value).decode()}"
+        yield FieldError(path, "TypeInvalid", f"Invalid value: {encode(value).decode()}: {detail}")
 
 
 def _pattern(text: str) -> re.Pattern[str]:
@@ -126,17 +164,21 @@ def _number(value: float) -> str:
 def _object_errors(value: Obj, schema: Schema, path: str) -> Iterator[FieldError]:
     for name in schema.required:
         if name not in value:
-            yield required(f"{path}.{name}")
+            yield required(_under(path, name))
     for key, item in value.items():
         if key in schema.properties:
-            yield from _errors(item, schema.properties[key], f"{path}.{key}")
+            yield from _errors(item, schema.properties[key], _under(path, key))
         elif schema.additional is not None:
-            yield from _errors(item, schema.additional, f"{path}.{key}")
+            yield from _errors(item, schema.additional, _under(path, key))
     low, high = schema.raw.get("minProperties"), schema.raw.get("maxProperties")
     if low is not None and len(value) < low:
         yield invalid(path, value, f"{path} in body should have at least {low} properties")
     if high is not None and len(value) > high:
         yield FieldError(path, "TooMany", f"Too many: {len(value)}: must have at most {high} items")
+
+
+def _under(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
 
 
 def _array_errors(value: list[Any], schema: Schema, path: str) -> Iterator[FieldError]:
@@ -176,12 +218,14 @@ def _combined_errors(value: Any, raw: Mapping[str, Any], path: str) -> Iterator[
     for part in raw.get("allOf", ()):
         yield from _errors(value, Schema(part, custom=True), path)
     options = raw.get("anyOf", ())
-    if options and not raw.get("x-kubernetes-int-or-string") and not any(fits(part) for part in options):
+    if options and not any(fits(part) for part in options):
+        yield invalid(NOWHERE, "", f'"{path}" must validate at least one schema (anyOf)')
         yield from _errors(value, Schema(options[0], custom=True), path)
-        yield invalid(path, "", f'"{path}" must validate at least one schema (anyOf)')
     exact = raw.get("oneOf", ())
     if exact and (count := sum(1 for part in exact if fits(part))) != 1:
         found = "Found none valid" if count == 0 else f"Found {count} valid alternatives"
-        yield invalid(path, "", f'"{path}" must validate one and only one schema (oneOf). {found}')
+        yield invalid(NOWHERE, "", f'"{path}" must validate one and only one schema (oneOf). {found}')
+        if count == 0:
+            yield from _errors(value, Schema(exact[0], custom=True), path)
     if "not" in raw and fits(raw["not"]):
-        yield invalid(path, "", f'"{path}" must not validate the schema (not)')
+        yield invalid(NOWHERE, "", f'"{path}" must not validate the schema (not)')

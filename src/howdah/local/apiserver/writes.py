@@ -23,6 +23,7 @@ from .errors import (
     invalid_object,
     not_found,
 )
+from .fields import typed_problem
 from .kinds import Kind, Registry
 from .objects import Obj, clone, dig, meta, name_of, namespace_of, timestamp
 from .ownership import Applied, Write, applied, updated, with_owners
@@ -80,8 +81,7 @@ def decode_object(state: State, call: Call, body: Any) -> Obj:
     if kind.custom is None:
         obj, unknown = decoding.decoded(body, kind)
     else:
-        metadata = state.registry.definitions.named("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta")
-        obj, unknown = custom.decoded(body, kind, metadata)
+        obj, unknown = custom.decoded(body, kind, state.registry.object_meta)
     call.warnings += decoding.strictness(kind, unknown, call.validation)
     obj["apiVersion"], obj["kind"] = kind.api_version, kind.kind
     meta(obj)
@@ -115,7 +115,7 @@ def create_decoded(state: State, call: Call, obj: Obj, owned: Applied | None = N
         raise already_exists(kind.subject, name_of(obj))
     if call.dry_run:
         return obj
-    return state.store.put(kind.storage, _stored(kind, obj))
+    return shown(kind, state.store.put(kind.storage, _stored(kind, obj)))
 
 
 def _default(kind: Kind, obj: Obj) -> None:
@@ -268,6 +268,9 @@ def apply(state: State, call: Call, config: Any, *, force: bool) -> tuple[Obj, b
     kind = call.kind
     if not isinstance(config, dict):
         raise bad_request("error decoding YAML: the configuration is not an object")
+    if not config.get("kind") or not config.get("apiVersion"):
+        group, _, version = str(config.get("apiVersion") or "").rpartition("/")
+        raise bad_request(f"invalid object type: {group}/{version}, Kind={config.get('kind') or ''}")
     decoding.check_type(config, kind)
     if dig(config, "metadata", "managedFields"):
         raise bad_request("metadata.managedFields must be nil")
@@ -316,19 +319,20 @@ def _without_nulls_of_metadata(config: Obj) -> Obj:
 
 def _check_declared(state: State, call: Call, config: Obj) -> None:
     """An applied configuration may name declared fields only."""
-    probe = Call(call.kind, call.namespace, call.name, validation="Ignore")
-    if call.kind.custom is not None:
-        _, unknown = custom.decoded(
-            clone(config),
-            call.kind,
-            state.registry.definitions.named("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"),
-        )
-    else:
-        _, unknown = decoding.decoded(config, probe.kind)
-    if unknown:
-        where = f"{call.namespace}/{call.name}; {call.kind.api_version}, Kind={call.kind.kind}"
-        message = f"failed to create typed patch object ({where}): .{unknown[0]}: field not declared in schema"
+    problem = typed_problem(config, call.kind.schema) or _undeclared(state, call.kind, config)
+    if problem:
+        kind = call.kind
+        where = f"{namespace_of(config)}/{call.name}; {kind.group}/{kind.version}, Kind={kind.kind}"
+        message = f"failed to create typed patch object ({where}): {problem}"
         raise ApiError(500, "", message)
+
+
+def _undeclared(state: State, kind: Kind, config: Obj) -> str | None:
+    if kind.custom is None:
+        _, unknown = decoding.decoded(config, kind)
+    else:
+        _, unknown = custom.decoded(clone(config), kind, state.registry.object_meta)
+    return f".{unknown[0]}: field not declared in schema" if unknown else None
 
 
 def _uid_conflict(call: Call, wanted: str, live: Obj) -> ApiError:
