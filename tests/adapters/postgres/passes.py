@@ -5,11 +5,10 @@ from collections.abc import Mapping
 
 from adapters.postgres.servers import Server
 from howdah.adapters.postgres import Outcome, Password, PasswordChecks, apply, observe
-from howdah.core.postgres.catalogue import interest
-from howdah.core.postgres.desired import Desired, PasswordSource, RoleRules
-from howdah.core.postgres.difference import difference
-from howdah.core.postgres.passwords import Method
-from howdah.core.postgres.statements import Statement
+from howdah.core.postgres.difference import difference, interest
+from howdah.model.postgres.desired import Desired, PasswordSource, RoleRules
+from howdah.model.postgres.passwords import Method
+from howdah.model.postgres.statements import Statement
 
 RULES = RoleRules("acid-test", "default", admin_role="admin")
 

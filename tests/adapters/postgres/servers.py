@@ -1,5 +1,6 @@
 """Throw-away PostgreSQL servers: one for each major that this machine has, as an unprivileged user, on loopback."""
 
+import functools
 import importlib.util
 import os
 import shutil
@@ -41,12 +42,17 @@ def _major(folder: Path) -> int:
     return int(version.split()[2].split(".")[0])
 
 
-def unprivileged(argv: list[str]) -> list[str]:
-    """PostgreSQL refuses root: as root it runs as `nobody` in a user namespace that dies with its starter."""
+IN_NAMESPACE = ["unshare", "-U", "-p", "-f", "--kill-child", "--mount-proc", "--map-user=65534", "--map-group=65534"]
+AS_NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--pdeathsig=KILL"]
+
+
+@functools.cache
+def unprivileged() -> list[str]:
+    """How to start PostgreSQL, which refuses root: as nobody, in a user namespace where the machine allows it."""
     if os.getuid() != 0:
-        return argv
-    user = ["--map-user=65534", "--map-group=65534"]
-    return ["unshare", "-U", "-p", "-f", "--kill-child", "--mount-proc", *user, *argv]
+        return []
+    allowed = subprocess.run([*IN_NAMESPACE, "true"], capture_output=True, check=False, timeout=10).returncode == 0
+    return IN_NAMESPACE if allowed else AS_NOBODY
 
 
 @dataclass
@@ -108,7 +114,7 @@ class Server:
             session.execute(BASELINE)
 
     def stop(self) -> None:
-        self.process.send_signal(signal.SIGKILL if os.getuid() == 0 else signal.SIGQUIT)
+        self.process.send_signal(signal.SIGKILL if unprivileged() is IN_NAMESPACE else signal.SIGQUIT)
         self.process.wait(10)
         shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -118,6 +124,9 @@ def start(
 ) -> Server:
     folder = Path(tempfile.mkdtemp(prefix=f"howdah-pg{major}-", dir="/tmp"))
     (folder / "password").write_text(PASSWORD)
+    if unprivileged() is AS_NOBODY:
+        for path in (folder, folder / "password"):
+            os.chown(path, 65534, 65534)
     own = {
         "fsync": "off",
         "listen_addresses": "127.0.0.1",
@@ -131,14 +140,14 @@ def start(
         *(str(programs / "initdb"), "-D", str(folder / "data"), "-U", SUPERUSER, "--no-sync", "-E", "UTF8"),
         *("--locale=C", "--auth-local=trust", "--auth-host=md5", f"--pwfile={folder / 'password'}"),
     ]
-    subprocess.run(unprivileged(initdb), check=True, capture_output=True, timeout=60)
+    subprocess.run([*unprivileged(), *initdb], check=True, capture_output=True, timeout=60)
     if in_recovery:
         (folder / "data" / "standby.signal").touch()
     port = _free_port()
     options = [word for name, value in (own | dict(settings or {})).items() for word in ("-c", f"{name}={value}")]
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
-            unprivileged([str(programs / "postgres"), "-D", str(folder / "data"), "-p", str(port), *options]),
+            [*unprivileged(), str(programs / "postgres"), "-D", str(folder / "data"), "-p", str(port), *options],
             stdout=log,
             stderr=log,
         )

@@ -20,10 +20,10 @@ from adapters.postgres.conftest import MAJORS, only
 from adapters.postgres.servers import Server, start
 from howdah.adapters.postgres import AuthenticationFailed, Target, connect, observe, server_settings
 from howdah.adapters.postgres.connection import NotWritable
-from howdah.core.postgres.catalogue import Interest
-from howdah.core.postgres.passwords import scram_verifier
 from howdah.core.postgres.statements import repair_password_sql
 from howdah.model.errors import ExternalError
+from howdah.model.postgres.catalogue import Interest
+from howdah.model.postgres.passwords import scram_verifier
 
 NOTHING = Interest(frozenset(), frozenset())
 

@@ -7,12 +7,12 @@ from adapters.postgres.conftest import MAJORS, only
 from adapters.postgres.passes import RULES, missing, one_pass, passwords, settle
 from adapters.postgres.servers import Server
 from howdah.adapters.postgres import apply
-from howdah.core.postgres.catalogue import EMPTY, Catalogue
-from howdah.core.postgres.desired import Desired
 from howdah.core.postgres.difference import difference
 from howdah.core.postgres.manifest import desired_state
 from howdah.core.postgres.prepared import DatabaseSection, SchemaSection
-from howdah.core.postgres.statements import Kind
+from howdah.model.postgres.catalogue import EMPTY, Catalogue
+from howdah.model.postgres.desired import Desired
+from howdah.model.postgres.statements import Kind
 
 
 def plain(databases: dict[str, str], *users: str) -> Desired:

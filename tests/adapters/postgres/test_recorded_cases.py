@@ -11,8 +11,8 @@ import yaml
 from adapters.postgres.conftest import MAJORS, only
 from adapters.postgres.passes import settle
 from adapters.postgres.servers import Server
-from howdah.core.postgres.desired import Desired, RoleRules
 from howdah.core.postgres.manifest import desired_state
+from howdah.model.postgres.desired import Desired, RoleRules
 
 CASES = Path(__file__).parents[2] / "compat" / "cases"
 LEFT_OUT = {

@@ -10,11 +10,11 @@ from psycopg import sql
 from adapters.postgres.passes import RULES, missing, one_pass, passwords, settle
 from adapters.postgres.servers import PASSWORD, Server
 from howdah.adapters.postgres import Password, PasswordChecks, observe
-from howdah.core.postgres.catalogue import interest
-from howdah.core.postgres.desired import Desired, DesiredDatabase, DesiredRole, Flags, PasswordSource
+from howdah.core.postgres.difference import interest
 from howdah.core.postgres.manifest import desired_state
-from howdah.core.postgres.passwords import matches, md5_verifier, scram_verifier
-from howdah.core.postgres.statements import Kind
+from howdah.model.postgres.desired import Desired, DesiredDatabase, DesiredRole, Flags, PasswordSource
+from howdah.model.postgres.passwords import matches, md5_verifier, scram_verifier
+from howdah.model.postgres.statements import Kind
 
 
 def role(name: str, **given: object) -> DesiredRole:

@@ -10,10 +10,10 @@ from psycopg import sql
 
 from howdah.adapters.postgres.checking import Password
 from howdah.adapters.postgres.connection import SYSTEM, Session, Target, connect, external, where
-from howdah.core.postgres.desired import PasswordSource
-from howdah.core.postgres.passwords import SALT_BYTES, Method, new_verifier
-from howdah.core.postgres.statements import QUIET_SETTINGS, Kind, NewPassword, Statement, with_password
 from howdah.model.errors import ExternalError
+from howdah.model.postgres.desired import PasswordSource
+from howdah.model.postgres.passwords import SALT_BYTES, Method, new_verifier
+from howdah.model.postgres.statements import QUIET_SETTINGS, Kind, NewPassword, Statement, with_verifier
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ async def _run_quietly(session: Session, statement: sql.Composed, verifier: str)
     """In a transaction of its own that keeps the text out of the server's log and statistics."""
     async with session.transaction():
         await session.execute(_QUIET)
-        await session.execute(with_password(statement, verifier))
+        await session.execute(with_verifier(statement, verifier))
 
 
 _QUIET = "SELECT " + ", ".join(f"set_config('{name}', {value}, true)" for name, value in QUIET_SETTINGS)

@@ -5,9 +5,9 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from howdah.core.postgres.catalogue import Catalogue
-from howdah.core.postgres.desired import DesiredRole, PasswordSource
-from howdah.core.postgres.passwords import matches
+from howdah.model.postgres.catalogue import Catalogue
+from howdah.model.postgres.desired import DesiredRole, PasswordSource
+from howdah.model.postgres.passwords import matches
 
 
 @dataclass(frozen=True, slots=True)

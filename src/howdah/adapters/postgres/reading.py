@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from howdah.adapters.postgres.connection import Session, Target, connect
-from howdah.core.postgres.catalogue import (
+from howdah.model.postgres.catalogue import (
     Catalogue,
     Contents,
     Database,
@@ -16,7 +16,7 @@ from howdah.core.postgres.catalogue import (
     Schema,
     Verifier,
 )
-from howdah.core.postgres.desired import FLAG_NAMES, Flags
+from howdah.model.postgres.desired import FLAG_NAMES, Flags
 
 _ROLES = """
 SELECT r.rolname, r.rolsuper, r.rolcreatedb, r.rolcreaterole, r.rolinherit, r.rolcanlogin, r.rolreplication,

@@ -7,10 +7,10 @@ opposite one is asked for, since PostgreSQL refuses circles.
 from collections.abc import Iterator, Mapping
 
 from howdah.core.postgres import statements as make
-from howdah.core.postgres.catalogue import EMPTY, Catalogue, Contents, Role
-from howdah.core.postgres.desired import Desired, DesiredDatabase, DesiredRole, Flags
 from howdah.core.postgres.identifiers import parameter_name_fault, setting_items
-from howdah.core.postgres.statements import MAINTENANCE_DATABASE, Kind, NewPassword, Statement
+from howdah.model.postgres.catalogue import EMPTY, Catalogue, Contents, Interest, Role
+from howdah.model.postgres.desired import Desired, DesiredDatabase, DesiredRole, Flags
+from howdah.model.postgres.statements import MAINTENANCE_DATABASE, Kind, NewPassword, Statement
 
 
 def difference(desired: Desired, catalogue: Catalogue, *, matching: frozenset[str]) -> tuple[Statement, ...]:
@@ -26,6 +26,15 @@ def difference(desired: Desired, catalogue: Catalogue, *, matching: frozenset[st
         _all_contents(desired, catalogue),
     )
     return tuple(statement for step in steps for statement in step)
+
+
+def interest(desired: Desired) -> Interest:
+    """The part of a catalogue that `difference` looks at."""
+    named = {name for role in desired.roles for name in (role.name, *role.member_of, *role.admins)}
+    return Interest(
+        frozenset(named | {database.owner for database in desired.databases}),
+        frozenset(database.name for database in desired.databases if database.has_contents),
+    )
 
 
 def unmet(desired: Desired, catalogue: Catalogue) -> tuple[str, ...]:

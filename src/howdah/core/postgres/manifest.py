@@ -9,15 +9,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from enum import IntEnum
 
-from howdah.core.postgres.desired import (
-    FLAG_NAMES,
-    Desired,
-    DesiredDatabase,
-    DesiredRole,
-    Flags,
-    PasswordSource,
-    RoleRules,
-)
 from howdah.core.postgres.identifiers import database_name_fault, length_fault, role_name_fault
 from howdah.core.postgres.prepared import (
     DatabaseSection,
@@ -26,6 +17,15 @@ from howdah.core.postgres.prepared import (
     schema_sections,
 )
 from howdah.model.errors import Problem
+from howdah.model.postgres.desired import (
+    FLAG_NAMES,
+    Desired,
+    DesiredDatabase,
+    DesiredRole,
+    Flags,
+    PasswordSource,
+    RoleRules,
+)
 
 
 class Source(IntEnum):

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypedDict
 
-from howdah.core.postgres.desired import (
+from howdah.model.postgres.desired import (
     DefaultPrivilege,
     DesiredDatabase,
     DesiredExtension,

@@ -1,56 +1,11 @@
-"""The statements that roles and databases are brought in place with: composed and quoted, never sent here."""
+"""The SQL that roles and databases are brought in place with: composed and quoted, never sent here."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
 
 from psycopg import sql
 
-from howdah.core.postgres.desired import DefaultPrivilege, DesiredExtension, DesiredSchema, Flags, PasswordSource
-
-
-class Kind(StrEnum):
-    """What a statement does; the order is the order in which they are applied."""
-
-    CREATE_ROLE = "create role"
-    ALTER_ROLE = "alter role"
-    PASSWORD = "set password"  # noqa: S105  # a name, not a password
-    PARAMETER = "set role parameter"
-    REVOKE_ROLE = "revoke role"
-    GRANT_ROLE = "grant role"
-    CREATE_DATABASE = "create database"
-    DATABASE_OWNER = "change database owner"
-    CREATE_SCHEMA = "create schema"
-    SCHEMA_USAGE = "grant schema usage"
-    CREATE_EXTENSION = "create extension"
-    MOVE_EXTENSION = "move extension"
-    DEFAULT_PRIVILEGES = "set default privileges"
-
-
-@dataclass(frozen=True, slots=True)
-class NewPassword:
-    """Whose password is to be set, and where it is."""
-
-    role: str
-    source: PasswordSource
-
-
-@dataclass(frozen=True, slots=True)
-class Statement:
-    """One step. With `password`, the applier appends ` PASSWORD '<verifier>'` to `sql`."""
-
-    kind: Kind
-    subject: str
-    """The role that it changes, or the database that it changes or works in."""
-    database: str
-    """Where it is run: `postgres`, or the database that it is about."""
-    sql: sql.Composed
-    reason: str
-    """A sentence for people: what differs."""
-    password: NewPassword | None = None
-
-
-MAINTENANCE_DATABASE = "postgres"
+from howdah.model.postgres.desired import DefaultPrivilege, DesiredExtension, DesiredSchema, Flags
+from howdah.model.postgres.statements import QUIET_SETTINGS, with_verifier
 
 
 def create_role(name: str, flags: Flags) -> sql.Composed:
@@ -68,11 +23,6 @@ def _flagged(verb: str, name: str, flags: Flags) -> sql.Composed:
     return sql.SQL(" ").join(  # the words come from the table of flags
         [sql.SQL(verb), sql.Identifier(name), *(sql.SQL(word) for word in words)]
     )
-
-
-def with_password(statement: sql.Composable, verifier: str) -> sql.Composed:
-    """The whole statement of a role's password; to be sent and forgotten."""
-    return statement + sql.SQL(" PASSWORD ") + sql.Literal(verifier)
 
 
 def set_parameter(role: str, parameter: str, items: Sequence[str]) -> sql.Composed:
@@ -161,14 +111,5 @@ def repair_password_sql(role: str, verifier: str) -> str:
     verifier out of the server's log and out of pg_stat_statements.
     """
     quiet = "".join(f"SET {name} TO {value};\n" for name, value in QUIET_SETTINGS)
-    change = with_password(alter_role(role, Flags()), verifier).as_string(None)
+    change = with_verifier(alter_role(role, Flags()), verifier).as_string(None)
     return f"SET synchronous_commit TO local;\nSET lock_timeout TO '5s';\n{quiet}{change};\n"
-
-
-QUIET_SETTINGS = (
-    ("log_statement", "'none'"),
-    ("log_min_duration_statement", "'-1'"),
-    ("log_min_error_statement", "'panic'"),
-    ("pg_stat_statements.track_utility", "'off'"),
-)
-"""What keeps a statement's text out of the server's log and statistics; a superuser may set them all."""

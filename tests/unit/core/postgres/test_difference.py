@@ -3,7 +3,9 @@
 from dataclasses import replace
 from typing import Any
 
-from howdah.core.postgres.catalogue import (
+from howdah.core.postgres.difference import difference, interest, unmet
+from howdah.core.postgres.manifest import desired_state
+from howdah.model.postgres.catalogue import (
     Catalogue,
     Contents,
     Database,
@@ -11,9 +13,8 @@ from howdah.core.postgres.catalogue import (
     Role,
     Schema,
     Verifier,
-    interest,
 )
-from howdah.core.postgres.desired import (
+from howdah.model.postgres.desired import (
     Desired,
     DesiredDatabase,
     DesiredExtension,
@@ -23,9 +24,7 @@ from howdah.core.postgres.desired import (
     PasswordSource,
     RoleRules,
 )
-from howdah.core.postgres.difference import difference, unmet
-from howdah.core.postgres.manifest import desired_state
-from howdah.core.postgres.statements import Kind
+from howdah.model.postgres.statements import Kind
 
 NOTHING = Catalogue({}, {}, {})
 SOURCE = PasswordSource("app", "ns")

@@ -2,9 +2,9 @@
 
 import pytest
 
-from howdah.core.postgres.desired import Desired, DesiredRole, Flags, PasswordSource, RoleRules
 from howdah.core.postgres.manifest import desired_state, parsed_flags
 from howdah.core.postgres.prepared import DatabaseSection
+from howdah.model.postgres.desired import Desired, DesiredRole, Flags, PasswordSource, RoleRules
 
 RULES = RoleRules("acid-test", "default", admin_role="admin")
 

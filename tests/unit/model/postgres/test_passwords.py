@@ -4,7 +4,7 @@ import base64
 
 import pytest
 
-from howdah.core.postgres.passwords import (
+from howdah.model.postgres.passwords import (
     is_verifier,
     matches,
     md5_verifier,

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from howdah.core.postgres.desired import Desired, Flags
+from howdah.model.postgres.desired import Flags
 
 
 class Verifier:
@@ -106,12 +106,3 @@ class Interest:
 
     roles: frozenset[str]
     databases: frozenset[str]
-
-
-def interest(desired: Desired) -> Interest:
-    """The part of a catalogue that `difference` looks at."""
-    named = {name for role in desired.roles for name in (role.name, *role.member_of, *role.admins)}
-    return Interest(
-        frozenset(named | {database.owner for database in desired.databases}),
-        frozenset(database.name for database in desired.databases if database.has_contents),
-    )

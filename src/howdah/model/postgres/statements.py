@@ -1,0 +1,66 @@
+"""A statement as data: where it is run and why. Composed in `core`, sent by the adapter."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from psycopg import sql
+
+from howdah.model.postgres.desired import PasswordSource
+
+
+class Kind(StrEnum):
+    """What a statement does; the order is the order in which they are applied."""
+
+    CREATE_ROLE = "create role"
+    ALTER_ROLE = "alter role"
+    PASSWORD = "set password"  # noqa: S105  # a name, not a password
+    PARAMETER = "set role parameter"
+    REVOKE_ROLE = "revoke role"
+    GRANT_ROLE = "grant role"
+    CREATE_DATABASE = "create database"
+    DATABASE_OWNER = "change database owner"
+    CREATE_SCHEMA = "create schema"
+    SCHEMA_USAGE = "grant schema usage"
+    CREATE_EXTENSION = "create extension"
+    MOVE_EXTENSION = "move extension"
+    DEFAULT_PRIVILEGES = "set default privileges"
+
+
+@dataclass(frozen=True, slots=True)
+class NewPassword:
+    """Whose password is to be set, and where it is."""
+
+    role: str
+    source: PasswordSource
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One step. With `password`, the applier appends ` PASSWORD '<verifier>'` to `sql`."""
+
+    kind: Kind
+    subject: str
+    """The role that it changes, or the database that it changes or works in."""
+    database: str
+    """Where it is run: `postgres`, or the database that it is about."""
+    sql: sql.Composed
+    reason: str
+    """A sentence for people: what differs."""
+    password: NewPassword | None = None
+
+
+MAINTENANCE_DATABASE = "postgres"
+
+
+def with_verifier(statement: sql.Composed, verifier: str) -> sql.Composed:
+    """The whole statement of a role's password; to be sent and forgotten."""
+    return statement + sql.SQL(" PASSWORD ") + sql.Literal(verifier)
+
+
+QUIET_SETTINGS = (
+    ("log_statement", "'none'"),
+    ("log_min_duration_statement", "'-1'"),
+    ("log_min_error_statement", "'panic'"),
+    ("pg_stat_statements.track_utility", "'off'"),
+)
+"""What keeps a statement's text out of the server's log and statistics; a superuser may set them all."""
