@@ -27,11 +27,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder that an unprivileged container user can reach."""
     path = tmp_path_factory.mktemp("c")
     for parent in (path, *path.parents):
-        if (
-            parent.is_relative_to("/tmp")
-            and parent != Path("/tmp")
-            and parent.owner() == Path("/proc/self").owner()
-        ):
+        if parent.is_relative_to("/tmp") and parent != Path("/tmp") and parent.owner() == Path("/proc/self").owner():
             parent.chmod(parent.stat().st_mode | 0o111)
     path.chmod(0o777)
     return path

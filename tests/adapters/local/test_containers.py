@@ -43,9 +43,7 @@ async def started_daemon(fence: Fence, folder: Path, seconds: float = 600) -> Co
 
 async def test_exit_code_and_log_of_both_streams_are_kept(fence: Fence, folder: Path) -> None:
     script = "echo out; echo err >&2; printf cut; exit 7"
-    container = await containers.start(
-        fence, f"t/{folder}", folder / "c", 3, program(folder, "sh", "-c", script)
-    )
+    container = await containers.start(fence, f"t/{folder}", folder / "c", 3, program(folder, "sh", "-c", script))
     ended = await asyncio.wait_for(container.ended(), 10)
     lines = containers.log_path(folder / "c", 3).read_text().splitlines()
     assert (ended.code, ended.signal) == (7, 0)
@@ -68,9 +66,7 @@ async def test_program_that_does_not_exist_ends_with_128_and_says_why(fence: Fen
 
 async def test_sigterm_reaches_the_main_process(fence: Fence, folder: Path) -> None:
     script = 'trap "echo asked; exit 3" TERM; touch ready; while :; do sleep 0.05; done'
-    container = await containers.start(
-        fence, f"t/{folder}", folder / "c", 0, program(folder, "sh", "-c", script)
-    )
+    container = await containers.start(fence, f"t/{folder}", folder / "c", 0, program(folder, "sh", "-c", script))
     await until((folder / "ready").exists, "the trap")
     await container.stop(grace_s=10)
     assert (await container.ended()).code == 3
@@ -84,9 +80,7 @@ async def test_daemon_is_dead_when_the_main_process_has_ended(fence: Fence, fold
 
 async def test_deaf_program_is_killed_after_the_grace_period(fence: Fence, folder: Path) -> None:
     script = 'trap "" TERM; touch ready; while :; do sleep 0.05; done'
-    container = await containers.start(
-        fence, f"t/{folder}", folder / "c", 0, program(folder, "sh", "-c", script)
-    )
+    container = await containers.start(fence, f"t/{folder}", folder / "c", 0, program(folder, "sh", "-c", script))
     await until((folder / "ready").exists, "the trap")
     await container.stop(grace_s=0.2)
     assert (await container.ended()).code == 137

@@ -14,6 +14,7 @@ from howdah.local.controllers.loop import Controller, Key, World, key_of
 from howdah.local.controllers.owners import controller_reference, is_ready
 
 MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
+WRITTEN_BY = "endpoints.kubernetes.io/managed-by"
 OURS = "endpointslice-controller.k8s.io"
 
 
@@ -117,7 +118,7 @@ def endpoints_of(service: Object, pods: Iterable[Object]) -> dict[str, Any]:
         "metadata": {
             "name": metadata["name"],
             "namespace": metadata["namespace"],
-            "labels": dict(metadata.get("labels") or {}),
+            "labels": {**(metadata.get("labels") or {}), WRITTEN_BY: "endpoint-controller"},
         },
         "subsets": subsets(service, pods),
     }
@@ -164,15 +165,11 @@ async def _write(world: World, resource: Resource, wanted: dict[str, Any], field
 
 
 async def _forget(world: World, key: Key) -> None:
-    """A service that has gone takes its own endpoints along, as in Kubernetes, also those that somebody else wrote."""
-    namespace, name = key
-    live = world.caches.get(ENDPOINTS, namespace, name)
-    ours = world.caches.get(ENDPOINT_SLICES, namespace, f"{name}-local")
-    if ours is None:
-        # Never had a selector, or never existed: Patroni's own Endpoints need no service.
-        return
-    for resource, item in ((ENDPOINTS, live), (ENDPOINT_SLICES, ours)):
-        if item is not None:
-            metadata = item["metadata"]
-            with contextlib.suppress(NotFound):
-                await world.client.delete(resource, metadata["name"], namespace=namespace, uid=metadata["uid"])
+    """A service that has gone takes along the Endpoints that we wrote; Patroni's own need no service.
+
+    Slices are owned by their service and go by that.
+    """
+    live = world.caches.get(ENDPOINTS, *key)
+    if live is not None and (live["metadata"].get("labels") or {}).get(WRITTEN_BY) == "endpoint-controller":
+        with contextlib.suppress(NotFound):
+            await world.client.delete(ENDPOINTS, key[1], namespace=key[0], uid=live["metadata"]["uid"])
