@@ -27,7 +27,8 @@ Key = tuple[str, str]
 """(namespace, name); the namespace is "" for cluster-wide kinds."""
 
 FIRST_DELAY_S = 0.2
-LONGEST_DELAY_S = 15.0
+LONGEST_DELAY_S = 5.0
+"""After an outage the store is at most about this late; a try is one refused connection."""
 STEADY_S = 5.0
 """A stream that lived this long was a good one: the next try comes after the first delay again."""
 FAILURES_BEFORE_LIST = 5

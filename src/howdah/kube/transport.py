@@ -147,6 +147,8 @@ class Transport:
             ) as socket:
                 yield socket
         except aiohttp.WSServerHandshakeError as error:
+            if error.status == 401:
+                self._access.credentials.reject()
             raise api_error(call.what, error.status, _phrase(error.status).encode()) from None
         except (aiohttp.ClientError, OSError) as error:
             raise _unreachable(call, error) from None
