@@ -8,7 +8,6 @@ not ask for.
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, TypeVar, cast
 
-from howdah.core.postgres.desired import Desired, RoleRules
 from howdah.core.postgres.manifest import desired_state
 from howdah.core.postgres.prepared import DatabaseSection
 from howdah.core.request import faults
@@ -37,6 +36,7 @@ from howdah.model.cluster import (
 from howdah.model.errors import InvalidSpec, Problem
 from howdah.model.manifest import Manifest, parse_manifest
 from howdah.model.names import Dcs, Key, LabelKeys, Names, Templates
+from howdah.model.postgres.desired import Desired, RoleRules
 from howdah.model.settings import Settings
 
 __all__ = [
