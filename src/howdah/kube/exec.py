@@ -57,9 +57,13 @@ async def run_in_pod(
     call = Call("exec", "pods/exec", what, "GET", PODS.path(namespace, pod, "exec"), _params(container, argv, stdin))
     try:
         async with asyncio.timeout(timeout_s), transport.websocket(call, (V5, V4)) as socket:
-            if stdin is not None:
-                await _send_input(socket, stdin)
-            return await _collect(socket, what)
+            # At the same time: a command that answers while it reads would else wait for us, and we for it.
+            sending = asyncio.create_task(_send_input(socket, stdin))
+            try:
+                return await _collect(socket, what)
+            finally:
+                sending.cancel()
+                await asyncio.gather(sending, return_exceptions=True)  # a command need not read all of its input
     except TimeoutError:
         raise Unreachable(f"{what}: not ended within {timeout_s:g} s") from None
     except (ConnectionError, aiohttp.ClientConnectionError) as error:
@@ -76,7 +80,9 @@ def _params(container: str, argv: Sequence[str], stdin: bytes | None) -> tuple[t
     )
 
 
-async def _send_input(socket: aiohttp.ClientWebSocketResponse, stdin: bytes) -> None:
+async def _send_input(socket: aiohttp.ClientWebSocketResponse, stdin: bytes | None) -> None:
+    if stdin is None:
+        return
     for start in range(0, len(stdin), STDIN_CHUNK_BYTES):
         await socket.send_bytes(bytes([STDIN]) + stdin[start : start + STDIN_CHUNK_BYTES])
     if socket.protocol == V5:
