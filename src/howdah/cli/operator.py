@@ -28,12 +28,15 @@ def run_operator(connection: Connection, *, observe_only: bool, listen: str | No
     )
     path = str(connection.kubeconfig) if connection.kubeconfig is not None else None
     host, _, port = (listen or "").rpartition(":")
+    if listen and not port.isdigit():
+        raise Failed(f"--listen {listen}: write HOST:PORT, such as 127.0.0.1:8080", Exit.INVALID)
     try:
         options = Options(
             access=load_access(path, context=connection.context),
             environment=os.environ,
             observe_only=observe_only,
-            **({"listen_host": host, "listen_port": int(port)} if listen else {}),
+            listen_host=host or "0.0.0.0",  # noqa: S104 - probes and Prometheus come from outside the pod
+            listen_port=int(port) if listen else None,
         )
         asyncio.run(run(options))
     except InvalidSpec as invalid:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import secrets
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -16,12 +17,10 @@ from itertools import groupby
 import structlog
 
 from howdah.adapters import postgres
-from howdah.adapters.postgres import Password, PasswordChecks, Target
+from howdah.adapters.postgres import AuthenticationFailed, Password, PasswordChecks, Target
 from howdah.controller.watch import Key
-from howdah.core.postgres.catalogue import interest
-from howdah.core.postgres.desired import PasswordSource
-from howdah.core.postgres.difference import difference, unmet
-from howdah.core.postgres.statements import Statement
+from howdah.core.postgres.difference import difference, interest, password_change, unmet
+from howdah.core.postgres.statements import repair_password_sql
 from howdah.core.resolve import roles_and_databases
 from howdah.core.situation import DatabaseLook, Situation
 from howdah.kube.client import Client
@@ -29,9 +28,13 @@ from howdah.kube.errors import KubeError, NotFound
 from howdah.kube.resources import SECRETS
 from howdah.model.cluster import Cluster
 from howdah.model.errors import ExternalError
+from howdah.model.postgres.desired import Desired, PasswordSource
+from howdah.model.postgres.passwords import SALT_BYTES, new_verifier
+from howdah.model.postgres.statements import Statement
 
 RETRY_AFTER_S = 5.0
 LOOK_TIMEOUT_S = 180.0
+REPAIR_TIMEOUT_S = 30.0
 
 _log = structlog.get_logger("howdah.databases")
 
@@ -82,6 +85,9 @@ class Databases:
             outcome = await postgres.apply(
                 _target(situation, passwords), statements, passwords, method=cluster.access.password_encryption
             )
+        except AuthenticationFailed:
+            await self._repair(situation, passwords)
+            return
         finally:
             self.forget_look(situation)
         if outcome.failed:
@@ -115,7 +121,10 @@ class Databases:
         cluster = situation.cluster
         desired = roles_and_databases(cluster.access, cluster.names)
         passwords = await self._passwords(cluster)
-        catalogue = await postgres.observe(_target(situation, passwords), interest(desired))
+        try:
+            catalogue = await postgres.observe(_target(situation, passwords), interest(desired))
+        except AuthenticationFailed:
+            return _locked_out(cluster, desired)
         matching = await self._checks.matching(desired.roles, catalogue, passwords)
         found = difference(desired, catalogue, matching=matching)
         for sentence in unmet(desired, catalogue):
@@ -128,24 +137,59 @@ class Databases:
             statements=tuple((name, tuple(group)) for name, group in groupby(found, key=lambda s: s.database)),
             edited=edited,
             is_known=True,
+            server_version=catalogue.version,
         )
+
+    async def _repair(self, situation: Situation, passwords: Mapping[PasswordSource, Password]) -> None:
+        """The superuser's password in the server is not the Secret's: the local socket inside the pod is the way back."""
+        cluster, view = situation.cluster, situation.leader_view
+        superuser = cluster.access.super_username
+        password = passwords.get(PasswordSource(superuser, cluster.key.namespace))
+        if view is None or password is None:
+            raise ExternalError("postgres", transient=True, message=f"no leader, or no password of {superuser}")
+        salt = secrets.token_bytes(SALT_BYTES)
+        verifier = await asyncio.to_thread(
+            new_verifier, password.value, superuser, salt, cluster.access.password_encryption
+        )
+        done = await self._client.exec(
+            view.name,
+            namespace=cluster.key.namespace,
+            container=cluster.postgres.name,
+            argv=("psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-U", superuser, "-d", "postgres"),
+            stdin=repair_password_sql(superuser, verifier).encode(),
+            timeout_s=REPAIR_TIMEOUT_S,
+        )
+        if done.exit_code != 0:
+            # What psql says may quote the statement, and with it the verifier.
+            message = (
+                f"psql in Pod {view.name} ended with code {done.exit_code} when it set the password of {superuser}"
+            )
+            raise ExternalError("postgres", transient=True, message=message)
 
     async def _passwords(self, cluster: Cluster) -> Mapping[PasswordSource, Password]:
         """The passwords of all Secrets of the cluster: one list, and one read for each Secret elsewhere."""
         found: dict[PasswordSource, Password] = {}
         wanted = {(request.namespace, request.name): request for request in cluster.secrets}
         listed = await self._client.list(SECRETS, namespace=cluster.key.namespace, labels=cluster.labels.selector_text)
-        secrets = {(s["metadata"]["namespace"], s["metadata"]["name"]): s for s in listed.items}
+        found_secrets = {(s["metadata"]["namespace"], s["metadata"]["name"]): s for s in listed.items}
         for place, request in wanted.items():
-            if place not in secrets and place[0] != cluster.key.namespace:
+            if place not in found_secrets and place[0] != cluster.key.namespace:
                 try:
-                    secrets[place] = await self._client.get(SECRETS, place[1], namespace=place[0])
+                    found_secrets[place] = await self._client.get(SECRETS, place[1], namespace=place[0])
                 except NotFound:
                     continue
-            if place in secrets:
+            if place in found_secrets:
                 source = PasswordSource(request.username, request.namespace)
-                found[source] = _password(secrets[place])
+                found[source] = _password(found_secrets[place])
         return found
+
+
+def _locked_out(cluster: Cluster, desired: Desired) -> DatabaseLook:
+    """Nothing can be read before the superuser has the password of its Secret again."""
+    superuser = cluster.access.super_username
+    role = next(role for role in desired.roles if role.name == superuser)
+    change = tuple(password_change(role))
+    return DatabaseLook(statements=(("postgres", change),), edited=frozenset({superuser}), is_known=True)
 
 
 def _password(secret: Mapping[str, object]) -> Password:

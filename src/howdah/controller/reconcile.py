@@ -350,9 +350,15 @@ def findings_of(situation: Situation) -> Findings:
         views=situation.views,
         leader=head.name if head is not None else None,
         accepts_writes=situation.accepts_writes,
+        version=_version_text(database.server_version),
         credentials_in_sync=not database.edited if database.is_known else None,
         database_error=database.error,
     )
+
+
+def _version_text(server_version: int) -> str | None:
+    """180004 → 18.4 (since PostgreSQL 10)."""
+    return f"{server_version // 10000}.{server_version % 10000}" if server_version else None
 
 
 def _before_disruption(steps: tuple[Step, ...]) -> tuple[Step, ...]:

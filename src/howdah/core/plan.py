@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from howdah.core.postgres.statements import Statement
 from howdah.model import names
+from howdah.model.postgres.statements import Statement
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,11 +19,11 @@ from howdah.core.patroni.member import (
     parse_sync,
 )
 from howdah.core.plan import FleetBudget
-from howdah.core.postgres.difference import Statement
 from howdah.core.rollout import MemberView, replacement, unhealthy_reason
 from howdah.model import names
 from howdah.model.cluster import Cluster
 from howdah.model.observed import Observed, Pod
+from howdah.model.postgres.statements import Statement
 
 Differences = Mapping[tuple[str, str], tuple[Difference, ...]]
 """Of our objects that exist, by (kind, name); made by `core.alignment.differences` and remembered by version."""
@@ -40,6 +40,7 @@ class DatabaseLook:
     edited: frozenset[str] = frozenset()
     error: str | None = None
     is_known: bool = False
+    server_version: int = 0  # server_version_num, such as 180004
 
 
 @dataclass(frozen=True, slots=True)

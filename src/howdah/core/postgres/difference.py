@@ -89,8 +89,14 @@ def _role_changes(role: DesiredRole, live: Role, *, has_password: bool) -> Itera
             make.alter_role(role.name, Flags(**differing)),
             f'role "{role.name}" shall be {names}',
         )
+    if not has_password:
+        yield from password_change(role)
+
+
+def password_change(role: DesiredRole) -> Iterator[Statement]:
+    """Gives a role the password of its Secret; nothing for a role without one."""
     password = _new_password(role)
-    if password is not None and not has_password:
+    if password is not None:
         yield Statement(
             Kind.PASSWORD,
             role.name,
