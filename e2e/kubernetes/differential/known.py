@@ -19,6 +19,7 @@ class Known:
     sequence: str = "*"
     step: str = "*"
     path: str = "*"
+    weight: str = "*"  # one of compare.WEIGHTS
     kubectl: bool = False  # a difference in what kubectl shows
 
     def matches(self, sequence: str, step: str, difference: Difference) -> bool:
@@ -26,10 +27,11 @@ class Known:
             fnmatchcase(sequence, self.sequence)
             and fnmatchcase(step, self.step)
             and fnmatchcase(difference.path, self.path)
+            and fnmatchcase(difference.weight, self.weight)
         )
 
     def __str__(self) -> str:
-        return f"{self.sequence} · {self.step} · {self.path}: {self.reason}"
+        return f"{self.sequence} · {self.step} · {self.weight} {self.path}: {self.reason}"
 
 
 def known(file: Path = FILE) -> tuple[Known, ...]:
