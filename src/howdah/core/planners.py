@@ -140,7 +140,6 @@ def replacements(situation: Situation) -> Decision:
     return next_replacement(
         situation.views,
         replicas=situation.cluster.instances,
-        now=situation.observed.now,
         budget=situation.budget,
         synchronous=situation.sync.standbys,
         leader_api_url=situation.leader_api_url,

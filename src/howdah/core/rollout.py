@@ -17,7 +17,7 @@ from howdah.core.patroni.member import Member
 from howdah.core.patroni.switchover import choose_candidate
 from howdah.core.plan import NOTHING, Decision, FleetBudget, Held, ReplacePod, Switchover, Wait
 from howdah.model import names
-from howdah.model.observed import Pod
+from howdah.model.observed import ContainerStatus, Pod
 
 START_DEADLINE = dt.timedelta(minutes=10)  # a pod that is not healthy by then has failed, whatever it says
 HOPELESS = frozenset(
@@ -45,6 +45,7 @@ class MemberView:
     is_leader: bool
     unhealthy: str | None  # why, as a sentence without subject
     replace: str | None  # why it has to be replaced, as a sentence
+    has_failed: bool = False  # waiting will not make it healthy
     cause: str = ""  # the same for every cluster that rolls for the same reason
 
     @property
@@ -61,9 +62,11 @@ def unhealthy_reason(pod: Pod, member: Member | None, leader: Member | None, *, 
         return "is being deleted"
     for status in pod.status.container_statuses or ():
         if (waiting := status.state.waiting) is not None:
-            return f"waits: {waiting.reason}{': ' + waiting.message if waiting.message else ''}"
+            # The message of a back-off counts seconds; what the container said last is the reason.
+            said = "" if waiting.reason == "CrashLoopBackOff" else _said(waiting.message)
+            return f"waits: {waiting.reason}{said}{_last_words(status)}"
         if (ended := status.state.terminated) is not None:
-            return f"ended with code {ended.exit_code}{': ' + ended.message.strip() if ended.message else ''}"
+            return f"ended with code {ended.exit_code}{_said(ended.message)}"
     if not pod.is_ready:
         return f"is not ready (phase {pod.status.phase or 'unknown'})"
     if member is None:
@@ -75,6 +78,16 @@ def unhealthy_reason(pod: Pod, member: Member | None, leader: Member | None, *, 
     if leader is not None and None not in (leader.timeline, member.timeline) and leader.timeline != member.timeline:
         return f"is on timeline {member.timeline}, the leader on {leader.timeline}"
     return None
+
+
+def _said(message: str | None) -> str:
+    return f": {message.strip()}" if message and message.strip() else ""
+
+
+def _last_words(status: ContainerStatus) -> str:
+    """What the container said when it ended the last time: the reason why it waits now."""
+    ended = status.last_state.terminated
+    return f"; it ended with code {ended.exit_code}{_said(ended.message)}" if ended is not None else ""
 
 
 def replacement(
@@ -105,20 +118,21 @@ def replacement(
     return f"its template differs: {'; '.join(d.reason for d in rolls)}", paths
 
 
-def has_failed(view: MemberView, now: dt.datetime) -> bool:
-    """Whether an unhealthy pod will not become healthy by waiting."""
-    statuses = view.pod.status.container_statuses or ()
-    if any(s.state.waiting is not None and s.state.waiting.reason in HOPELESS for s in statuses):
+def has_failed(pod: Pod, unhealthy: str | None, now: dt.datetime) -> bool:
+    """Whether the pod is not healthy, and will not become so by waiting."""
+    statuses = pod.status.container_statuses or ()
+    if unhealthy is not None and any(
+        s.state.waiting is not None and s.state.waiting.reason in HOPELESS for s in statuses
+    ):
         return True
-    created = view.pod.metadata.creation_timestamp
-    return created is not None and now - created > START_DEADLINE
+    created = pod.metadata.creation_timestamp
+    return unhealthy is not None and created is not None and now - created > START_DEADLINE
 
 
 def next_replacement(
     views: tuple[MemberView, ...],
     *,
     replicas: int,
-    now: dt.datetime,
     budget: FleetBudget,
     synchronous: frozenset[str] = frozenset(),
     leader_api_url: str | None = None,
@@ -128,7 +142,7 @@ def next_replacement(
     if not due:
         return NOTHING
     for rule in NEXT:
-        decision = rule(views, due, replicas=replicas, now=now, budget=budget)
+        decision = rule(views, due, replicas=replicas, budget=budget)
         if decision is not None:
             return decision
     followers = [view for view in due if not view.is_leader]
@@ -163,15 +177,13 @@ def _broken_ones_first(views: tuple[MemberView, ...], due: tuple[MemberView, ...
     return Decision(steps=(_replace(broken[0]),)) if broken else None
 
 
-def _stopped_by_unhealthy(
-    views: tuple[MemberView, ...], due: tuple[MemberView, ...], *, now: dt.datetime, **_: object
-) -> Decision | None:
+def _stopped_by_unhealthy(views: tuple[MemberView, ...], due: tuple[MemberView, ...], **_: object) -> Decision | None:
     """With a member unhealthy that was replaced already, nothing else is touched; one that failed stops the roll."""
     for view in views:
         if view.unhealthy is None or view.replace is not None:
             continue
         why = f"Pod {view.name} {view.unhealthy}"
-        if has_failed(view, now):
+        if view.has_failed:
             left = ", ".join(v.name for v in due)
             return Decision(stopped=f"{why}; not replaced because of it: {left}", waits=(Wait(10.0, why),))
         return Decision(waits=(Wait(LOOK_AGAIN_S, why),))

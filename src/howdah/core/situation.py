@@ -19,7 +19,7 @@ from howdah.core.patroni.member import (
     parse_sync,
 )
 from howdah.core.plan import FleetBudget
-from howdah.core.rollout import MemberView, replacement, unhealthy_reason
+from howdah.core.rollout import MemberView, has_failed, replacement, unhealthy_reason
 from howdah.model import names
 from howdah.model.cluster import Cluster
 from howdah.model.observed import Observed, Pod
@@ -119,11 +119,13 @@ def _views(
     for pod in observed.pods:
         because, cause = replacement(pod, template, _made_from(pod, observed), standing)
         is_leader = pod.name == leader.name
+        unhealthy = unhealthy_reason(pod, members.get(pod.name), head, is_leader=is_leader)
         yield MemberView(
             pod=pod,
             member=members.get(pod.name),
             is_leader=is_leader,
-            unhealthy=unhealthy_reason(pod, members.get(pod.name), head, is_leader=is_leader),
+            unhealthy=unhealthy,
+            has_failed=has_failed(pod, unhealthy, observed.now),
             replace=because or None,
             cause=cause,
         )

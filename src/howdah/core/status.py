@@ -91,7 +91,7 @@ def phase(previous: str, findings: Findings, plan: Plan, outcome: Outcome) -> st
     if plan.stopped is not None:
         return "CreateFailed" if is_new else "UpdateFailed"
     if is_new:
-        return "Creating"
+        return "CreateFailed" if any(view.has_failed for view in findings.views) else "Creating"
     if findings.instances > 0 and not findings.accepts_writes and not findings.is_standby:
         return "Updating" if any(step.disruptive for step in outcome.done) else "SyncFailed"
     if findings.database_error is not None:
@@ -142,7 +142,8 @@ def _degraded(findings: Findings, plan: Plan, outcome: Outcome) -> Condition:
         return Condition("Degraded", "True", "RollStopped", plan.stopped)
     if findings.database_error is not None:
         return Condition("Degraded", "True", "DatabaseUnreachable", findings.database_error)
-    if findings.is_initialized and (sick := [v for v in findings.views if v.unhealthy is not None]):
+    sick = [v for v in findings.views if v.unhealthy is not None and (findings.is_initialized or v.has_failed)]
+    if sick:
         said = "; ".join(f"{v.name} {v.unhealthy}" for v in sick)
         return Condition("Degraded", "True", "MembersUnhealthy", said)
     if findings.is_initialized and len(findings.views) < findings.instances:
@@ -223,7 +224,7 @@ def lag_class(before: str | None, view: MemberView, leader: MemberView | None) -
 def transitions(previous: Mapping[str, Any], status: Mapping[str, Any]) -> tuple[Event, ...]:
     """The events for what changed between two statuses: one per condition that turned, one for a new leader."""
     before = {c["type"]: c for c in previous.get("conditions") or ()}
-    events = []
+    events: list[Event] = []
     for condition in status["conditions"]:
         was = before.get(condition["type"], {}).get("status", "Unknown" if condition["type"] == "Ready" else "False")
         if was != condition["status"]:
