@@ -24,6 +24,7 @@ from howdah.core.spilo.process import patroni_environment
 from howdah.instance import binaries, facts, tls
 
 EXIT_NO_SUCH_MAJOR = 64
+EXIT_CANNOT_WRITE = 73
 EXIT_WRONG_ENVIRONMENT = 78
 PRIVATE, LOGS = 0o700, 0o755
 _OPEN_TO_OTHERS = 0o027
@@ -63,7 +64,10 @@ def configure(environ: Mapping[str, str], *, now: dt.datetime) -> Prepared:
         )
     machine = look_at(request, build, environ)
     made = configuration(request, machine)
-    write_files(request, made, has_tls="openssl" in build.features, now=now)
+    try:
+        write_files(request, made, has_tls="openssl" in build.features, now=now)
+    except OSError as error:
+        raise Refused(EXIT_CANNOT_WRITE, f"cannot write {error.filename}: {error.strerror}") from error
     allowed = {k: v for k, v in environ.items() if not (machine.kube_context and k.startswith("KUBERNETES_SERVICE_"))}
     return Prepared(
         patroni_yaml=Path(request.paths.patroni_yaml),
@@ -122,8 +126,15 @@ def look_at(request: Request, build: Installation, environ: Mapping[str, str]) -
         utf8_locale=facts.utf8_locale(f"{request.initdb_locale}.UTF-8"),
         post_init_sql=str(here / "post_init.sql"),
         create_replica=shlex.join(make_replica),
-        kube_context=facts.kube_context(environ.get("KUBECONFIG")) if "kubernetes" in request.store else None,
+        kube_context=_kube_context(environ.get("KUBECONFIG")) if "kubernetes" in request.store else None,
     )
+
+
+def _kube_context(kubeconfig: str | None) -> str | None:
+    try:
+        return facts.kube_context(kubeconfig)
+    except (OSError, ValueError) as error:
+        raise Refused(EXIT_WRONG_ENVIRONMENT, f"KUBECONFIG: {kubeconfig} cannot be used: {error}") from error
 
 
 def write_files(request: Request, made: Configuration, *, has_tls: bool, now: dt.datetime) -> None:

@@ -71,8 +71,10 @@ def _is_utf8(name: str) -> bool:
 
 
 def kube_context(kubeconfig: str | None) -> str | None:
-    """The kubeconfig's current context: Patroni has to be told which one it is."""
+    """The kubeconfig's current context: Patroni has to be told which one it is. Raises OSError or ValueError."""
     if not kubeconfig:
         return None
     document = yaml.load(Path(kubeconfig).read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
+    if not isinstance(document, dict) or not document.get("current-context"):
+        raise ValueError("it names no current-context")
     return str(document["current-context"])

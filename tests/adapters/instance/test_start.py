@@ -21,6 +21,7 @@ from howdah.core.spilo.template import DYNAMIC_PARAMETERS
 from howdah.instance import facts, replica, tls
 from howdah.instance.binaries import installations, probe
 from howdah.instance.configure import (
+    EXIT_CANNOT_WRITE,
     EXIT_NO_SUCH_MAJOR,
     EXIT_WRONG_ENVIRONMENT,
     Refused,
@@ -69,6 +70,19 @@ def test_a_wrong_environment_is_told_whole(tmp_path):
     assert code == EXIT_WRONG_ENVIRONMENT
     assert 'PGPORT: "x"' in said
     assert 'PGVERSION: "y"' in said
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"KUBECONFIG": "/nowhere/kubeconfig"}, "KUBECONFIG: /nowhere/kubeconfig cannot be used"),
+        ({"PGROOT": "/proc/nowhere/pgroot"}, "cannot write /proc/nowhere"),
+    ],
+)
+def test_what_the_instance_needs_is_named_when_it_is_missing(tmp_path, changes, said):
+    code, told = started(local(tmp_path, PGVERSION=str(PRESENT[0].major), **changes), tmp_path)
+    assert code in (EXIT_WRONG_ENVIRONMENT, EXIT_CANNOT_WRITE)
+    assert told.startswith(said)
 
 
 def test_a_clone_is_refused_before_an_empty_database_stands_in_for_it(tmp_path):

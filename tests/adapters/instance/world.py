@@ -113,6 +113,15 @@ class Member:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
+    def terminate(self) -> None:
+        """SIGTERM to the container's main process, as a node does it; returns when everything has ended."""
+        assert self.process is not None
+        main = self.process.pid
+        if os.geteuid() == 0:  # unshare does not forward signals; the main process is its child
+            main = int(Path(f"/proc/{main}/task/{main}/children").read_text().split()[0])
+        os.kill(main, signal.SIGTERM)
+        self.process.wait(30)
+
     def _left_over(self) -> list[int]:
         """Processes of this member by its mark in their environment: where no PID namespace ends them."""
         found = []

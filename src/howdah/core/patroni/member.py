@@ -58,7 +58,11 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Leader:
-    """The leader object. `name` is None where nobody holds the lock; a held lock may have expired: see `expires_at`."""
+    """The leader object. `name` is None where nobody holds the lock; a held lock may have expired: see `expires_at`.
+
+    `failsafe`: with failsafe_mode, the only members that may take over when the leader is gone; a new replica is among
+    them from the leader's next heartbeat on. None without failsafe_mode.
+    """
 
     name: str | None = None
     renewed_at: dt.datetime | None = None
@@ -66,6 +70,7 @@ class Leader:
     ttl_s: int | None = None
     transitions: int | None = None
     optime: int | None = None  # bytes: the leader's position at its last renewal
+    failsafe: frozenset[str] | None = None
     problem: str | None = None
 
     @property
@@ -194,6 +199,7 @@ def parse_leader(annotations: Mapping[str, str] | None) -> Leader:
         ttl_s=_integer(said.get("ttl")),
         transitions=_integer(said.get("transitions")),
         optime=_integer(said.get("optime")),
+        failsafe=_names(said.get("failsafe")),
         problem="annotation renewTime is no time" if name is not None and renewed is None else None,
     )
 
@@ -228,6 +234,14 @@ def _object(text: str | None) -> tuple[Mapping[str, Any] | None, str | None]:
         return msgspec.json.decode(text, type=dict[str, Any]), None
     except msgspec.DecodeError as error:
         return None, f"annotation config is not a JSON object: {error}"
+
+
+def _names(text: str | None) -> frozenset[str] | None:
+    """Keys of a JSON object; Patroni, too, takes anything else (and an empty one) as no failsafe."""
+    try:
+        return frozenset(msgspec.json.decode(text or "{}", type=dict[str, Any])) or None
+    except msgspec.DecodeError:
+        return None
 
 
 def _history(text: str | None) -> tuple[Promotion, ...]:

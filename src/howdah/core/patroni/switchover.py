@@ -23,15 +23,19 @@ class Choice:
 
 
 def choose_candidate(
-    members: Iterable[Member], *, synchronous: Set[str] = frozenset(), leader_timeline: int | None = None
+    members: Iterable[Member],
+    *,
+    synchronous: Set[str] = frozenset(),
+    leader_timeline: int | None = None,
+    failsafe: Set[str] | None = None,
 ) -> Choice:
     """The member that should lead next, among `members` (all but the leader).
 
     Synchronous standbys come first, then streaming before other states, then the furthest position, then the
-    lowest name. A position that is not known counts as infinitely far behind.
+    lowest name. A position that is not known counts as infinitely far behind. `failsafe` as `Leader` has it.
     """
     everyone = tuple(members)
-    obstacles = {member.name: obstacle(member, leader_timeline) for member in everyone}
+    obstacles = {member.name: obstacle(member, leader_timeline, failsafe) for member in everyone}
     able = [member for member in everyone if obstacles[member.name] is None]
     if not everyone:
         return Choice(None, "there is no other member")
@@ -43,7 +47,7 @@ def choose_candidate(
     return Choice(best.name, f"{best.name} is {best.state} and lacks least of {len(able)} candidate(s)")
 
 
-def obstacle(member: Member, leader_timeline: int | None = None) -> str | None:
+def obstacle(member: Member, leader_timeline: int | None = None, failsafe: Set[str] | None = None) -> str | None:
     """Why this member cannot take over (a sentence without subject); None when it can."""
     if not member.may_lead:
         return "must not lead (tag nofailover)"
@@ -51,6 +55,8 @@ def obstacle(member: Member, leader_timeline: int | None = None) -> str | None:
         return f"is in state {member.state}"
     if None not in (leader_timeline, member.timeline) and member.timeline != leader_timeline:
         return f"is on timeline {member.timeline}, the leader on {leader_timeline}"
+    if failsafe is not None and member.name not in failsafe:
+        return "is not yet in the leader's list for failsafe mode (until its next heartbeat)"
     return None
 
 

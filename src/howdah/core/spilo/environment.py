@@ -155,7 +155,7 @@ def parse_environment(environ: Mapping[str, str]) -> Request:
         restapi_address=reader.text("RESTAPI_CONNECT_ADDRESS") or None,
         postgres_address=reader.text("PG_CONNECT_ADDRESS") or None,
         protects_restapi=reader.parsed("HOWDAH_PATRONI_AUTH", _derived, default=False, expected="derived, or nothing"),
-        restapi_tls=_restapi_tls(reader, paths),
+        restapi_tls=_restapi_tls(reader),
         configuration=_configuration(reader),
         memory_limit_bytes=reader.parsed(
             "HOWDAH_MEMORY_LIMIT_BYTES", _positive, None, expected="a positive number of bytes"
@@ -233,9 +233,8 @@ def _tls(reader: _Reader, paths: Paths) -> Tls:
     )
 
 
-def _restapi_tls(reader: _Reader, paths: Paths) -> Mapping[str, str]:
-    """Patroni's `restapi` keys for TLS; only files, for the reference cannot use it anyway."""
-    del paths
+def _restapi_tls(reader: _Reader) -> Mapping[str, str]:
+    """Patroni's `restapi` keys for TLS: files only."""
     named = {
         "cafile": reader.text("SSL_RESTAPI_CA_FILE"),
         "certfile": reader.text("SSL_RESTAPI_CERTIFICATE_FILE"),

@@ -105,6 +105,15 @@ def test_the_leader_object_says_who_leads_and_until_when():
     assert leader.problem is None
 
 
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [('{"c-0":"http://a/patroni","c-1":"x"}', {"c-0", "c-1"}), (None, None), ("{}", None), ("[]", None), ("{", None)],
+)
+def test_the_leader_says_who_may_take_over_in_failsafe_mode(text, names):
+    said = {"leader": "c-0", "renewTime": "2026-11-23T10:00:00+00:00"} | ({} if text is None else {"failsafe": text})
+    assert parse_leader(said).failsafe == names
+
+
 def test_nobody_leads_without_a_leader_annotation():
     assert parse_leader(None) == Leader()
     assert parse_leader({"optime": "1"}).name is None

@@ -85,6 +85,13 @@ def test_a_member_on_another_timeline_cannot_take_over():
     assert choice.reason == "c-1 is on timeline 1, the leader on 2"
 
 
+def test_a_member_that_failsafe_mode_does_not_know_cannot_take_over():
+    members = [replica("c-1", 99), replica("c-2", 100)]
+    assert choose_candidate(members, failsafe={"c-0", "c-1"}).name == "c-1"
+    assert choose_candidate(members, failsafe={"c-0"}).name is None
+    assert choose_candidate(members, failsafe=None).name == "c-2"
+
+
 def test_parameters_are_split_by_where_they_are_written():
     parameters = split({"shared_buffers": "1GB", "max_connections": "10", "ssl": "on", "Shared_Buffers": "x"})
     assert parameters.local == {"shared_buffers": "1GB", "ssl": "on"}
