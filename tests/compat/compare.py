@@ -9,7 +9,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from howdah.core.objects.api import DEFAULTS, FREE_MAPS, KEY_DEFAULTS, QUANTITIE
 from howdah.core.objects.build import build
 from howdah.core.objects.secrets import secret
 from howdah.core.request.asked import Reference, References
-from howdah.core.resolve import required_references, resolve
+from howdah.core.resolve import LiveFacts, required_references, resolve
 from howdah.model.cluster import Cluster
 from howdah.model.errors import InvalidSpec
 from howdah.model.settings import Settings, default_settings, settings_from_configmap, settings_from_configuration
@@ -60,6 +60,8 @@ class Deviation:
     ours: Any
     recorded: Any
     body: Mapping[str, Any]
+    before: Any = None
+    """What was recorded a step earlier."""
 
     def __str__(self) -> str:
         """A line for people."""
@@ -74,6 +76,7 @@ class Totals:
     cases: int = 0
     refused: int = 0
     left_alone: int = 0
+    steps: int = 0
     objects: int = 0
     fields: int = 0
     intended: Counter[int] = field(default_factory=Counter)
@@ -84,7 +87,8 @@ class Totals:
         """One line."""
         return (
             f"{self.cases} cases ({self.refused} refused by both, {self.left_alone} left alone by both), "
-            f"{self.objects} objects, {self.fields} fields compared: {self.intended.total()} differ by intent, "
+            f"{self.steps} steps, {self.objects} objects, {self.fields} fields compared: "
+            f"{self.intended.total()} differ by intent, "
             f"{self.unfinished.total()} are not built yet, {len(self.unexplained)} differ without explanation"
         )
 
@@ -98,13 +102,17 @@ def documents(path: Path) -> list[dict[str, Any]]:
 
 def read_case(folder: Path) -> Case:
     """The inputs of one case; the resource is as the API server would give it to an operator."""
-    manifest = documents(folder / "manifest.yaml")[0]
+    facts = documents(folder / "case.yaml")
+    return Case(folder, facts[0] if facts else {}, _manifest(folder, "manifest.yaml"), _settings(folder))
+
+
+def _manifest(folder: Path, name: str) -> dict[str, Any]:
+    manifest = documents(folder / name)[0]
     manifest["metadata"] |= {"namespace": folder.name, "uid": "UID", "generation": 1}
     # The API server of the recordings dropped a user without value before an operator saw it; ours keeps it.
     if users := manifest["spec"].get("users"):
         manifest["spec"]["users"] = {name: flags for name, flags in users.items() if flags is not None}
-    facts = documents(folder / "case.yaml")
-    return Case(folder, facts[0] if facts else {}, manifest, _settings(folder))
+    return manifest
 
 
 def _settings(folder: Path) -> Settings:
@@ -220,7 +228,7 @@ def rule_for(deviation: Deviation, file: str) -> int | None:
 def _explains(row: Mapping[str, Any], deviation: Deviation) -> bool:
     return (
         row["kind"] == deviation.kind
-        and deviation.path in row.get("paths", [""])
+        and (deviation.path in row.get("paths", [""]) or row.get("when") in _FIELDS)
         and row.get("ours", deviation.ours) == deviation.ours
         and row.get("recorded", deviation.recorded) == deviation.recorded
         and deviation.name.endswith(row.get("name_ends", ""))
@@ -247,22 +255,44 @@ def _is_pooler_user(deviation: Deviation) -> bool:
     return deviation.body["stringData"].get("username") in users
 
 
+def _is_left_behind(deviation: Deviation) -> bool:
+    """The reference did not follow a change of the manifest."""
+    is_metadata = deviation.path.startswith(("metadata.labels", "metadata.annotations"))
+    return is_metadata and deviation.recorded == deviation.before is not None
+
+
+def _is_kept(deviation: Deviation) -> bool:
+    """We keep what was there, in the template of claims."""
+    return deviation.path.startswith("spec.volumeClaimTemplates[0].") and deviation.ours == deviation.before is not None
+
+
+def _is_not_followed(deviation: Deviation) -> bool:
+    """We did not follow a change of the manifest or of the configuration."""
+    is_metadata = deviation.path.startswith(("metadata.annotations", "metadata.ownerReferences"))
+    return is_metadata and deviation.ours == deviation.before
+
+
 _CONDITIONS: Mapping[str, Callable[[Deviation], bool]] = {
     "nologin user": _is_nologin_user,
     "infrastructure role": _is_infrastructure_role,
     "pooler user": _is_pooler_user,
+    "left behind by the reference": _is_left_behind,
+    "kept in the claim template": _is_kept,
+    "not followed in an existing object": _is_not_followed,
 }
-"""What a row's `when` may say of a whole object."""
+"""What a row's `when` may say; the last three say which fields they are about."""
+
+
+_FIELDS = ("left behind by the reference", "kept in the claim template", "not followed in an existing object")
 
 
 def compare_case(case: Case, totals: Totals) -> None:
-    """Compare what one case's creation made."""
+    """Compare what one case's creation made, and what is there after each later step until a deletion."""
     totals.cases += 1
     if case.facts.get("ignored"):
         totals.left_alone += 1
         return
-    phase = _phase(case.folder)
-    recorded = {_id(body): body for body in documents(case.folder / "objects.yaml")}
+    phase = _phase(case.folder, 1)
     try:
         cluster = cluster_of(case)
     except InvalidSpec as error:
@@ -271,31 +301,77 @@ def compare_case(case: Case, totals: Totals) -> None:
         else:
             totals.unexplained.append(Deviation(case, "postgresql", "", "", str(error), phase, case.manifest))
         return
-    ours = our_objects(cluster)
-    if phase in FAILED:  # a creation that failed stopped on its way
+    _compare_step(case, cluster, 1, totals)
+    for number, step in enumerate(case.facts.get("steps") or (), start=2):
+        if step.get("delete"):
+            return
+        if _phase(case.folder, number) not in FAILED:
+            case = after_step(case, step)
+            live = facts_of(_latest(case.folder, "objects", number - 1))
+            _compare_step(case, resolve(case.manifest, case.settings, references_of(case), live), number, totals)
+
+
+def after_step(case: Case, step: Mapping[str, Any]) -> Case:
+    """The inputs after a step: `kubectl apply` of another manifest, or another configuration."""
+    if (name := step.get("configuration")) is not None:
+        case = replace(case, settings=settings_from_configuration(documents(case.folder / name)[0])[0])
+    if (name := step.get("apply")) is not None:
+        case = replace(case, manifest=_manifest(case.folder, name))
+    return case
+
+
+def facts_of(recorded: list[dict[str, Any]]) -> LiveFacts:
+    """What is so already, of the objects that were recorded last."""
+    stateful_set = next((body for body in recorded if body["kind"] == "StatefulSet"), None)
+    if stateful_set is None:
+        return LiveFacts()
+    env = stateful_set["spec"]["template"]["spec"]["containers"][0]["env"]
+    document = next(entry["value"] for entry in env if entry["name"] == "SPILO_CONFIGURATION")
+    template = stateful_set["spec"]["volumeClaimTemplates"][0]
+    return LiveFacts(exists=True, claim_template=template, spilo_bootstrap=json.loads(document)["bootstrap"])
+
+
+def _latest(folder: Path, what: str, number: int) -> list[dict[str, Any]]:
+    """The documents of a step; a missing file means that they are as before."""
+    for before in range(number, 1, -1):
+        if (folder / f"{what}-{before}.yaml").exists():
+            return documents(folder / f"{what}-{before}.yaml")
+    return documents(folder / f"{what}.yaml")
+
+
+def _compare_step(case: Case, cluster: Cluster, number: int, totals: Totals) -> None:
+    totals.steps += 1
+    recorded = {_id(body): body for body in _latest(case.folder, "objects", number)}
+    earlier = {_id(body): body for body in _latest(case.folder, "objects", number - 1)} if number > 1 else {}
+    # A Secret that exists is left alone.
+    ours = our_objects(cluster) | {key: body for key, body in earlier.items() if key[0] == "Secret"}
+    if _phase(case.folder, number) in FAILED:  # a creation that failed stopped on its way
         ours = {key: body for key, body in ours.items() if key in recorded}
     # What was there before and was not changed is not in the recording.
-    before = {key for key in beforehand(case) if key not in recorded}
-    for key in sorted({*ours, *recorded} - before):
-        _compare_object(case, key, ours.get(key), recorded.get(key), totals)
+    for key in sorted({*ours, *recorded} - (beforehand(case).keys() - recorded.keys())):
+        _compare_object(case, key, (ours.get(key), recorded.get(key), earlier.get(key)), totals)
 
 
-def _phase(folder: Path) -> str:
-    status = (documents(folder / "status.yaml") or [{}])[0].get("status") or {}
+def _phase(folder: Path, number: int) -> str:
+    status = (_latest(folder, "status", number) or [{}])[0].get("status") or {}
     return str(status.get("PostgresClusterStatus", ""))
 
 
-def _compare_object(case: Case, key: Id, ours: Any, recorded: Any, totals: Totals) -> None:
-    kind, _, name = key
+def _compare_object(case: Case, key: Id, bodies: tuple[Any, Any, Any], totals: Totals) -> None:
+    (kind, _, name), (ours, recorded, earlier) = key, bodies
     totals.objects += 1
     if ours is None or recorded is None:
         _judge(Deviation(case, kind, name, "", ours and "made", recorded and "made", ours or recorded), totals)
         return
-    mine, theirs = fields_of(ours), fields_of(recorded)
+    mine, theirs, before = fields_of(ours), fields_of(recorded), fields_of(earlier or {})
     for path in sorted({*mine, *theirs}):
         totals.fields += 1
-        if mine.get(path) != theirs.get(path):
-            _judge(Deviation(case, kind, name, path, mine.get(path), theirs.get(path), ours), totals)
+        if mine.get(path) != theirs.get(path) and not (earlier and path == _PASSWORD):
+            _judge(Deviation(case, kind, name, path, mine.get(path), theirs.get(path), ours, before.get(path)), totals)
+
+
+_PASSWORD = "stringData.password"
+"""Of a Secret that existed: steps edit it by hand, which is nobody's doing."""
 
 
 def _judge(deviation: Deviation, totals: Totals) -> None:
