@@ -116,7 +116,9 @@ class Server:
     def stop(self) -> None:
         self.process.send_signal(signal.SIGKILL if unprivileged() is IN_NAMESPACE else signal.SIGQUIT)
         self.process.wait(10)
-        shutil.rmtree(self.folder, ignore_errors=True)
+        deadline = time.monotonic() + 5
+        while self.folder.exists() and time.monotonic() < deadline:  # its children die a moment later
+            shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def start(
@@ -152,9 +154,13 @@ def start(
             stderr=log,
         )
     server = Server(major, port, folder, process)
-    _wait(server)
-    if not in_recovery:
-        server.sql(BASELINE)
+    try:
+        _wait(server)
+        if not in_recovery:
+            server.sql(BASELINE)
+    except BaseException:
+        server.stop()
+        raise
     return server
 
 
