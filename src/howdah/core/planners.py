@@ -77,7 +77,7 @@ def scale_in(situation: Situation) -> Decision:
     if view is None or instances == 0 or view.pod.ordinal < instances:
         return NOTHING
     staying = [v.member for v in situation.views if v.pod.ordinal < instances and v.member is not None]
-    choice = choose_candidate(staying, synchronous=situation.sync.standbys)
+    choice = choose_candidate(staying, synchronous=situation.sync.standbys, failsafe=situation.leader.failsafe)
     if choice.name is None or situation.leader_api_url is None:
         why = f"{view.name} leads, and numberOfInstances {instances} leaves it out; no switchover: {choice.reason}"
         return Decision(waits=(Wait(LOOK_AGAIN_S, why),), ends=True)
@@ -142,6 +142,7 @@ def replacements(situation: Situation) -> Decision:
         replicas=situation.cluster.instances,
         budget=situation.budget,
         synchronous=situation.sync.standbys,
+        failsafe=situation.leader.failsafe,
         leader_api_url=situation.leader_api_url,
     )
 

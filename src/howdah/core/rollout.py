@@ -8,7 +8,7 @@ caller looks again, live, before it carries a disruptive step out. Restarts of P
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -135,9 +135,13 @@ def next_replacement(
     replicas: int,
     budget: FleetBudget,
     synchronous: frozenset[str] = frozenset(),
+    failsafe: Set[str] | None = None,
     leader_api_url: str | None = None,
 ) -> Decision:
-    """What may happen next in a roll. `views` by ordinal; `synchronous`: names of the synchronous standbys."""
+    """What may happen next in a roll. `views` by ordinal; `synchronous`: names of the synchronous standbys.
+
+    `failsafe`: the members that Patroni's failsafe mode knows, which alone may take over; None where it is off.
+    """
     due = tuple(view for view in views if view.replace is not None)
     if not due:
         return NOTHING
@@ -150,7 +154,7 @@ def next_replacement(
         # The synchronous standby last: it is the one that a failover would need.
         chosen = min(followers, key=lambda v: (v.name in synchronous, -v.pod.ordinal))
         return Decision(steps=(_replace(chosen),))
-    return _hand_over(views, due[0], synchronous, leader_api_url)
+    return _hand_over(views, due[0], leader_api_url, synchronous=synchronous, failsafe=failsafe)
 
 
 def _in_flight(
@@ -239,13 +243,18 @@ _LATER = Wait(10.0, "the fleet's budget for rolls is used")
 
 
 def _hand_over(
-    views: tuple[MemberView, ...], leader: MemberView, synchronous: frozenset[str], api_url: str | None
+    views: tuple[MemberView, ...],
+    leader: MemberView,
+    api_url: str | None,
+    *,
+    synchronous: frozenset[str],
+    failsafe: Set[str] | None,
 ) -> Decision:
     """The old leader goes last, after a switchover; a single instance is replaced in place."""
     others = tuple(view.member for view in views if view.name != leader.name and view.member is not None)
     if len(views) == 1:
         return Decision(steps=(_replace(leader, " (there is no replica to switch to: a short outage)"),))
-    choice = choose_candidate(others, synchronous=synchronous)
+    choice = choose_candidate(others, synchronous=synchronous, failsafe=failsafe)
     if choice.name is None or api_url is None:
         return Decision(waits=(Wait(LOOK_AGAIN_S, f"no switchover from {leader.name}: {choice.reason}"),))
     reason = f"{leader.name} has to be replaced: {leader.replace}"
