@@ -125,6 +125,14 @@ class Applier:
         except AlreadyExists as exists:  # its password stands; ours was never used
             raise LookAgain(str(exists)) from exists
 
+    async def _create_environment_secret(self, target: Target, step: p.CreateEnvironmentSecret) -> None:
+        asked = target.for_situation().cluster.environment_secret
+        body = {**step.body, "stringData": dict(asked.values) if asked is not None else {}}
+        try:
+            await self._client.create(SECRETS, body)
+        except AlreadyExists as exists:
+            raise LookAgain(str(exists)) from exists
+
     async def _apply(self, target: Target, step: p.Apply) -> None:
         del target
         body = {**step.body, "metadata": {**step.body["metadata"], "uid": step.uid}}
@@ -220,6 +228,7 @@ def _is_stale(error: Exception) -> bool:
 _HANDLERS: Mapping[type[p.Step], Callable[[Applier, Target, Any], Awaitable[None]]] = {
     p.Create: Applier._create,
     p.CreateSecret: Applier._create_secret,
+    p.CreateEnvironmentSecret: Applier._create_environment_secret,
     p.Apply: Applier._apply,
     p.TakeOver: Applier._take_over,
     p.Delete: Applier._delete,

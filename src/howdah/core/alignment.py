@@ -17,6 +17,7 @@ from howdah.core.plan import (
     AnnotatePod,
     Apply,
     Create,
+    CreateEnvironmentSecret,
     CreateSecret,
     Decision,
     Delete,
@@ -44,7 +45,7 @@ def differences(intended: Body, live: Live) -> tuple[Difference, ...]:
 
 def missing_secrets(situation: Situation) -> Decision:
     """Passwords come first: pods read them when they start."""
-    steps = tuple(
+    steps: tuple[Step, ...] = tuple(
         CreateSecret(
             reason=f"the Secret of role {request.username} does not exist",
             body=secret(request),
@@ -53,7 +54,14 @@ def missing_secrets(situation: Situation) -> Decision:
         for request in situation.cluster.secrets
         if (request.namespace, request.name) not in situation.observed.secrets
     )
-    return Decision(steps=steps)
+    return Decision(steps=(*steps, *_environment_secret(situation)))
+
+
+def _environment_secret(situation: Situation) -> tuple[Step, ...]:
+    asked = situation.cluster.environment_secret
+    if asked is None or (asked.namespace, asked.name) in situation.observed.secrets:
+        return ()
+    return (CreateEnvironmentSecret(reason=f"Secret {asked.name} does not exist", body=secret(asked)),)
 
 
 def align_objects(situation: Situation) -> Decision:

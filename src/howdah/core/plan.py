@@ -51,6 +51,17 @@ class CreateSecret(Step):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CreateEnvironmentSecret(Step):
+    """POST the Secret of credentials that the configuration spells out; the values are taken when it is carried out."""
+
+    body: Mapping[str, Any]  # without data
+
+    @property
+    def target(self) -> str:
+        return f"Secret {self.body['metadata']['name']}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Apply(Step):
     """Server-side apply of an object that exists; `uid` keeps a late pass from bringing a deleted one back."""
 

@@ -71,6 +71,25 @@ def dead_leader(situation: Situation) -> Decision:
     return Decision(steps=(step,))
 
 
+def kept_volumes(situation: Situation) -> Decision:
+    """Volumes that an earlier cluster of this name left are taken up only on an explicit word.
+
+    Which of them is the newest is not known before they are started, and a cluster that was to be new would be an old one.
+    """
+    observed, resource = situation.observed, situation.observed.resource.meta
+    is_new = ("StatefulSet", situation.cluster.names.stateful_set) not in observed.objects and not observed.pods
+    if not is_new or situation.config.is_initialized or not observed.claims:
+        return NOTHING
+    if resource.annotation(names.USE_KEPT_VOLUMES) == "true":
+        return NOTHING
+    found = ", ".join(sorted(claim.metadata.name for claim in observed.claims))
+    why = (
+        f"volumes of an earlier cluster of this name are there ({found}): delete them for a new cluster, "
+        f"or annotate the resource with {names.USE_KEPT_VOLUMES}=true to start from them"
+    )
+    return Decision(waits=(Wait(30.0, why),), stopped=why, ends=True)
+
+
 def scale_in(situation: Situation) -> Decision:
     """The leader is not among the pods that go: it hands over first, to one that stays."""
     view, instances = situation.leader_view, situation.cluster.instances
@@ -188,6 +207,7 @@ def awaited(situation: Situation) -> Decision:
 PLANNERS: tuple[Planner, ...] = (
     finalizer,  # first, so that whatever is made later is removed in order
     dead_leader,  # seconds matter, and it depends on nothing
+    kept_volumes,  # before anything is made that could take them up
     scale_in,  # before the StatefulSet is made smaller
     missing_secrets,  # before the pods that read them
     align_objects,  # what is missing is created, what differs is applied

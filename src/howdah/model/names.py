@@ -21,6 +21,8 @@ REPLACE_REASON = "howdah.dev/replace-reason"
 """On a pod that is to be replaced: why."""
 DISRUPTION = "howdah.dev/disruption"
 """On the resource: which member is being disturbed now, and why; written before it is done."""
+USE_KEPT_VOLUMES = "howdah.dev/use-kept-volumes"
+"""On the resource, "true": a new cluster may start from volumes that an earlier one of the same name left."""
 ADOPTED = "howdah.dev/adopt"
 """On the resource, "true": a person said that pods may be rolled for differences between the reference and howdah."""
 
