@@ -62,7 +62,7 @@ class Status:
 
 def default_directory() -> Path:
     """Where a platform lives if nobody says otherwise."""
-    if os.getuid() == 0 and not fencing.namespaces_work():
+    if fencing.needs_another_user():
         return Path("/var/lib/howdah/local")
     state = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
     return Path(state) / "howdah" / "local"

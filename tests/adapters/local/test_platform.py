@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import sys
+import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -20,8 +21,10 @@ from howdah.kube.errors import KubeError, NotFound
 from howdah.kube.resources import (
     CONFIGMAPS,
     CONTROLLER_REVISIONS,
+    DEPLOYMENTS,
     ENDPOINTS,
     EVENTS,
+    JOBS,
     PERSISTENT_VOLUME_CLAIMS,
     POD_DISRUPTION_BUDGETS,
     PODS,
@@ -29,9 +32,9 @@ from howdah.kube.resources import (
     SERVICES,
     STATEFUL_SETS,
 )
-from howdah.local import configuration, supervisor, up
+from howdah.local import supervisor, up
 from howdah.local.configuration import Platform
-from howdah.local.node import processes, volumes
+from howdah.local.node import fencing, processes, volumes
 
 NS = "default"
 
@@ -55,15 +58,27 @@ ROLES = {
 }
 
 
-@pytest.fixture(scope="module")
-def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
-    """A platform for all tests of this file; each test has names of its own."""
-    found = Platform(tmp_path_factory.mktemp("platform").resolve(), ROLES)
-    asyncio.run(up.up(found))
-    yield found
-    asyncio.run(up.down(found.directory))
-    assert not found.directory.exists()
-    assert not found.runtime.exists()
+def public_folder() -> Path:
+    """A new folder that an unprivileged user can pass through; pytest's own are private."""
+    folder = Path(tempfile.mkdtemp(prefix="howdah-test-", dir="/tmp"))
+    folder.chmod(0o711)
+    return folder.resolve()
+
+
+@pytest.fixture(scope="module", params=("best", "scan"))
+def platform(request: pytest.FixtureRequest) -> Iterator[Platform]:
+    """A platform for all tests of this file, with the best fencing of the machine and with the fallback."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param != "best":
+            patch.setenv(fencing.SWITCH, request.param)
+        parent = public_folder()
+        found = Platform(parent / "p", ROLES)
+        asyncio.run(up.up(found))
+        yield found
+        asyncio.run(up.down(found.directory))
+        assert not found.directory.exists()
+        assert not found.runtime.exists()
+        parent.rmdir()
 
 
 @pytest.fixture
@@ -626,8 +641,90 @@ async def test_budget_counts_what_its_statefulset_wants(platform: Platform, clie
     await until(counted, "the budget")
 
 
-async def test_stopped_platform_starts_again_with_its_pods(tmp_path: Path) -> None:
-    found = Platform(tmp_path / "again", {"server": ROLES["server"]})
+async def test_deployment_replaces_its_pods_and_never_has_too_few(platform: Platform, client: Client) -> None:
+    template = {"metadata": {"labels": {"app": "de"}}, "spec": {"containers": [container(**READY)]}}
+    template["spec"]["terminationGracePeriodSeconds"] = 1  # type: ignore[index]
+    spec = {"replicas": 2, "selector": {"matchLabels": {"app": "de"}}, "template": template}
+    body = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "de", "namespace": NS}, "spec": spec}
+    await client.create(DEPLOYMENTS, body)
+
+    async def available() -> Any:
+        status = (await client.get(DEPLOYMENTS, "de", namespace=NS)).get("status") or {}
+        generation = (await client.get(DEPLOYMENTS, "de", namespace=NS))["metadata"]["generation"]
+        done = status.get("updatedReplicas") == status.get("replicas") == status.get("availableReplicas") == 2
+        return done and status.get("observedGeneration") == generation
+
+    await until(available, "the deployment")
+    old = {found["metadata"]["uid"] for found in (await client.list(PODS, namespace=NS, labels="app=de")).items}
+    change = {"spec": {"template": {"metadata": {"annotations": {"new": "yes"}}}}}
+    await client.merge_patch(DEPLOYMENTS, "de", change, namespace=NS)
+    fewest = 2
+    while True:
+        pods = (await client.list(PODS, namespace=NS, labels="app=de")).items
+        fewest = min(fewest, sum(map(is_ready, pods)))
+        if len(pods) == 2 and not old & {found["metadata"]["uid"] for found in pods} and await available():
+            break
+        await asyncio.sleep(0.02)
+    assert fewest == 2
+
+
+async def test_job_ends_complete_or_failed(platform: Platform, client: Client) -> None:
+    def job(name: str, script: str, limit: int) -> dict[str, Any]:
+        spec = {"restartPolicy": "Never", "containers": [container("x/shell:1", args=[script])]}
+        return {
+            "apiVersion": "batch/v1",
+            "kind": "Job",
+            "metadata": {"name": name, "namespace": NS},
+            "spec": {"backoffLimit": limit, "template": {"spec": spec}},
+        }
+
+    await client.create(JOBS, job("good", "echo done", 1))
+    await client.create(JOBS, job("bad", "exit 2", 0))
+
+    async def conditions(name: str) -> Any:
+        found = (await client.get(JOBS, name, namespace=NS)).get("status") or {}
+        return [entry["type"] for entry in found.get("conditions") or ()]
+
+    assert "Complete" in await until(lambda: conditions("good"), "completion")
+    assert "Failed" in await until(lambda: conditions("bad"), "failure")
+
+
+async def test_init_containers_run_in_order_before_the_others(platform: Platform, client: Client) -> None:
+    mount = {"volumeMounts": [{"name": "v", "mountPath": "/v"}], "env": [{"name": "V", "value": "/v/order"}]}
+    steps = [
+        {**container("x/shell:1", args=[f"echo {number} >> $V"], **mount), "name": f"i{number}"} for number in (1, 2)
+    ]
+    last = container("x/shell:1", args=["cat $V; sleep 1000"], **mount)
+    await client.create(PODS, pod("init", last, initContainers=steps, volumes=[{"name": "v", "emptyDir": {}}]))
+    await ready(client, "init")
+
+    async def log() -> str:
+        async with client.logs("init", namespace=NS, container="main") as chunks:
+            return b"".join([chunk async for chunk in chunks]).decode()
+
+    assert await until(log, "the log") == "1\n2\n"
+
+
+async def test_liveness_failure_restarts_the_container(platform: Platform, client: Client) -> None:
+    probe = {
+        "exec": {"command": ["test", "-e", "well"]},
+        "periodSeconds": 1,
+        "failureThreshold": 1,
+        "initialDelaySeconds": 1,
+    }
+    script = "touch well; sleep 1.2; rm well; sleep 1000"
+    await client.create(PODS, pod("liveness", container("x/shell:1", args=[script], livenessProbe=probe)))
+
+    async def restarted() -> Any:
+        statuses = (await client.get(PODS, "liveness", namespace=NS)).get("status", {}).get("containerStatuses")
+        return statuses and statuses[0]["restartCount"] >= 1
+
+    await until(restarted, "the restart")
+
+
+async def test_stopped_platform_starts_again_with_its_pods() -> None:
+    parent = public_folder()
+    found = Platform(parent / "p", {"server": ROLES["server"]})
     await up.up(found)
     try:
         async with Client(load_access(str(found.kubeconfig))) as client:
@@ -648,5 +745,6 @@ async def test_stopped_platform_starts_again_with_its_pods(tmp_path: Path) -> No
         await up.down(found.directory)
     await up.down(found.directory)
     assert not found.directory.exists()
-    assert configuration.runtime_root().exists() is False or not found.runtime.exists()
+    assert not found.runtime.exists()
     assert alive(uid) == set()
+    parent.rmdir()

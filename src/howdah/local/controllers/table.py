@@ -5,6 +5,7 @@ from pathlib import Path
 
 from howdah.kube.resources import (
     CONTROLLER_REVISIONS,
+    CRON_JOBS,
     DEPLOYMENTS,
     ENDPOINT_SLICES,
     ENDPOINTS,
@@ -21,7 +22,9 @@ from howdah.kube.resources import (
 from howdah.local.controllers.accounts import accounts_controller
 from howdah.local.controllers.budgets import budgets_controller
 from howdah.local.controllers.claims import claims_controller
+from howdah.local.controllers.deployment import deployments_controller, replica_sets_controller
 from howdah.local.controllers.endpoints import endpoints_controller
+from howdah.local.controllers.jobs import cron_jobs_controller, jobs_controller
 from howdah.local.controllers.loop import Controller, World
 from howdah.local.controllers.statefulset import statefulset_controller
 from howdah.local.node.fencing import User
@@ -36,6 +39,7 @@ CACHED = (
     ENDPOINT_SLICES,
     STATEFUL_SETS,
     CONTROLLER_REVISIONS,
+    CRON_JOBS,
     DEPLOYMENTS,
     REPLICA_SETS,
     JOBS,
@@ -53,4 +57,8 @@ def controllers(
         statefulset_controller(world),
         endpoints_controller(world),
         budgets_controller(world),
+        deployments_controller(world),
+        replica_sets_controller(world),
+        jobs_controller(world),
+        cron_jobs_controller(world),
     ]

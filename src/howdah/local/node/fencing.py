@@ -265,6 +265,13 @@ def writable_cgroup(name: str) -> Path | None:
     return group if usable else None
 
 
+def needs_another_user() -> bool:
+    """Whether containers cannot run with our own uid here: root without user namespaces."""
+    if os.getuid() != 0:
+        return False
+    return os.environ.get(SWITCH, "") in ("cgroup", "scan") or not namespaces_work()
+
+
 def choose(name: str) -> Fence:
     """The best way of this machine, or the one that HOWDAH_FENCING asks for. `name` tells platforms apart."""
     asked = os.environ.get(SWITCH, "")
