@@ -172,7 +172,9 @@ class Watch:
     def _pod_gone(self, pod: Pod) -> None:
         key = self._label_key(pod)
         if key is not None:
-            self.departed.append((key, Departed(pod.name, pod.metadata.uid, pod.is_proved_dead)))
+            self.departed.append(
+                (key, Departed(pod.name, pod.metadata.uid, pod.is_proved_dead, dt.datetime.now(dt.UTC)))
+            )
 
     async def _sweep(self) -> None:
         """A lock that nobody renews makes no event: look at the clusters whose leader has gone silent."""

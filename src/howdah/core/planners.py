@@ -32,6 +32,8 @@ from howdah.core.rollout import LOOK_AGAIN_S, next_replacement
 from howdah.core.situation import Situation
 from howdah.model import names
 
+RESTART_GRACE_S = 10.0
+
 Planner = Callable[[Situation], Decision]
 
 
@@ -51,21 +53,27 @@ def finalizer(situation: Situation) -> Decision:
 def dead_leader(situation: Situation) -> Decision:
     """A leader whose pod is gone, with its death proved, need not be waited for until its lock expires.
 
-    Only when no pod of that name is there: one that was made anew takes its lock up by itself, and loses nothing.
+    A pod made anew with the same volume loses nothing, so without a synchronous standby it is given some seconds to
+    start; one that has started takes the lock up by itself (docs/adr/0009).
     """
     leader, observed = situation.leader, situation.observed
-    if leader.name is None or any(pod.name == leader.name for pod in observed.pods):
+    if leader.name is None or any(pod.name == leader.name and pod.has_started for pod in observed.pods):
         return NOTHING
-    gone = next((d for d in observed.departed if d.name == leader.name), None)
-    held_by = observed.patroni.get(situation.cluster.names.leader_object)
-    if gone is None or not gone.was_proved_dead or held_by is None:
+    gone = next((d for d in reversed(observed.departed) if d.name == leader.name), None)
+    lock = observed.patroni.get(situation.cluster.names.leader_object)
+    if gone is None or not gone.was_proved_dead or lock is None or len(situation.members) < 2:
         return NOTHING
+    is_lossless = situation.sync.leader == leader.name and bool(situation.sync.standbys)
+    left_s = 0.0 if is_lossless else RESTART_GRACE_S - (observed.now - gone.seen_at).total_seconds()
+    if left_s > 0:
+        why = f"the pod of leader {leader.name} is gone; its volume has all commits, so a new pod gets some seconds to start"
+        return Decision(waits=(Wait(left_s, why),))
     step = ReleaseLeader(
         reason=f"the pod of leader {leader.name} is gone, and its processes are proved dead",
         object_kind=situation.cluster.names.leader_object[0],
-        name=held_by.metadata.name,
-        uid=held_by.metadata.uid,
-        resource_version=held_by.metadata.resource_version,
+        name=lock.metadata.name,
+        uid=lock.metadata.uid,
+        resource_version=lock.metadata.resource_version,
         leader=leader.name,
     )
     return Decision(steps=(step,))

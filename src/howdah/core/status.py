@@ -139,7 +139,7 @@ def _degraded(findings: Findings, plan: Plan, outcome: Outcome) -> Condition:
         what = outcome.failed.target if outcome.failed is not None else "the pass"
         return Condition("Degraded", "True", "StepFailed", f"{what}: {outcome.error}")
     if plan.stopped is not None:
-        return Condition("Degraded", "True", "RollStopped", plan.stopped)
+        return Condition("Degraded", "True", "Stopped", plan.stopped)
     if findings.database_error is not None:
         return Condition("Degraded", "True", "DatabaseUnreachable", findings.database_error)
     sick = [v for v in findings.views if v.unhealthy is not None and (findings.is_initialized or v.has_failed)]

@@ -126,6 +126,12 @@ class Pod(_Wire, frozen=True):
         return any(c.type == "Ready" and c.status == "True" for c in self.status.conditions or ())
 
     @property
+    def has_started(self) -> bool:
+        """Whether the kubelet has started a container of it."""
+        statuses = self.status.container_statuses or ()
+        return any(s.state.waiting is None for s in statuses)
+
+    @property
     def is_proved_dead(self) -> bool:
         """The kubelet says of every container that its processes have ended. A force-deleted pod never says so."""
         statuses = self.status.container_statuses or ()
@@ -291,6 +297,7 @@ class Departed:
     name: str
     uid: str
     was_proved_dead: bool
+    seen_at: dt.datetime
 
 
 @dataclass(frozen=True, slots=True)
