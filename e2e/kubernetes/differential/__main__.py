@@ -26,7 +26,7 @@ def main() -> int:
             results = run.compared(corpus.sequences(arguments.only), real, ours, accepted)
     if not arguments.keep:
         shutil.rmtree(folder, ignore_errors=True)
-    print("\n".join(report.table(results)))
+    print("\n".join(report.table(results)), end="\n\n")
     print("\n".join(report.digest(results) if arguments.digest else report.details(results)))
     mine = tuple(k for k in accepted if k.kubectl == arguments.kubectl)
     stale = run.stale(results, mine) if arguments.only == "*" else ()

@@ -20,14 +20,21 @@ class Known:
     step: str = "*"
     path: str = "*"
     weight: str = "*"  # one of compare.WEIGHTS
+    real: str = "*"
+    ours: str = "*"
     kubectl: bool = False  # a difference in what kubectl shows
 
     def matches(self, sequence: str, step: str, difference: Difference) -> bool:
-        return (
-            fnmatchcase(sequence, self.sequence)
-            and fnmatchcase(step, self.step)
-            and fnmatchcase(difference.path, self.path)
-            and fnmatchcase(difference.weight, self.weight)
+        return all(
+            fnmatchcase(found, pattern)
+            for found, pattern in (
+                (sequence, self.sequence),
+                (step, self.step),
+                (difference.path, self.path),
+                (difference.weight, self.weight),
+                (str(difference.real), self.real),
+                (str(difference.ours), self.ours),
+            )
         )
 
     def __str__(self) -> str:
