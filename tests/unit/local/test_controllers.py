@@ -182,6 +182,7 @@ def _set(name: str, replicas: int, available: int) -> dict[str, Any]:
         (_set("new", 1, 0), [_set("old", 2, 2)], {}),
         (_set("new", 1, 1), [_set("old", 2, 2)], {"old": 1}),
         (_set("new", 1, 1), [_set("old", 1, 1)], {"new": 2}),
+        (_set("new", 1, 1), [_set("old", 1, 2)], {"new": 2}),
         (_set("new", 2, 2), [_set("old", 1, 1)], {"old": 0}),
         (_set("new", 0, 0), [_set("old", 2, 0)], {"new": 1, "old": 0}),
     ],

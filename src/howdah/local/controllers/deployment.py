@@ -56,16 +56,20 @@ def scales(deployment: Object, new: Object, old: Sequence[Object]) -> dict[str, 
     room = most - total
     own = _replicas(new)
     targets = {new["metadata"]["name"]: min(wanted, own + max(0, room)) if own < wanted else wanted}
-    available = sum((item.get("status") or {}).get("availableReplicas") or 0 for item in (new, *old))
-    spare = available - fewest
+    spare = sum(_available(item) for item in (new, *old)) - fewest
     for item in old:
-        ready = (item.get("status") or {}).get("availableReplicas") or 0
+        ready = _available(item)
         # What is not available disturbs nobody when it goes.
         useless = max(0, _replicas(item) - ready)
         fewer = useless + max(0, min(spare, ready))
         spare -= max(0, fewer - useless)
         targets[item["metadata"]["name"]] = max(0, _replicas(item) - fewer)
     return _changes(targets, [new, *old])
+
+
+def _available(item: Object) -> int:
+    # A pod that is about to be scaled away is still there, but does not count any more.
+    return min((item.get("status") or {}).get("availableReplicas") or 0, _replicas(item))
 
 
 def _changes(targets: Mapping[str, int], items: Sequence[Object]) -> dict[str, int]:
