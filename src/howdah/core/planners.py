@@ -61,7 +61,7 @@ def dead_leader(situation: Situation) -> Decision:
         return NOTHING
     gone = next((d for d in reversed(observed.departed) if d.name == leader.name), None)
     lock = observed.patroni.get(situation.cluster.names.leader_object)
-    if gone is None or not gone.was_proved_dead or lock is None or len(situation.members) < 2:
+    if gone is None or not gone.was_proved_dead or lock is None or not situation.members:
         return NOTHING
     is_lossless = situation.sync.leader == leader.name and bool(situation.sync.standbys)
     left_s = 0.0 if is_lossless else RESTART_GRACE_S - (observed.now - gone.seen_at).total_seconds()
