@@ -26,7 +26,7 @@ from .store import Store
 from .writes import Call, State, create
 
 NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
-SHUTDOWN_TIMEOUT_S = 1.0
+SHUTDOWN_TIMEOUT_S = 0.5
 
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
@@ -85,7 +85,7 @@ async def serve(options: argparse.Namespace) -> None:
     address = f"{options.listen}:{sock.getsockname()[1]}"
     node = Node(options.node_socket)
     api = Api(state, Tokens.from_file(pki.key("tokens")), node, address)
-    server = web.Server(api.handle, access_log=None, keepalive_timeout=300.0)
+    server = web.Server(api.handle, access_log=None, keepalive_timeout=300.0, handler_cancellation=True)
     runner = web.ServerRunner(server, handle_signals=False, shutdown_timeout=SHUTDOWN_TIMEOUT_S)
     await runner.setup()
     await web.SockSite(runner, sock, ssl_context=tls(pki)).start()

@@ -5,12 +5,15 @@ from __future__ import annotations
 import base64
 import ipaddress
 import os
+import subprocess
+import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import yaml
 
+MAKE_TIMEOUT_S = 60.0
 DAYS = 3650
 NAMES = ("localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc")
 ADMIN_GROUP = "system:masters"
@@ -45,12 +48,13 @@ def ensure_pki(directory: Path, address: str) -> Pki:
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     pki = Pki(directory)
     if not pki.certificate("admin").exists():
-        _make(pki, address)
+        # In a process of its own: the library would stay in the server's memory (12 MB) for one use.
+        command = [sys.executable, "-m", __name__, str(directory), address]
+        subprocess.run(command, check=True, timeout=MAKE_TIMEOUT_S)
     return pki
 
 
 def _make(pki: Pki, address: str) -> None:
-    # Imported here: most starts need no new certificate, and the library costs memory.
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec
@@ -147,3 +151,7 @@ def kubeconfig(pki: Pki, url: str) -> bytes:
         ],
     }
     return yaml.safe_dump(config, sort_keys=False).encode()
+
+
+if __name__ == "__main__":
+    _make(Pki(Path(sys.argv[1])), sys.argv[2])

@@ -13,7 +13,7 @@ from .writes import Call, State
 def follow(state: State, kind: Kind, namespace: str) -> None:
     """Called after each write to a kind, in the same turn of the event loop."""
     if kind.storage == CRD_STORAGE:
-        for crd in list(state.store.list(CRD_STORAGE)):
+        for crd in state.store.objects(CRD_STORAGE):
             _follow_crd(state, crd)
         _forget_removed(state)
     elif kind.custom is not None:
@@ -26,7 +26,7 @@ def follow(state: State, kind: Kind, namespace: str) -> None:
         if found is not None and dig(found, "metadata", "deletionTimestamp"):
             empty_namespace(state, namespace)
     elif kind.storage == "namespaces":
-        for found in list(state.store.list("namespaces")):
+        for found in state.store.objects("namespaces"):
             if dig(found, "metadata", "deletionTimestamp"):
                 empty_namespace(state, found["metadata"]["name"])
 
@@ -49,10 +49,10 @@ def _empty_crd(state: State, crd: Obj) -> None:
     kinds = kinds_of(crd)
     if kinds:
         kind = kinds[0]
-        for obj in list(state.store.list(kind.storage)):
-            call = Call(kind, obj["metadata"].get("namespace", ""), obj["metadata"]["name"])
+        for record in state.store.records(kind.storage):
+            call = Call(kind, record.namespace, record.name)
             delete(state, call, DeleteOptions(policy="Background"))
-        if list(state.store.list(kind.storage)):
+        if state.store.records(kind.storage):
             return
     rest = [name for name in crd["metadata"].get("finalizers") or () if name != CRD_FINALIZER]
     if rest:
@@ -63,7 +63,7 @@ def _empty_crd(state: State, crd: Obj) -> None:
 
 
 def _forget_removed(state: State) -> None:
-    present = {crd["metadata"]["name"] for crd in state.store.list(CRD_STORAGE)}
+    present = {crd["metadata"]["name"] for crd in state.store.objects(CRD_STORAGE)}
     for name in {kind.custom.crd for kind in state.registry if kind.custom is not None} - present:
         state.registry.remove(name)
         state.specs.pop(name, None)

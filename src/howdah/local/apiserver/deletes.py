@@ -169,8 +169,8 @@ def empty_namespace(state: State, namespace: str) -> None:
         return
     left = False
     for kind in {kind.storage: kind for kind in state.registry if kind.namespaced}.values():
-        for obj in list(state.store.list(kind.storage, namespace)):
-            call = Call(kind, namespace, obj["metadata"]["name"])
+        for record in state.store.records(kind.storage, namespace):
+            call = Call(kind, namespace, record.name)
             _, gone = delete(state, call, DeleteOptions(policy="Background"))
             left = left or not gone
     if not left:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import random
 from collections.abc import Awaitable, Callable, Mapping
@@ -40,9 +41,10 @@ from .requests import (
     wanted_answer,
 )
 from .selectors import parse_selector
+from .store import record_of
 from .table import table_of
 from .watch import TooSlowError, Wanted, error_line, lines
-from .writes import Call, State, apply, change, create, live_object, replace, shown
+from .writes import Call, State, apply, change, create, is_shown_as_stored, live_object, replace, shown
 
 log = logging.getLogger(__name__)
 
@@ -216,40 +218,33 @@ class Api:
         await self._state.store.durable()
         form, version = request.answer.form, request.answer.api_version
         if form == "Table":
-            objects = [shown(kind, obj) for obj in found.objects]
+            objects = [shown(kind, record.obj()) for record in found.records]
             answer = table_of(kind, objects, found.meta(), version, query.get("includeObject", ""))
         elif form:
             answer = lists.partial_list(found, version)
+        elif request.answer.yaml:
+            answer = decode(lists.list_text(kind, found))
         else:
-            answer = lists.list_object(kind, found)
+            return web.Response(body=lists.list_text(kind, found), content_type="application/json")
         return _json_response(answer, 200, {}, as_yaml=request.answer.yaml)
 
     async def watch(self, request: Request) -> web.StreamResponse:
         wanted = self._wanted(request)
-        stream = lines(self._state.store, request.kind.storage, wanted)
+        store, resource = self._state.store, request.kind.storage
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
         response.enable_chunked_encoding()
-        started = False
+        await response.prepare(request.http)
         try:
-            if wanted.since is not None:
-                from .watch import check_since
-
-                try:
-                    check_since(self._state.store.collection(request.kind.storage), wanted.since)
-                except ApiError as error:
-                    await response.prepare(request.http)
-                    await response.write(error_line(error))
-                    return response
-            await response.prepare(request.http)
-            started = True
-            async for chunk in stream:
-                await response.write(chunk)
+            async with contextlib.aclosing(lines(store, resource, wanted)) as stream:
+                async for chunk in stream:
+                    await response.write(chunk)
+        except ApiError as error:  # too old: said inside the stream, as clients expect it
+            await response.write(error_line(error))
         except TooSlowError:
-            log.info("a watch of %s is too far behind and ends", request.kind.storage)
-        finally:
-            await stream.aclose()  # type: ignore[attr-defined]
-        if started:
-            await response.write_eof()
+            log.info("a watch of %s is too far behind and ends", resource)
+        except ConnectionError:
+            return response
+        await response.write_eof()
         return response
 
     def _wanted(self, request: Request) -> Wanted:
@@ -269,13 +264,11 @@ class Api:
         if initial is not None:
             since = None if flag(query, "sendInitialEvents") else version or self._state.store.published
         timeout_s = number(query, "timeoutSeconds") or random.randint(WATCH_MIN_S, 2 * WATCH_MIN_S)
-        form = request.answer.form
         return Wanted(
             namespace=request.call.namespace,
             selector=selector,
             since=since,
             show=_shower(kind, request.answer),
-            format=f"{kind.api_version}/{form}",
             bookmark={"kind": kind.kind, "apiVersion": kind.api_version},
             bookmarks=flag(query, "allowWatchBookmarks"),
             end_of_initial=flag(query, "sendInitialEvents"),
@@ -318,12 +311,12 @@ class Api:
         selector = parse_selector(kind, query.get("labelSelector", ""), query.get("fieldSelector", ""))
         found = lists.page(self._state.store, kind, request.call.namespace, selector, {})
         options = options_from(body, dict(query))
-        names = [obj["metadata"]["name"] for obj in found.objects]
+        names = [record.name for record in found.records]
         left = subresources.delete_all(self._state, request.call, names, options)
-        answer = lists.list_object(kind, lists.Page(left, self._state.store.version))
+        page = lists.Page([record_of(obj) for obj in left], self._state.store.version)
         follow(self._state, kind, request.call.namespace)
         await self._state.store.durable()
-        return _json_response(answer, 200, {})
+        return web.Response(body=lists.list_text(kind, page), content_type="application/json")
 
     async def scale(self, request: Request) -> web.StreamResponse:
         state, call = self._state, request.call
@@ -439,13 +432,13 @@ def _dry_run_of(call: Call, options: Any) -> None:
         call.dry_run = is_dry_run({"dryRun": options["dryRun"][0]}, "DELETE")
 
 
-def _shower(kind: Kind, answer: Answer) -> Callable[[Obj], Obj]:
-    """How watch events show an object."""
+def _shower(kind: Kind, answer: Answer) -> Callable[[Obj], Obj] | None:
+    """How watch events show an object; None for as it is stored."""
     if answer.form == "Table":
         return lambda obj: table_of(kind, [shown(kind, obj)], {}, answer.api_version)
     if answer.form:
         return lambda obj: lists.partial(obj, answer.api_version)
-    return lambda obj: shown(kind, obj)
+    return None if is_shown_as_stored(kind) else lambda obj: shown(kind, obj)
 
 
 def _quoted(text: str) -> str:

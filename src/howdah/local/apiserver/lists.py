@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,11 +11,11 @@ import msgspec
 
 from .errors import ApiError, bad_request, expired
 from .kinds import Kind
-from .objects import Obj, decode, encode, name_of, namespace_of
+from .objects import Obj, decode, encode
 from .requests import number
 from .selectors import Selector
-from .store import Store
-from .writes import shown
+from .store import Record, Store
+from .writes import is_shown_as_stored, shown
 
 CONTINUE_TOO_OLD = (
     "The provided continue parameter is too old to display a consistent list result. You can start a new list "
@@ -29,7 +29,7 @@ CONTINUE_TOO_OLD = (
 class Page:
     """What a list request gets."""
 
-    objects: list[Obj]
+    records: list[Record]
     version: int
     token: str = ""
     remaining: int | None = None
@@ -48,25 +48,18 @@ def page(store: Store, kind: Kind, namespace: str, selector: Selector, query: Ma
     after, version = _start(store, kind, query)
     limit = number(query, "limit") or 0
     accepted = sorted(
-        (obj for obj in _candidates(store, kind, namespace, selector) if selector.accepts(obj)),
-        key=lambda obj: (namespace_of(obj), name_of(obj)),
+        (record for record in store.records(kind.storage, namespace) if selector.accepts(record)),
+        key=lambda record: (record.namespace, record.name),
     )
     if after is not None:
-        accepted = [obj for obj in accepted if (namespace_of(obj), name_of(obj)) > after]
+        accepted = [record for record in accepted if (record.namespace, record.name) > after]
     if not limit or len(accepted) <= limit:
         return Page(accepted, version)
     rest = len(accepted) - limit
     last = accepted[limit - 1]
-    token = {"v": "meta.k8s.io/v1", "rv": version, "start": [namespace_of(last), name_of(last)]}
+    token = {"v": "meta.k8s.io/v1", "rv": version, "start": [last.namespace, last.name]}
     text = base64.urlsafe_b64encode(encode(token)).rstrip(b"=").decode()
     return Page(accepted[:limit], version, text, rest if selector.is_empty else None)
-
-
-def _candidates(store: Store, kind: Kind, namespace: str, selector: Selector) -> Iterable[Obj]:
-    if selector.name is not None and namespace:
-        found = store.get(kind.storage, namespace, selector.name)
-        return [found] if found is not None else []
-    return store.list(kind.storage, namespace)
 
 
 def _start(store: Store, kind: Kind, query: Mapping[str, str]) -> tuple[tuple[str, str] | None, int]:
@@ -113,13 +106,27 @@ def version_number(text: str) -> int:
     return int(text)
 
 
-def list_object(kind: Kind, found: Page) -> Obj:
-    """A page as KindList. Items of built-in kinds do not repeat their type, as in the real server."""
-    items = [shown(kind, obj) for obj in found.objects]
-    if kind.custom is None:
-        items = [{key: item[key] for key in item if key not in ("kind", "apiVersion")} for item in items]
+def list_text(kind: Kind, found: Page) -> bytes:
+    """A page as the JSON of a KindList."""
     metadata = found.meta() if kind.custom is None else {"continue": "", **found.meta()}
-    return {"kind": kind.list_kind, "apiVersion": kind.api_version, "metadata": metadata, "items": items}
+    head = {"kind": kind.list_kind, "apiVersion": kind.api_version, "metadata": metadata, "items": []}
+    return encode(head)[:-2] + b",".join(item_text(kind, record) for record in found.records) + b"]}"
+
+
+def item_text(kind: Kind, record: Record) -> bytes:
+    """An item of a list: as stored, where that is what this version shows.
+
+    Items of built-in kinds do not repeat their type, as in the real server.
+    """
+    if kind.custom is None:
+        head = b'{"apiVersion":"%b","kind":"%b",' % (kind.api_version.encode(), kind.kind.encode())
+        if record.body.startswith(head) and kind.storage != "events":
+            return b"{" + record.body[len(head) :]
+        item = shown(kind, record.obj())
+        return encode({key: item[key] for key in item if key not in ("kind", "apiVersion")})
+    if is_shown_as_stored(kind):
+        return record.body
+    return encode(shown(kind, record.obj()))
 
 
 def partial(obj: Obj, api_version: str = "meta.k8s.io/v1") -> Obj:
@@ -132,5 +139,5 @@ def partial_list(found: Page, api_version: str) -> Obj:
         "kind": "PartialObjectMetadataList",
         "apiVersion": api_version,
         "metadata": found.meta(),
-        "items": [partial(obj, api_version) for obj in found.objects],
+        "items": [partial(record.obj(), api_version) for record in found.records],
     }

@@ -174,7 +174,7 @@ def _create_claim(store: Store, obj: Obj) -> None:
     if "storageClassName" in obj.setdefault("spec", {}):
         return
     mark = "storageclass.kubernetes.io/is-default-class"
-    classes = store.list("storageclasses.storage.k8s.io")
+    classes = store.objects("storageclasses.storage.k8s.io")
     defaults = [c["metadata"]["name"] for c in classes if dig(c, "metadata", "annotations", mark) == "true"]
     if defaults:
         obj["spec"]["storageClassName"] = min(defaults)
@@ -218,7 +218,7 @@ def allocate_service(store: Store, obj: Obj) -> None:
 
 
 def _free_address(store: Store, uid: str) -> str:
-    taken = {dig(service, "spec", "clusterIP") for service in store.list("services")}
+    taken = {dig(service, "spec", "clusterIP") for service in store.objects("services")}
     size = SERVICE_NETWORK.num_addresses - 2
     start = zlib.crc32(uid.encode()) % size
     for step in range(size):
@@ -229,7 +229,7 @@ def _free_address(store: Store, uid: str) -> str:
 
 
 def _taken_node_ports(store: Store) -> set[int]:
-    ports = (port for service in store.list("services") for port in dig(service, "spec", "ports") or ())
+    ports = (port for service in store.objects("services") for port in dig(service, "spec", "ports") or ())
     return {port["nodePort"] for port in ports if port.get("nodePort")}
 
 

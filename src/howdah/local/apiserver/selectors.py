@@ -9,7 +9,8 @@ from typing import Any
 
 from .errors import ApiError, bad_request
 from .kinds import Kind
-from .objects import Obj, dig, labels_of
+from .objects import Obj, dig
+from .store import Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +53,16 @@ class Selector:
 
     @property
     def is_empty(self) -> bool:
-        return not self.labels and not self.fields
+        return not self.labels and not self.fields and self.name is None
 
-    def accepts(self, obj: Obj) -> bool:
-        if self.labels:
-            labels = labels_of(obj)
-            if not all(requirement.accepts(labels) for requirement in self.labels):
-                return False
+    def accepts(self, record: Record) -> bool:
+        if not all(requirement.accepts(record.labels) for requirement in self.labels):
+            return False
+        if self.name is not None and record.name != self.name:
+            return False
+        return not self.fields or self._accepts_fields(record.obj())
+
+    def _accepts_fields(self, obj: Obj) -> bool:
         return all((_field_text(obj, path) == value) is equal for path, equal, value in self.fields)
 
 
@@ -184,9 +188,10 @@ def parse_selector(kind: Kind, label_text: str, field_text: str) -> Selector:
     name = None
     for term in filter(None, (part.strip() for part in re.split(r"(?<!\\),", field_text))):
         path, equal, value = _field_term(kind, term)
-        terms.append((path, equal, value))
-        if equal and path == ("metadata", "name"):
+        if equal and path == ("metadata", "name") and name in (None, value):
             name = value
+        else:
+            terms.append((path, equal, value))
     return Selector(label_requirements(label_text), tuple(terms), name)
 
 

@@ -1,4 +1,4 @@
-"""Where objects live: in memory for reading, in SQLite for keeping.
+"""Where objects live: in memory for reading (as JSON text, which is small), in SQLite for keeping.
 
 Every change gets the next resourceVersion, one counter over all kinds. Changes are visible in memory at
 once, are committed in groups by a thread, and nobody outside hears of one before it is on disk: answers
@@ -17,13 +17,13 @@ import logging
 import os
 import sqlite3
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
-from .objects import Obj, decode, encode, name_of, namespace_of, version_of
+from .objects import Obj, decode, encode, labels_of, name_of, namespace_of, version_of
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,29 @@ Name: TypeAlias = tuple[str, str]
 """(namespace, name); the namespace of cluster-scoped objects is empty."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A stored object: its JSON text, and what selecting needs without reading that."""
+
+    namespace: str
+    name: str
+    version: int
+    labels: Mapping[str, str]
+    body: bytes
+
+    def obj(self) -> Obj:
+        """The object, as a copy of the caller's own."""
+        found: Obj = decode(self.body)
+        return found
+
+
+def record_of(obj: Obj) -> Record:
+    """The record of an object that has its resourceVersion."""
+    labels = labels_of(obj)
+    return Record(namespace_of(obj), name_of(obj), version_of(obj), dict(labels), encode(obj))
+
+
+@dataclass(frozen=True, slots=True)
 class Change:
     """A change of one object. `before` is None for a creation, `after` for a removal.
 
@@ -42,10 +64,9 @@ class Change:
     """
 
     version: int
-    before: Obj | None
-    after: Obj | None
-    last: Obj
-    lines: dict[str, bytes] = field(default_factory=dict)
+    before: Record | None
+    after: Record | None
+    last: Record
 
 
 Listener: TypeAlias = Callable[[Change], None]
@@ -55,7 +76,7 @@ Listener: TypeAlias = Callable[[Change], None]
 class Collection:
     """The objects of one resource, their recent changes, and who listens."""
 
-    objects: dict[Name, Obj] = field(default_factory=dict)
+    records: dict[Name, Record] = field(default_factory=dict)
     history: deque[Change] = field(default_factory=lambda: deque(maxlen=HISTORY))
     forgotten: int = 0
     """The newest version whose change is no longer in history."""
@@ -109,9 +130,9 @@ class Store:
 
     def _load(self) -> None:
         for resource, namespace, name, body in self._db.execute("SELECT * FROM objects"):
-            obj = decode(body)
-            self.collection(resource).objects[namespace, name] = obj
-            if version_of(obj) >= self.version:
+            record = record_of(decode(body))
+            self.collection(resource).records[namespace, name] = record
+            if record.version >= self.version:
                 raise RuntimeError(f"store: {resource} {namespace}/{name} is newer than the reserved versions")
 
     def setting(self, name: str) -> str | None:
@@ -127,37 +148,46 @@ class Store:
             found = self._collections[resource] = Collection(forgotten=self.started_at)
         return found
 
-    def resources(self) -> Mapping[str, Collection]:
-        return self._collections
-
     def get(self, resource: str, namespace: str, name: str) -> Obj | None:
-        return self.collection(resource).objects.get((namespace, name))
+        """A copy of an object."""
+        found = self.collection(resource).records.get((namespace, name))
+        return found.obj() if found is not None else None
 
-    def list(self, resource: str, namespace: str = "") -> Iterable[Obj]:
-        """Objects of one namespace, or of all, in no order."""
-        objects = self.collection(resource).objects
-        if not namespace:
-            return objects.values()
-        return [obj for (found, _), obj in objects.items() if found == namespace]
+    def records(self, resource: str, namespace: str = "") -> list[Record]:
+        """What is stored in one namespace, or in all, in no order."""
+        records = self.collection(resource).records
+        return [record for record in records.values() if not namespace or record.namespace == namespace]
+
+    def objects(self, resource: str, namespace: str = "") -> Iterator[Obj]:
+        """Copies of the objects of one namespace, or of all, in no order."""
+        return (record.obj() for record in self.records(resource, namespace))
 
     def put(self, resource: str, obj: Obj) -> Obj:
         """Stores an object, new or changed; returns it with its resourceVersion."""
+        stored = self._stamped(obj)
+        record = record_of(stored)
         collection = self.collection(resource)
-        key = namespace_of(obj), name_of(obj)
-        stored = {**obj, "metadata": {**obj["metadata"], "resourceVersion": str(self._next_version())}}
-        change = Change(self.version, collection.objects.get(key), stored, stored)
-        collection.objects[key] = stored
-        self._record(collection, change, (resource, key, encode(stored)))
+        key = record.namespace, record.name
+        change = Change(self.version, collection.records.get(key), record, record)
+        collection.records[key] = record
+        self._record(collection, change, (resource, key, record.body))
         return stored
 
     def delete(self, resource: str, obj: Obj) -> Obj:
         """Removes an object; returns its last form, with the version of the removal."""
+        last = self._stamped(obj)
+        record = record_of(last)
         collection = self.collection(resource)
-        key = namespace_of(obj), name_of(obj)
-        before = collection.objects.pop(key)
-        last = {**obj, "metadata": {**obj["metadata"], "resourceVersion": str(self._next_version())}}
-        self._record(collection, Change(self.version, before, None, last), (resource, key, None))
+        key = record.namespace, record.name
+        change = Change(self.version, collection.records.pop(key), None, record)
+        self._record(collection, change, (resource, key, None))
         return last
+
+    def _stamped(self, obj: Obj) -> Obj:
+        """The object with the next version, its type first: lists cut that off."""
+        head = {"apiVersion": obj["apiVersion"], "kind": obj["kind"]}
+        metadata = {**obj["metadata"], "resourceVersion": str(self._next_version())}
+        return {**head, **obj, "metadata": metadata}
 
     def _next_version(self) -> int:
         self.version += 1

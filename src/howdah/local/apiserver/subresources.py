@@ -110,7 +110,9 @@ def _refused(budget: Obj, desired: int, healthy: int) -> ApiError:
 def _budgets_of(store: Store, pod: Obj) -> list[Obj]:
     namespace = pod["metadata"]["namespace"]
     return [
-        budget for budget in store.list(BUDGETS, namespace) if selects(dig(budget, "spec", "selector"), labels_of(pod))
+        budget
+        for budget in store.objects(BUDGETS, namespace)
+        if selects(dig(budget, "spec", "selector"), labels_of(pod))
     ]
 
 
@@ -118,7 +120,7 @@ def disruptions_allowed(store: Store, budget: Obj) -> tuple[int, int, int]:
     """How many pods of a budget may go now, how many must be healthy, how many are: counted afresh."""
     pods = [
         pod
-        for pod in store.list("pods", budget["metadata"]["namespace"])
+        for pod in store.objects("pods", budget["metadata"]["namespace"])
         if selects(dig(budget, "spec", "selector"), labels_of(pod)) and not pod["metadata"].get("deletionTimestamp")
     ]
     healthy = sum(1 for pod in pods if _is_ready(pod))

@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from .errors import ApiError, expired
-from .objects import Obj, encode, namespace_of
+from .objects import Obj, encode
 from .selectors import Selector
-from .store import Change, Collection, Store
+from .store import Change, Collection, Record, Store, record_of
 
 BOOKMARK_PERIOD_S = 55.0
+CHUNK_BYTES = 64 * 1024
 BACKLOG = 5000
 """Changes that a slow client may be behind before its stream is closed."""
 
@@ -32,9 +33,8 @@ class Wanted:
     namespace: str
     selector: Selector
     since: int | None
-    show: Show
-    format: str
-    """Names what `show` makes, so that lines are shared between clients of the same format."""
+    show: Show | None
+    """What the client sees of an object; None for the object as it is stored."""
     bookmark: Obj
     """An empty object of the kind: apiVersion and kind."""
     bookmarks: bool = False
@@ -56,9 +56,9 @@ def check_since(collection: Collection, since: int) -> None:
         raise expired(f"too old resource version: {since} ({collection.forgotten})")
 
 
-def event_of(change: Change, wanted: Wanted) -> tuple[str, Obj] | None:
+def event_of(change: Change, wanted: Wanted) -> tuple[str, Record] | None:
     """The event that a change is for this watch, if any."""
-    if wanted.namespace and namespace_of(change.last) != wanted.namespace:
+    if wanted.namespace and change.last.namespace != wanted.namespace:
         return None
     accepts = wanted.selector.accepts
     now = change.after is not None and accepts(change.after)
@@ -74,23 +74,20 @@ def event_of(change: Change, wanted: Wanted) -> tuple[str, Obj] | None:
             return "DELETED", change.last if change.after is None else _as_left(change)
 
 
-def _as_left(change: Change) -> Obj:
+def _as_left(change: Change) -> Record:
     """An object that left the selector: as it was, with the version of leaving."""
-    before = change.before or {}
-    return {**before, "metadata": {**before["metadata"], "resourceVersion": str(change.version)}}
+    assert change.before is not None
+    obj = change.before.obj()
+    obj["metadata"]["resourceVersion"] = str(change.version)
+    return record_of(obj)
 
 
-def _line(change: Change, wanted: Wanted) -> bytes | None:
-    event = event_of(change, wanted)
+def _line(event: tuple[str, Record] | None, wanted: Wanted) -> bytes:
     if event is None:
-        return None
-    kind, obj = event
-    if obj is not change.last:
-        return event_line(kind, wanted.show(obj))
-    key = kind + wanted.format
-    if key not in change.lines:
-        change.lines[key] = event_line(kind, wanted.show(obj))
-    return change.lines[key]
+        return b""
+    kind, record = event
+    body = record.body if wanted.show is None else encode(wanted.show(record.obj()))
+    return b'{"type":"' + kind.encode() + b'","object":' + body + b"}\n"
 
 
 def _bookmark(wanted: Wanted, version: int, *, ends_initial: bool = False) -> bytes:
@@ -100,7 +97,7 @@ def _bookmark(wanted: Wanted, version: int, *, ends_initial: bool = False) -> by
     return event_line("BOOKMARK", {**wanted.bookmark, "metadata": metadata})
 
 
-async def lines(store: Store, resource: str, wanted: Wanted) -> AsyncIterator[bytes]:
+async def lines(store: Store, resource: str, wanted: Wanted) -> AsyncGenerator[bytes, None]:
     """Chunks of event lines until the time is up. Raises ApiError 410 before the first chunk."""
     collection = store.collection(resource)
     queue: deque[Change] = deque()
@@ -114,21 +111,21 @@ async def lines(store: Store, resource: str, wanted: Wanted) -> AsyncIterator[by
         check_since(collection, wanted.since)
     collection.listeners.add(hear)
     try:
-        async for chunk in _stream(store, collection, wanted, queue, wake):
+        async for chunk in _stream(store, resource, wanted, queue, wake):
             yield chunk
     finally:
         collection.listeners.discard(hear)
 
 
 async def _stream(
-    store: Store, collection: Collection, wanted: Wanted, queue: deque[Change], wake: asyncio.Event
+    store: Store, resource: str, wanted: Wanted, queue: deque[Change], wake: asyncio.Event
 ) -> AsyncIterator[bytes]:
     loop = asyncio.get_running_loop()
     deadline = loop.time() + wanted.timeout_s
-    first, seen = _beginning(store, collection, wanted)
+    first, seen = _beginning(store, resource, wanted)
     await store.durable()
-    if first:
-        yield first
+    for chunk in _chunks(first):
+        yield chunk
     while True:
         chunk, seen = _drain(queue, wanted, seen)
         if chunk:
@@ -147,18 +144,35 @@ async def _stream(
                 yield _bookmark(wanted, seen)
 
 
-def _beginning(store: Store, collection: Collection, wanted: Wanted) -> tuple[bytes, int]:
-    """What is sent at once, and the version that it reaches."""
-    if wanted.since is not None:
-        missed = (change for change in collection.history if change.version > wanted.since)
-        found = [line for change in missed if (line := _line(change, wanted))]
-        return b"".join(found), max(wanted.since, store.published)
-    keys = sorted(collection.objects)
-    present = [collection.objects[key] for key in keys if not wanted.namespace or key[0] == wanted.namespace]
-    found = [event_line("ADDED", wanted.show(obj)) for obj in present if wanted.selector.accepts(obj)]
+def _chunks(found: Iterable[bytes]) -> Iterator[bytes]:
+    """Lines joined into pieces that are worth sending and cheap to hold."""
+    waiting: list[bytes] = []
+    size = 0
+    for line in found:
+        waiting.append(line)
+        size += len(line)
+        if size >= CHUNK_BYTES:
+            yield b"".join(waiting)
+            waiting, size = [], 0
+    if size:
+        yield b"".join(waiting)
+
+
+def _beginning(store: Store, resource: str, wanted: Wanted) -> tuple[Iterator[bytes], int]:
+    """What is sent at once, made as it is sent, and the version that it reaches."""
+    since = wanted.since
+    if since is not None:
+        missed = [change for change in store.collection(resource).history if change.version > since]
+        return (_line(event_of(change, wanted), wanted) for change in missed), max(since, store.published)
+    return _present(store.records(resource, wanted.namespace), wanted, store.version), store.version
+
+
+def _present(records: list[Record], wanted: Wanted, version: int) -> Iterator[bytes]:
+    for record in sorted(records, key=lambda record: (record.namespace, record.name)):
+        if wanted.selector.accepts(record):
+            yield _line(("ADDED", record), wanted)
     if wanted.end_of_initial:
-        found.append(_bookmark(wanted, store.version, ends_initial=True))
-    return b"".join(found), store.version
+        yield _bookmark(wanted, version, ends_initial=True)
 
 
 def _drain(queue: deque[Change], wanted: Wanted, seen: int) -> tuple[bytes, int]:
@@ -169,9 +183,7 @@ def _drain(queue: deque[Change], wanted: Wanted, seen: int) -> tuple[bytes, int]
         change = queue.popleft()
         if change.version > seen:
             seen = change.version
-            line = _line(change, wanted)
-            if line:
-                found.append(line)
+            found.append(_line(event_of(change, wanted), wanted))
     return b"".join(found), seen
 
 

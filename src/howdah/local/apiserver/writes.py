@@ -111,7 +111,7 @@ def create_decoded(state: State, call: Call, obj: Obj, owned: Applied | None = N
     errors = create_errors(kind, obj)
     if errors:
         raise invalid_object(kind.subject, name_of(obj), errors)
-    if state.store.get(kind.storage, namespace_of(obj), name_of(obj)) is not None:
+    if (namespace_of(obj), name_of(obj)) in state.store.collection(kind.storage).records:
         raise already_exists(kind.subject, name_of(obj))
     if call.dry_run:
         return obj
@@ -149,6 +149,13 @@ def stored_event(obj: Obj) -> Obj:
     names = dict(_EVENT_FIELDS)
     result = {names.get(key, key): value for key, value in obj.items()}
     return {**result, "apiVersion": "v1"}
+
+
+def is_shown_as_stored(kind: Kind) -> bool:
+    """This version of a kind is the one that is kept."""
+    if kind.custom is not None:
+        return kind.custom.storage_version == kind.version
+    return kind.storage != "events"
 
 
 def shown(kind: Kind, obj: Obj) -> Obj:
@@ -248,7 +255,7 @@ def replace(state: State, call: Call, body: Any) -> tuple[Obj, bool]:
 def change(state: State, call: Call, patch: Callable[[Obj], Obj]) -> Obj:
     """A patch: what it makes of the live object is stored as an update."""
     live = live_object(state, call)
-    body = patch(clone(live))
+    body = patch(live)
     obj = decode_object(state, call, body)
     _place(call, obj)
     if name_of(obj) != call.name:
