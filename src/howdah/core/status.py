@@ -226,7 +226,7 @@ def transitions(previous: Mapping[str, Any], status: Mapping[str, Any]) -> tuple
     before = {c["type"]: c for c in previous.get("conditions") or ()}
     events: list[Event] = []
     for condition in status["conditions"]:
-        was = before.get(condition["type"], {}).get("status", "Unknown" if condition["type"] == "Ready" else "False")
+        was = before.get(condition["type"], {}).get("status", "False")
         if was != condition["status"]:
             events += _turned(condition)
     if status.get("leader") and previous.get("leader") and status["leader"] != previous["leader"]:
