@@ -10,6 +10,7 @@ import msgspec
 import yaml
 from aiohttp import web
 
+from . import protobuf
 from .errors import Subject, bad_request, invalid_object, unsupported, unsupported_media_type
 from .objects import decode
 
@@ -94,11 +95,12 @@ def is_dry_run(query: Mapping[str, str], method: str) -> bool:
 
 
 JSON, YAML = "application/json", "application/yaml"
-BODY_TYPES = (JSON, YAML, "application/vnd.kubernetes.protobuf")
+PROTOBUF = "application/vnd.kubernetes.protobuf"
+BODY_TYPES = (JSON, YAML, PROTOBUF)
 
 
 def parsed_body(data: bytes, content_type: str) -> Any:
-    """A JSON or YAML body; None for an empty one."""
+    """A JSON, YAML or protobuf body; None for an empty one."""
     if not data:
         return None
     kind = content_type.partition(";")[0].strip().lower()
@@ -109,7 +111,12 @@ def parsed_body(data: bytes, content_type: str) -> Any:
             raise bad_request(f"couldn't get version/kind; json parse error: {error}") from error
     if kind == YAML or kind.endswith("+yaml"):
         return from_yaml(data)
-    raise unsupported_media_type((JSON, YAML))
+    if kind == PROTOBUF:
+        try:
+            return protobuf.decoded(data)
+        except protobuf.NotProtobufError as error:
+            raise bad_request(str(error)) from error
+    raise unsupported_media_type(BODY_TYPES)
 
 
 class _PlainLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]

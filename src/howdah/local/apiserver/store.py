@@ -126,6 +126,7 @@ class Store:
         reserved = int(self.setting("reserved") or 0)
         self._reserved = reserved + BLOCK
         self._save_setting("reserved", str(self._reserved))
+        self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # the block must outlive even a lost log
         return reserved + 1
 
     def _load(self) -> None:
