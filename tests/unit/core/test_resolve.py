@@ -76,6 +76,37 @@ def test_every_problem_is_told_at_once_with_its_path() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("options", "spec", "path"),
+    [
+        ({"downscaler_annotations": "("}, {}, "configuration.kubernetes.downscaler_annotations[0]"),
+        (
+            {"major_version_upgrade_mode": "full", "target_major_version": "new"},
+            {},
+            "configuration.major_version_upgrade.target_major_version",
+        ),
+        ({"pod_service_account_definition": "{kind: ServiceAccount, metadata: []"}, {}, "configuration.kubernetes"),
+        ({}, {"env": [{"name": "A", "value": "1", "valueFrom": {"fieldRef": {}}}]}, "spec.env[0]"),
+        ({}, {"env": [{"name": "A", "valueFrom": "b"}]}, "spec.env[0].valueFrom"),
+        ({}, {"env": [{"name": "A", "valueFrom": {"fieldRef": "b"}}]}, "spec.env[0].valueFrom"),
+        (
+            {},
+            {"sidecars": [{"image": "i", "env": [{"name": "A", "valueFrom": 1}]}]},
+            "spec.sidecars[0].env[0].valueFrom",
+        ),
+        (
+            {},
+            {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": ["x"]}},
+            "spec.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution",
+        ),
+    ],
+)
+def test_what_no_single_field_tells_is_a_problem_and_no_crash(options: dict[str, str], spec: Json, path: str) -> None:
+    with pytest.raises(InvalidSpec) as error:
+        _cluster(_settings(**options), **spec)
+    assert _paths(error) == {path}
+
+
 def test_a_missing_reference_is_a_problem_of_its_own_kind() -> None:
     settings = _settings(pod_environment_secret="extra", pod_environment_configmap="shared")
     with pytest.raises(UnresolvedSpec) as error:

@@ -20,8 +20,8 @@ _SYNCHRONOUS = ("synchronous_mode", "synchronous_mode_strict", "synchronous_node
 def effective_version(asked: Asked) -> PgVersion:
     """The manifest's major version; in upgrade mode `full` the target version where it is below the minimum."""
     settings, version = asked.settings, asked.spec.postgresql.version
-    minimum = PgVersion.parse(settings.minimal_major_version)
-    if settings.major_version_upgrade_mode == "full" and version < minimum:
+    is_full = settings.major_version_upgrade_mode == "full"
+    if is_full and version < PgVersion.parse(settings.minimal_major_version):
         return PgVersion.parse(settings.target_major_version)
     return version
 

@@ -1,13 +1,15 @@
 """What makes a request impossible although each field of the manifest is right: names, references, forbidden parts."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from howdah.core.request.asked import Asked, Reference, environment_config_map, environment_secret
 from howdah.core.request.services import has_team_prefix
 from howdah.model import names
 from howdah.model.errors import Problem
 from howdah.model.settings import Settings
+from howdah.model.units import PgVersion
 
 _LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
 _OBJECT_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
@@ -36,6 +38,9 @@ def faults(asked: Asked) -> Iterator[Problem]:
     """Everything that makes the request impossible, but missing objects."""
     yield from _team(asked)
     yield from _object_names(asked)
+    yield from _options(asked.settings)
+    yield from _variables(asked)
+    yield from _node_affinity(asked.spec.node_affinity or {})
     # What runs already goes on running: the reference refuses these at creation only.
     if not asked.live.exists:
         yield from _forbidden(asked)
@@ -71,6 +76,49 @@ def _object_names(asked: Asked) -> Iterator[Problem]:
         if _OBJECT_NAME.fullmatch(name) is None or len(name) > _LONGEST_OBJECT_NAME:
             hint = "use lower-case letters, digits, - and . and the placeholders that the reference page lists"
             yield Problem(path, f'gives "{name}", which cannot name an object', hint)
+
+
+def _options(settings: Settings) -> Iterator[Problem]:
+    for index, pattern in enumerate(settings.downscaler_annotations):
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            path = f"configuration.kubernetes.downscaler_annotations[{index}]"
+            yield Problem(path, f'"{pattern}" is not a regular expression ({error})', "write one, such as ^downscaler/")
+    if settings.major_version_upgrade_mode == "full":
+        for option in ("minimal_major_version", "target_major_version"):
+            try:
+                PgVersion.parse(getattr(settings, option))
+            except ValueError as error:
+                yield Problem.of(f"configuration.major_version_upgrade.{option}", error)
+
+
+def _variables(asked: Asked) -> Iterator[Problem]:
+    sections = {"spec.env": asked.spec.env or ()}
+    sections |= {f"spec.sidecars[{i}].env": sidecar.env or () for i, sidecar in enumerate(asked.spec.sidecars or ())}
+    for section, entries in sections.items():
+        for index, entry in enumerate(entries):
+            yield from _variable(f"{section}[{index}]", entry)
+
+
+def _variable(path: str, entry: Mapping[str, Any]) -> Iterator[Problem]:
+    source = entry.get("valueFrom")
+    parts = (source, source.get("fieldRef")) if isinstance(source, Mapping) else (source,)
+    if not all(part is None or isinstance(part, Mapping) for part in parts):
+        yield Problem(f"{path}.valueFrom", "is not an object", "write key: value lines, such as secretKeyRef")
+    if entry.get("value") and source:
+        yield Problem(path, "has value and valueFrom", "remove one of them")
+
+
+def _node_affinity(written: Mapping[str, Any]) -> Iterator[Problem]:
+    required = written.get("requiredDuringSchedulingIgnoredDuringExecution") or {}
+    terms = (required.get("nodeSelectorTerms") or []) if isinstance(required, Mapping) else None
+    if not isinstance(terms, list) or not all(isinstance(term, Mapping) for term in terms):
+        path = "spec.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution"
+        yield Problem(path, "is not a node selector", "write nodeSelectorTerms with a list of terms")
+    elif not all(isinstance(term.get("matchExpressions") or [], list) for term in terms):
+        path = "spec.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms"
+        yield Problem(path, "has matchExpressions that are not a list", "write a YAML list")
 
 
 def _forbidden(asked: Asked) -> Iterator[Problem]:

@@ -82,6 +82,7 @@ def _definition(text: str, api_version: str, kind: str, option: str) -> dict[str
         written = yaml.safe_load(text)
     except yaml.YAMLError:
         written = None
-    if not isinstance(written, Mapping) or written.get("kind") != kind:
+    is_object = isinstance(written, Mapping) and written.get("kind") == kind
+    if not is_object or not isinstance(written.get("metadata") or {}, Mapping):
         raise ValueError(f"{option} is not a {kind}; write its manifest as JSON or YAML")
     return {**bare, **written}
