@@ -2,7 +2,6 @@
 
 import os
 import textwrap
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,7 +22,7 @@ def fence(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> fe
 
 
 @pytest.fixture
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder that an unprivileged container user can reach."""
     path = tmp_path_factory.mktemp("c")
     for parent in (path, *path.parents):

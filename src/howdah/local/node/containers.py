@@ -7,6 +7,7 @@ import array
 import asyncio
 import contextlib
 import json
+import marshal
 import os
 import signal
 import socket
@@ -156,7 +157,7 @@ async def start(fence: Fence, name: str, folder: Path, attempt: int, program: Pr
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
     with ours:
         with theirs:
-            _prepare(fence, name, folder, attempt, program)
+            spec = _prepare(fence, name, folder, attempt, program)
             ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
             ours.setblocking(False)
             launcher = _launch(fence, folder, theirs.fileno())
@@ -165,9 +166,10 @@ async def start(fence: Fence, name: str, folder: Path, attempt: int, program: Pr
             run = _run_of(fence, name, pid, launcher.pid, program.folders)
             started = time.time()
             _write(folder / "run.json", {"run": asdict(run), "attempt": attempt, "started": started})
-            await asyncio.get_running_loop().sock_sendall(ours, b"go")
+            await asyncio.get_running_loop().sock_sendall(ours, marshal.dumps(spec))
+            ours.shutdown(socket.SHUT_WR)  # a spec that is cut short is no spec
         except (OSError, TimeoutError, StartError) as problem:
-            # Without "go" the shim ends by itself when the socket closes.
+            # Without a spec the shim ends by itself when the socket closes.
             ours.close()
             await _collect(launcher)
             raise StartError(f"container {name} could not be started: {_said(folder) or problem}") from problem
@@ -176,7 +178,7 @@ async def start(fence: Fence, name: str, folder: Path, attempt: int, program: Pr
     return container
 
 
-def _prepare(fence: Fence, name: str, folder: Path, attempt: int, program: Program) -> None:
+def _prepare(fence: Fence, name: str, folder: Path, attempt: int, program: Program) -> dict[str, Any]:
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     _keep_two_logs(folder, attempt)
     (folder / "exit.json").unlink(missing_ok=True)
@@ -190,11 +192,13 @@ def _prepare(fence: Fence, name: str, folder: Path, attempt: int, program: Progr
         "namespace": fence.name == "namespace",
         "user": asdict(fence.user) if fence.user else None,
     }
+    # For `exec` by a later agent.
     _write(folder / "spec.json", spec)
+    return spec
 
 
 def _launch(fence: Fence, folder: Path, control: int) -> "subprocess.Popen[bytes]":
-    command = fence.launch([sys.executable, "-S", "-c", _SHIM, str(folder / "spec.json")])
+    command = fence.launch([sys.executable, "-S", "-c", _SHIM])
     env = {"PATH": os.environ.get("PATH", os.defpath)}
     with (folder / "shim.err").open("wb") as errors:
         return subprocess.Popen(

@@ -15,6 +15,8 @@ from typing import Any
 import aiohttp
 
 EAGER_INTERVAL_S = 0.1
+FIRST_INTERVAL_S = 0.03  # for the first seconds: whoever starts fast is ready fast
+FIRST_FOR_S = 3.0
 EAGER_EXEC_INTERVAL_S = 1.0
 EAGER_FOR_S = 120.0
 
@@ -140,5 +142,8 @@ async def keep_asking(
             if streak >= (when.successes if holds else when.failures):
                 believed, streak = holds, 0
                 report(holds, problem or "")
-        hurrying = eager and not believed and time.monotonic() - begin < EAGER_FOR_S
-        await asyncio.sleep(hurry_s if hurrying else when.period_s)
+        age_s = time.monotonic() - begin
+        if not eager or believed or age_s > EAGER_FOR_S:
+            await asyncio.sleep(when.period_s)
+        else:
+            await asyncio.sleep(FIRST_INTERVAL_S if age_s < FIRST_FOR_S and not probe.get("exec") else hurry_s)

@@ -2,20 +2,19 @@
 
 It runs in its own session and outlives the node agent. Nothing starts before the agent has written down who
 the shim is: it says hello on its control socket (the kernel adds its pid) and waits for the answer. When the
-main process ends, everything below it is killed. Only the standard library: every container pays for a shim.
+main process ends, everything below it is killed. Imports are few and small: every container waits for them.
 """
 
-import contextlib
-import json
+import marshal
 import os
-import selectors
+import select
 import signal
-import sys
 import time
-from pathlib import Path
-from typing import Any
 
-from howdah.local.node.processes import descendants
+# `typing` and what belongs to it would double the start-up time of every container.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 CONTROL = 0
 CHUNK_BYTES = 65536
@@ -30,19 +29,19 @@ class Log:
     """Lines of the form `TIME STREAM TAG TEXT` (tag P: the line goes on); a full file is put aside."""
 
     def __init__(self, path: str, limit_bytes: int) -> None:
-        self._path = Path(path)
+        self._path = path
         self._limit = limit_bytes
         self._open()
 
     def _open(self) -> None:
-        self._file = self._path.open("ab", buffering=0)
-        self._size = self._file.tell()
+        self._file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._size = os.fstat(self._file).st_size
 
     def write(self, stream: bytes, data: bytes) -> None:
         """Write `data` of one read; a cut line is marked as such."""
         if self._size >= self._limit:
-            self._file.close()
-            self._path.replace(self._path.with_name(self._path.name + ".1"))
+            os.close(self._file)
+            os.replace(self._path, self._path + ".1")  # noqa: PTH105 - pathlib is too slow to import
             self._open()
         now = time.time_ns()
         stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now // 10**9)) + f".{now % 10**9:09d}Z"
@@ -52,8 +51,10 @@ class Log:
         if lines[-1]:
             text += head + b" P " + lines[-1] + b"\n"
         # A full disk must not stop the database's supervisor: the line is lost, the container lives.
-        with contextlib.suppress(OSError):
-            self._size += self._file.write(text) or 0
+        try:
+            self._size += os.write(self._file, text)
+        except OSError:
+            self._size += len(text)
 
 
 def _prctl(option: int, value: int) -> None:
@@ -62,7 +63,7 @@ def _prctl(option: int, value: int) -> None:
     ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)
 
 
-def _become(spec: dict[str, Any], out: int, err: int) -> None:
+def _become(spec: "dict[str, Any]", out: int, err: int) -> None:
     """In the child: own session, own folder, own user, then the program."""
     os.setsid()
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
@@ -84,7 +85,7 @@ def _become(spec: dict[str, Any], out: int, err: int) -> None:
     os.execvpe(spec["argv"][0], spec["argv"], spec["env"])  # noqa: S606 - argv, no shell wanted
 
 
-def _start(spec: dict[str, Any]) -> tuple[int, int, int]:
+def _start(spec: "dict[str, Any]") -> tuple[int, int, int]:
     """The main process's pid and the reading ends of its two streams."""
     out_read, out_write = os.pipe()
     err_read, err_write = os.pipe()
@@ -105,14 +106,15 @@ def _start(spec: dict[str, Any]) -> tuple[int, int, int]:
 def _reap(main: int) -> int | None:
     """Collect every dead child; the wait status of the main process if it was among them."""
     result = None
-    with contextlib.suppress(ChildProcessError):
-        while True:
+    while True:
+        try:
             pid, status = os.waitpid(-1, os.WNOHANG)
-            if pid == 0:
-                break
-            if pid == main:
-                result = status
-    return result
+        except ChildProcessError:
+            return result
+        if pid == 0:
+            return result
+        if pid == main:
+            result = status
 
 
 def _drain(log: Log, descriptor: int, stream: bytes) -> bool:
@@ -128,12 +130,23 @@ def _drain(log: Log, descriptor: int, stream: bytes) -> bool:
     return True
 
 
+def _empty(wake: int) -> None:
+    try:
+        os.read(wake, 512)
+    except BlockingIOError:
+        return
+
+
 def _kill_all_below() -> None:
     """Kill and collect every descendant; that waitpid knows no more is the proof."""
+    from howdah.local.node.processes import descendants  # here: most containers never need it
+
     while True:
         for pid in descendants([os.getpid()]):
-            with contextlib.suppress(ProcessLookupError):
+            try:
                 os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
         try:
             os.waitpid(-1, 0)
         except ChildProcessError:
@@ -143,10 +156,12 @@ def _kill_all_below() -> None:
 def _write_exit(path: str, status: int) -> None:
     """The exit record, whole or not at all."""
     code = os.waitstatus_to_exitcode(status)
-    record = {"exitCode": code if code >= 0 else 128 - code, "signal": max(0, -code), "finished": time.time()}
+    shown, number = (code, 0) if code >= 0 else (128 - code, -code)
     temporary = path + ".new"
-    Path(temporary).write_text(json.dumps(record))
-    Path(temporary).replace(path)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    os.write(descriptor, f'{{"exitCode": {shown}, "signal": {number}, "finished": {time.time()}}}'.encode())
+    os.close(descriptor)
+    os.replace(temporary, path)  # noqa: PTH105 - pathlib is too slow to import
 
 
 def _listen() -> tuple[int, list[int]]:
@@ -162,22 +177,21 @@ def _listen() -> tuple[int, list[int]]:
     return wake_read, pending
 
 
-def _supervise(spec: dict[str, Any], wake: int, pending: list[int]) -> int:
+def _supervise(spec: "dict[str, Any]", wake: int, pending: list[int]) -> int:
     """The main process's wait status."""
     log = Log(spec["log"], spec["logLimitBytes"])
     main, out, err = _start(spec)
-    selector = selectors.DefaultSelector()
-    selector.register(wake, selectors.EVENT_READ, None)
-    selector.register(out, selectors.EVENT_READ, b"stdout")
-    selector.register(err, selectors.EVENT_READ, b"stderr")
+    streams = {out: b"stdout", err: b"stderr"}
+    poll = select.poll()
+    for descriptor in (wake, out, err):
+        poll.register(descriptor, select.POLLIN)
     status = None
     while status is None:
-        for key, _ in selector.select(timeout=10):
-            if key.data is None:
-                with contextlib.suppress(BlockingIOError):
-                    os.read(wake, 512)
-            elif not _drain(log, key.fd, key.data):
-                selector.unregister(key.fd)
+        for descriptor, _ in poll.poll(10_000):
+            if descriptor == wake:
+                _empty(wake)
+            elif not _drain(log, descriptor, streams[descriptor]):
+                poll.unregister(descriptor)
         status = _reap(main)
         while pending and status is None:
             os.kill(main, pending.pop(0))
@@ -186,14 +200,23 @@ def _supervise(spec: dict[str, Any], wake: int, pending: list[int]) -> int:
     return status
 
 
+def _spec() -> "dict[str, Any]":
+    """What to run, from the agent; it comes only after the agent has written down who we are."""
+    received = b""
+    while data := os.read(CONTROL, CHUNK_BYTES):
+        received += data
+    if not received:
+        raise SystemExit(0)
+    spec: dict[str, Any] = marshal.loads(received)  # noqa: S302 - from our parent, over a private socket
+    return spec
+
+
 def main() -> None:
-    """`shim SPEC`: a JSON file (see `containers.start`); stdin is the control socket."""
-    spec = json.loads(Path(sys.argv[1]).read_bytes())
+    """Stdin is the control socket: a greeting goes out, the spec of `containers.start` and its end come in."""
     wake, pending = _listen()
-    # An agent that dies before it has written down who we are must find nothing running.
     os.write(CONTROL, b"hello")
-    if os.read(CONTROL, 2) != b"go":
-        return
+    # An agent that dies before it has written down who we are must find nothing running.
+    spec = _spec()
     os.dup2(os.open(os.devnull, os.O_RDONLY), CONTROL)
     if not spec["namespace"]:
         _prctl(PR_SET_CHILD_SUBREAPER, 1)
