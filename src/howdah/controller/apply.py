@@ -18,6 +18,7 @@ from howdah.adapters.kubernetes import POSTGRESQLS, RESOURCES
 from howdah.controller.databases import Databases
 from howdah.controller.members import Members
 from howdah.core import plan as p
+from howdah.core.intent import Intent
 from howdah.core.situation import Situation
 from howdah.core.status import Outcome
 from howdah.kube.client import Client
@@ -90,9 +91,8 @@ class Applier:
             done.append(step)
         return Outcome(tuple(done))
 
-    async def announce(self, target: Target, step: p.Step, resource_version: str) -> None:
+    async def announce(self, target: Target, intent: Intent, resource_version: str) -> None:
         """Write the intent on the resource, if it is still the one that the decision was made from."""
-        intent = {"step": type(step).__name__, "target": step.target, "reason": step.reason}
         await self._annotate(target, resource_version, msgspec.json.encode(intent).decode())
 
     async def withdraw(self, target: Target, resource_version: str) -> None:

@@ -25,6 +25,7 @@ from howdah.controller.watch import Key, Watch
 from howdah.core.alignment import differences
 from howdah.core.deletion import deletion_policy, plan_deletion
 from howdah.core.facts import facts_version, live_facts
+from howdah.core.intent import in_the_way, intent_of
 from howdah.core.objects.build import build
 from howdah.core.objects.diff import Difference
 from howdah.core.patroni.member import Member
@@ -247,9 +248,11 @@ class Reconciler:
         again = next((s for s in decide(fresh).steps if s.disruptive), None)
         if again is None or (type(again), again.target) != (type(step), step.target):
             return dataclasses.replace(outcome, failed=step, error="a live look decides otherwise", is_conflict=True)
-        resource = observed.resource.meta
+        if (why_not := in_the_way(observed, again)) is not None:
+            return dataclasses.replace(outcome, failed=step, error=why_not, is_conflict=True)
         try:
-            await self._applier.announce(target, again, resource.resource_version)
+            intent = intent_of(again, observed.now)
+            await self._applier.announce(target, intent, observed.resource.meta.resource_version)
         except KubeError as error:
             return dataclasses.replace(outcome, failed=step, error=str(error), is_conflict=True)
         done = await self._carry_out(dataclasses.replace(target, situation=fresh), (again,))
