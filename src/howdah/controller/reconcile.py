@@ -45,6 +45,7 @@ from howdah.model.observed import Live, Observed
 from howdah.model.settings import Settings
 
 SOON_S = 0.05  # after a write: the caches need a moment to hear of it
+AFTER_CONFLICT_S = 1.0  # what was in the way makes an event, which wakes the pass earlier
 
 _log = structlog.get_logger("howdah.pass")
 
@@ -337,7 +338,7 @@ class Reconciler:
             _log.warning("step failed", namespace=key[0], cluster=key[1], error=outcome.error)
             return PassResult(failed=outcome.error)
         if outcome.done or outcome.is_conflict:
-            return PassResult(again_in_s=SOON_S if outcome.done else 4 * SOON_S)
+            return PassResult(again_in_s=SOON_S if outcome.done else AFTER_CONFLICT_S)
         return PassResult(again_in_s=plan.next_look_s)
 
 
