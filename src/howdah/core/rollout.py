@@ -95,11 +95,14 @@ def replacement(
     intended: Mapping[str, Any],
     made_from: Mapping[str, Any] | None,
     standing: Mapping[str, Any] | None = None,
+    *,
+    is_image_lazy: bool = False,
 ) -> tuple[str, str]:
     """(reason, cause) for replacing the pod; both empty when it may stay.
 
     `made_from`: the template of the pod's ControllerRevision. Where it is unknown, nothing is known against the pod.
     `standing`: the template of the live StatefulSet, with what others wrote into it.
+    `is_image_lazy`: a new image alone waits for the next replacement.
     """
     flag = pod.metadata.annotation(names.ROLLING_UPDATE_REQUIRED)
     if flag is not None and flag.lower() == "true":
@@ -107,11 +110,10 @@ def replacement(
         return because, f"mark:{because}"
     if made_from is None:
         return "", ""
-    rolls = [
-        d
-        for d in template_differences(intended, made_from, standing=standing)
-        if d.effect in (Effect.ROLL, Effect.REPLACE)
-    ]
+    found = template_differences(intended, made_from, standing=standing)
+    rolls = [d for d in found if d.effect in (Effect.ROLL, Effect.REPLACE)]
+    if is_image_lazy:
+        rolls = [d for d in rolls if not d.path.endswith("].image")]
     if not rolls:
         return "", ""
     paths = ", ".join(d.path for d in rolls)

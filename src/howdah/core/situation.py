@@ -104,7 +104,7 @@ def look(
         config=parse_config(_patroni_annotations(observed, cluster.names.config_object)),
         sync=parse_sync(_patroni_annotations(observed, cluster.names.sync_object)),
         members=members,
-        views=tuple(_views(observed, members, leader, template)),
+        views=tuple(_views(cluster, observed, members, leader, template)),
         database=database,
         budget=budget or FleetBudget(),
         differences=differences or {},
@@ -112,12 +112,14 @@ def look(
 
 
 def _views(
-    observed: Observed, members: Mapping[str, Member], leader: Leader, template: Mapping[str, Any]
+    cluster: Cluster, observed: Observed, members: Mapping[str, Member], leader: Leader, template: Mapping[str, Any]
 ) -> Iterable[MemberView]:
     head = members.get(leader.name or "")
     standing = _standing(observed)
     for pod in observed.pods:
-        because, cause = replacement(pod, template, _made_from(pod, observed), standing)
+        because, cause = replacement(
+            pod, template, _made_from(pod, observed), standing, is_image_lazy=cluster.rollout.is_image_lazy
+        )
         is_leader = pod.name == leader.name
         unhealthy = unhealthy_reason(pod, members.get(pod.name), head, is_leader=is_leader)
         yield MemberView(
