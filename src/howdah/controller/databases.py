@@ -9,15 +9,15 @@ from __future__ import annotations
 import asyncio
 import base64
 import secrets
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
+from typing import Protocol
 
 import structlog
 
 from howdah.adapters import postgres
-from howdah.adapters.postgres import AuthenticationFailed, Password, PasswordChecks, Target
+from howdah.adapters.postgres import AuthenticationFailed, Outcome, Password, PasswordChecks, Target
 from howdah.controller.watch import Key
 from howdah.core.postgres.difference import difference, interest, password_change, unmet
 from howdah.core.postgres.statements import repair_password_sql
@@ -28,8 +28,9 @@ from howdah.kube.errors import KubeError, NotFound
 from howdah.kube.resources import SECRETS
 from howdah.model.cluster import Cluster
 from howdah.model.errors import ExternalError
+from howdah.model.postgres.catalogue import Catalogue, Interest
 from howdah.model.postgres.desired import Desired, PasswordSource
-from howdah.model.postgres.passwords import SALT_BYTES, new_verifier
+from howdah.model.postgres.passwords import SALT_BYTES, Method, new_verifier
 from howdah.model.postgres.statements import Statement
 
 RETRY_AFTER_S = 5.0
@@ -39,21 +40,40 @@ REPAIR_TIMEOUT_S = 30.0
 _log = structlog.get_logger("howdah.databases")
 
 
+class Server(Protocol):
+    """What is asked of PostgreSQL: `howdah.adapters.postgres`, or a simulated one."""
+
+    async def observe(self, target: Target, interest: Interest, /) -> Catalogue: ...
+
+    async def apply(
+        self,
+        target: Target,
+        statements: Sequence[Statement],
+        passwords: Mapping[PasswordSource, Password],
+        /,
+        *,
+        method: Method,
+    ) -> Outcome: ...
+
+
 @dataclass(slots=True)
 class _Known:
     """What is remembered of one cluster."""
 
     fingerprint: object = None
     look: DatabaseLook = field(default_factory=DatabaseLook)
-    read_at: float = float("-inf")  # monotonic seconds
+    read_at: float = float("-inf")  # seconds of the loop's clock
     task: asyncio.Task[None] | None = None
 
 
 class Databases:
     """Belongs to one event loop. `notify(key)` is called when a look has ended."""
 
-    def __init__(self, client: Client, *, notify: Callable[[Key], None], refresh_s: float) -> None:
+    def __init__(
+        self, client: Client, *, notify: Callable[[Key], None], refresh_s: float, server: Server = postgres
+    ) -> None:
         self._client = client
+        self._server = server
         self._notify = notify
         self._refresh_s = refresh_s
         self._known: dict[Key, _Known] = {}
@@ -71,7 +91,7 @@ class Databases:
         return known.look
 
     def _is_due(self, known: _Known, fingerprint: object) -> bool:
-        age_s = time.monotonic() - known.read_at
+        age_s = asyncio.get_running_loop().time() - known.read_at
         if known.look.error is not None:
             return age_s >= RETRY_AFTER_S
         return known.fingerprint != fingerprint or age_s >= self._refresh_s
@@ -82,7 +102,7 @@ class Databases:
         cluster = situation.cluster
         passwords = await self._passwords(cluster)
         try:
-            outcome = await postgres.apply(
+            outcome = await self._server.apply(
                 _target(situation, passwords), statements, passwords, method=cluster.access.password_encryption
             )
         except AuthenticationFailed:
@@ -114,7 +134,8 @@ class Databases:
         except (ExternalError, KubeError, TimeoutError) as error:
             look = DatabaseLook(error=str(error) or "the databases did not answer in time")
             _log.info("databases not read", namespace=key[0], cluster=key[1], error=str(error))
-        known.look, known.fingerprint, known.read_at, known.task = look, fingerprint, time.monotonic(), None
+        known.look, known.fingerprint, known.task = look, fingerprint, None
+        known.read_at = asyncio.get_running_loop().time()
         self._notify(key)
 
     async def _looked(self, situation: Situation) -> DatabaseLook:
@@ -122,7 +143,7 @@ class Databases:
         desired = roles_and_databases(cluster.access, cluster.names)
         passwords = await self._passwords(cluster)
         try:
-            catalogue = await postgres.observe(_target(situation, passwords), interest(desired))
+            catalogue = await self._server.observe(_target(situation, passwords), interest(desired))
         except AuthenticationFailed:
             return _locked_out(cluster, desired)
         matching = await self._checks.matching(desired.roles, catalogue, passwords)

@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import random
 import signal
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import aiohttp
 import structlog
 
+from howdah.adapters import postgres
 from howdah.adapters.kubernetes import POSTGRESQLS
 from howdah.adapters.patroni import Patroni
 from howdah.controller import api, configuration
 from howdah.controller.apply import Applier, NotLeading, Target
-from howdah.controller.databases import Databases
+from howdah.controller.databases import Databases, Server
 from howdah.controller.fleet import Fleet
 from howdah.controller.members import Members
 from howdah.controller.metrics import Metrics
+from howdah.controller.observe import Clock, utc_now
 from howdah.controller.reconcile import Reconciler
 from howdah.controller.references import ReferenceReader
+from howdah.controller.registration import register
 from howdah.controller.watch import Key, Scope, Watch
 from howdah.core.plan import Step
 from howdah.kube.client import Client
@@ -38,6 +42,7 @@ from howdah.model.settings import Settings
 
 LEASE_NAME = "howdah"
 CONFIGURATION_CHECK_S = 30.0
+CONFIGURATION_RETRY_S = 1.0
 PASSES_AT_A_TIME = 1024  # a pass mostly waits; what bounds the load is the client's number of open requests
 
 _log = structlog.get_logger("howdah.operator")
@@ -68,14 +73,32 @@ async def run(options: Options) -> None:
     where = configuration.source(options.environment, options.operator_namespace)
     async with Client(options.access, concurrency=64, observe=metrics.api_call) as client:
         while not stop.is_set():
-            found = await configuration.read(client, where)
+            found = await _configured(client, where, stop)
+            if found is None:
+                return
             for warning in found.warnings:
                 _log.warning("configuration", source=str(where), warning=str(warning))
             _log.info("configured", source=str(where), version=found.version, observe_only=options.observe_only)
+            if found.settings.enable_crd_registration and not options.observe_only:
+                await register(client, found.settings.crd_categories)
             operator = Operator(client, options, found.settings, metrics)
             changed = asyncio.create_task(_changed(client, where, found.version))
             await operator.run(stop, changed)
             changed.cancel()
+
+
+async def _configured(
+    client: Client, where: configuration.Source, stop: asyncio.Event
+) -> configuration.Configuration | None:
+    """The configuration, as soon as it can be read; None when told to stop before that. Raises InvalidSpec."""
+    while not stop.is_set():
+        try:
+            return await configuration.read(client, where)
+        except KubeError as error:
+            _log.warning("configuration not read yet", source=str(where), error=str(error))
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), CONFIGURATION_RETRY_S)
+    return None
 
 
 async def _changed(client: Client, where: configuration.Source, version: str) -> None:
@@ -90,24 +113,65 @@ async def _changed(client: Client, where: configuration.Source, version: str) ->
             _log.warning("configuration not taken", source=str(where), error=str(error))
 
 
+class Election(Protocol):
+    """Who leads: `kube.lease.LeaderElection`, or a simulated one."""
+
+    @property
+    def alive(self) -> bool: ...
+
+    def is_leading(self) -> bool: ...
+
+    def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+
+def settle_memory() -> None:
+    """What the caches hold stays: half of a start's time is cyclic garbage collection otherwise."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 100)
+
+
+@dataclass(frozen=True, slots=True)
+class Edges:
+    """Where an operator touches what is not the Kubernetes API; a simulated world puts its own here.
+
+    `election` gets what to call when leading begins and ends. `when_full` is called when the caches are.
+    """
+
+    postgres: Server = postgres
+    election: Callable[[Callable[[], None], Callable[[], None]], Election] | None = None  # None: by Lease
+    clock: Clock = utc_now
+    when_full: Callable[[], None] = settle_memory
+
+
+REAL = Edges()
+
+
 class Operator:
     """One operator with one configuration."""
 
-    def __init__(self, client: Client, options: Options, settings: Settings, metrics: Metrics) -> None:
+    def __init__(
+        self, client: Client, options: Options, settings: Settings, metrics: Metrics, edges: Edges = REAL
+    ) -> None:
         self._client = client
+        self._edges = edges
         self._options = options
         self._settings = settings
         self._metrics = metrics
         self._queue: WorkQueue[Key] = WorkQueue(on_error=self._bug)
-        self._watch = Watch(client, scope(settings, options), self._notify)
+        self._watch = Watch(client, scope(settings, options), self._notify, clock=edges.clock)
         self._recorder = EventRecorder(client, "postgres-operator")
         self._fleet = Fleet(self._watch.cluster_keys)
         self._election = self._make_election()
         self._reconciler: Reconciler | None = None
         self._is_ready = False
 
-    def _make_election(self) -> LeaderElection:
+    def _make_election(self) -> Election:
         settings = self._settings
+        if self._edges.election is not None:
+            return self._edges.election(self._gained, self._lost)
         times = LeaseTimes(
             duration_s=settings.leader_lease_duration.seconds,
             renew_deadline_s=settings.leader_renew_deadline.seconds,
@@ -119,7 +183,7 @@ class Operator:
             namespace=self._options.operator_namespace,
             times=times,
             on_gain=self._gained,
-            on_loss=lambda: self._metrics.leading.set(0),
+            on_loss=self._lost,
             observe=self._metrics.api_call,
         )
 
@@ -127,27 +191,32 @@ class Operator:
         """Run until stopped, or until the configuration changed."""
         async with AsyncExitStack() as stack:
             session = await stack.enter_async_context(aiohttp.ClientSession())
-            self._wire(Members(self._client, Patroni(session)))
-            works = (self._watch.run(), self._recorder.run(), self._lead(), stop.wait())
-            tasks: list[asyncio.Task[Any]] = [*(asyncio.create_task(work) for work in works), changed]
             runner = await api.serve(
                 api.application(self._metrics.registry, is_alive=self._why_dead, is_ready=self._why_not_ready),
                 self._options.listen_host,
                 self._settings.api_port if self._options.listen_port is None else self._options.listen_port,
             )
             stack.push_async_callback(runner.cleanup)
-            ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            await self._recorder.flush()
-            if self._election.alive:
-                await self._election.stop()
-            for task in ended:
-                task.result()
+            await self.work(Patroni(session), asyncio.create_task(stop.wait()), changed)
+
+    async def work(self, patroni: Patroni, *until: asyncio.Task[Any]) -> None:
+        """All but the HTTP endpoints, until one of `until` ends."""
+        self._wire(Members(self._client, patroni))
+        works = (self._watch.run(), self._recorder.run(), self._lead())
+        tasks: list[asyncio.Task[Any]] = [*(asyncio.create_task(work) for work in works), *until]
+        ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._recorder.flush()
+        if self._election.alive:
+            await self._election.stop()
+        for task in ended:
+            task.result()
 
     def _wire(self, members: Members) -> None:
-        databases = Databases(self._client, notify=self._queue.add, refresh_s=self._settings.resync_period.seconds)
+        refresh_s = self._settings.resync_period.seconds
+        databases = Databases(self._client, notify=self._queue.add, refresh_s=refresh_s, server=self._edges.postgres)
         applier = Applier(self._client, members, databases, may_write=self._may_write, told=self._told)
         self._metrics.watch(clusters_by_phase=self._clusters_by_phase, queue_depth=lambda: self._queue.depth)
         self._reconciler = Reconciler(
@@ -163,14 +232,13 @@ class Operator:
             settings=self._settings,
             controller_id=self._options.environment.get("CONTROLLER_ID", ""),
             observe_only=self._options.observe_only,
+            clock=self._edges.clock,
         )
 
     async def _lead(self) -> None:
         """Fill the caches, then stand for election, then work. Who does not lead keeps its caches warm."""
         await self._watch.synced()
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(100_000, 20, 100)  # half of a start's time is cyclic garbage collection otherwise
+        self._edges.when_full()
         self._is_ready = True
         _log.info("caches are full", clusters=len(self._watch.cluster_keys()))
         if self._options.observe_only:
@@ -205,6 +273,9 @@ class Operator:
         self._metrics.leading.set(1)
         for key in self._watch.cluster_keys():
             self._queue.add(key)
+
+    def _lost(self) -> None:
+        self._metrics.leading.set(0)
 
     def _may_write(self) -> bool:
         """An observer decides and never writes, so it need not lead."""

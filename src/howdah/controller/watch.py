@@ -54,8 +54,16 @@ class Scope:
 class Watch:
     """All informers of one operator. `notify(key)` is called for every cluster with news."""
 
-    def __init__(self, client: Client, scope: Scope, notify: Callable[[Key], None]) -> None:
+    def __init__(
+        self,
+        client: Client,
+        scope: Scope,
+        notify: Callable[[Key], None],
+        *,
+        clock: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC),
+    ) -> None:
         self.scope = scope
+        self._clock = clock
         self._notify = notify
         self.departed: deque[tuple[Key, Departed]] = deque(maxlen=DEPARTED_KEPT)
         self._informers: list[Informer[Any]] = []
@@ -172,15 +180,13 @@ class Watch:
     def _pod_gone(self, pod: Pod) -> None:
         key = self._label_key(pod)
         if key is not None:
-            self.departed.append(
-                (key, Departed(pod.name, pod.metadata.uid, pod.is_proved_dead, dt.datetime.now(dt.UTC)))
-            )
+            self.departed.append((key, Departed(pod.name, pod.metadata.uid, pod.is_proved_dead, self._clock())))
 
     async def _sweep(self) -> None:
         """A lock that nobody renews makes no event: look at the clusters whose leader has gone silent."""
         while True:
             await asyncio.sleep(SWEEP_S)
-            now = dt.datetime.now(dt.UTC)
+            now = self._clock()
             for informer in (*self.configmaps, *self.endpoints):
                 for obj in informer:
                     key = self._label_key(obj)
