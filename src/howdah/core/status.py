@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from howdah.core.plan import Plan, Step
@@ -17,6 +17,7 @@ from howdah.model.errors import Problem
 
 BEHIND_ABOVE_BYTES = 32 * 1024 * 1024
 OK_BELOW_BYTES = 16 * 1024 * 1024
+NEW_PHASES = frozenset({"", "Creating", "CreateFailed"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,7 @@ class Findings:
     instances: int
     is_standby: bool = False
     is_initialized: bool = False  # Patroni has bootstrapped the cluster once
+    is_new: bool = False  # it has not been complete yet
     views: tuple[MemberView, ...] = ()
     leader: str | None = None
     accepts_writes: bool = False
@@ -67,6 +69,8 @@ def build_status(
     previous: Mapping[str, Any], findings: Findings, plan: Plan, outcome: Outcome, now: dt.datetime
 ) -> dict[str, Any]:
     """The whole `status` of the resource; equal to `previous` when nothing worth saying changed."""
+    if previous.get("PostgresClusterStatus", "") in NEW_PHASES:
+        findings = replace(findings, is_new=True)
     conditions = tuple(rule(findings, plan, outcome) for rule in CONDITIONS)
     status: dict[str, Any] = {
         "PostgresClusterStatus": phase(previous.get("PostgresClusterStatus", ""), findings, plan, outcome),
@@ -83,9 +87,9 @@ def build_status(
 
 def phase(previous: str, findings: Findings, plan: Plan, outcome: Outcome) -> str:
     """The reference's status string. `Running` only while the member that should accept writes does."""
-    is_new = not findings.is_initialized and findings.instances > 0
+    is_new = findings.instances > 0 and (not findings.is_initialized or (findings.is_new and _incomplete(findings)))
     if findings.problems:
-        return "CreateFailed" if previous in ("", "Creating", "CreateFailed") else "UpdateFailed"
+        return "CreateFailed" if previous in NEW_PHASES else "UpdateFailed"
     if outcome.error is not None and not outcome.is_conflict:
         return "CreateFailed" if is_new else "SyncFailed"
     if plan.stopped is not None:
@@ -97,6 +101,11 @@ def phase(previous: str, findings: Findings, plan: Plan, outcome: Outcome) -> st
     if findings.database_error is not None:
         return "SyncFailed"
     return "Updating" if plan.steps or any(view.replace for view in findings.views) else "Running"
+
+
+def _incomplete(findings: Findings) -> bool:
+    """Whether members are missing or do not do their part."""
+    return len(findings.views) < findings.instances or any(view.unhealthy is not None for view in findings.views)
 
 
 def _ready(findings: Findings, plan: Plan, outcome: Outcome) -> Condition:
@@ -142,11 +151,12 @@ def _degraded(findings: Findings, plan: Plan, outcome: Outcome) -> Condition:
         return Condition("Degraded", "True", "Stopped", plan.stopped)
     if findings.database_error is not None:
         return Condition("Degraded", "True", "DatabaseUnreachable", findings.database_error)
-    sick = [v for v in findings.views if v.unhealthy is not None and (findings.is_initialized or v.has_failed)]
+    # Members of a new cluster start one after the other: that is progress, unless one has failed.
+    sick = [v for v in findings.views if v.unhealthy is not None and (not findings.is_new or v.has_failed)]
     if sick:
         said = "; ".join(f"{v.name} {v.unhealthy}" for v in sick)
         return Condition("Degraded", "True", "MembersUnhealthy", said)
-    if findings.is_initialized and len(findings.views) < findings.instances:
+    if not findings.is_new and len(findings.views) < findings.instances:
         said = f"{len(findings.views)} of {findings.instances} members exist"
         return Condition("Degraded", "True", "MembersMissing", said)
     return Condition("Degraded", "False", "AsDesired", "")
