@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from .errors import Subject, bad_request, conflict, forbidden, invalid_object, unsupported
+from .errors import Subject, bad_request, conflict, forbidden, invalid, invalid_object, unsupported
 from .kinds import Kind
 from .objects import Obj, dig, parsed_time, timestamp
 from .prepare import CRD_STORAGE
@@ -19,6 +19,7 @@ from .writes import Call, State, is_finished, live_object, shown
 CRD_FINALIZER = "customresourcecleanup.apiextensions.k8s.io"
 FOREGROUND, ORPHAN = "foregroundDeletion", "orphan"
 _POLICIES = ("Foreground", "Background", "Orphan")
+_DELETE_OPTIONS = Subject("meta.k8s.io", "deleteoptions", "DeleteOptions")
 _IMMORTAL = ("default", "kube-system", "kube-public", "kube-node-lease")
 
 _RETURN_OBJECT = frozenset(
@@ -28,7 +29,6 @@ _RETURN_OBJECT = frozenset(
         "serviceaccounts",
         "persistentvolumeclaims",
         "persistentvolumes",
-        "nodes",
         "storageclasses.storage.k8s.io",
     }
 )
@@ -53,11 +53,13 @@ def options_from(body: Any, query: dict[str, str]) -> DeleteOptions:
     grace = given.get("gracePeriodSeconds", query.get("gracePeriodSeconds"))
     policy = given.get("propagationPolicy", query.get("propagationPolicy"))
     orphan = given.get("orphanDependents", query.get("orphanDependents"))
-    if orphan is not None and policy is None:
+    if orphan is not None and policy is not None:
+        error = invalid("propagationPolicy", policy, "orphanDependents and deletionPropagation cannot be both set")
+        raise invalid_object(_DELETE_OPTIONS, "", [error])
+    if orphan is not None:
         policy = "Orphan" if orphan in (True, "true", "1") else "Background"
     if policy is not None and policy not in _POLICIES:
-        subject = Subject("meta.k8s.io", "deleteoptions", "DeleteOptions")
-        raise invalid_object(subject, "", [unsupported("propagationPolicy", policy, (*_POLICIES, "nil"))])
+        raise invalid_object(_DELETE_OPTIONS, "", [unsupported("propagationPolicy", policy, (*_POLICIES, "nil"))])
     conditions = given.get("preconditions") or {}
     return DeleteOptions(
         int(grace) if grace is not None else None, policy, conditions.get("uid"), conditions.get("resourceVersion")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import random
 from collections.abc import Awaitable, Callable, Mapping
@@ -18,8 +19,13 @@ from .consequences import follow
 from .deletes import delete, options_from, status_of_removal
 from .errors import (
     ApiError,
+    Subject,
     bad_request,
+    field_forbidden,
+    invalid_object,
     method_not_allowed,
+    not_found,
+    required,
     resource_not_found,
     unauthorized,
     unsupported_media_type,
@@ -29,6 +35,7 @@ from .objects import Obj, decode, encode
 from .patches import APPLY, JSON, MERGE, STRATEGIC, json_patched, merge_patched, strategic_patched
 from .proxy import Node
 from .requests import (
+    BODY_TYPES,
     Answer,
     Target,
     flag,
@@ -38,10 +45,10 @@ from .requests import (
     number,
     parsed_body,
     target_of,
+    validation_of,
     wanted_answer,
 )
 from .selectors import parse_selector
-from .store import record_of
 from .table import table_of
 from .watch import TooSlowError, Wanted, error_line, lines
 from .writes import Call, State, apply, change, create, is_shown_as_stored, live_object, replace, shown
@@ -54,7 +61,8 @@ OPEN_PATHS = ("/version", "/healthz", "/readyz", "/livez")
 PATHS = ("/api", "/api/v1", "/apis", "/healthz", "/livez", "/openapi/v2", "/openapi/v3", "/readyz", "/version")
 _HEALTH = ("/healthz", "/readyz", "/livez")
 _ENDPOINTS_DEPRECATED = "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"
-_NOT_ACCEPTABLE = "406: Not Acceptable\n\nAvailable representations: application/json, application/yaml"
+_NOT_ACCEPTABLE = "406: Not Acceptable\n\nAvailable representations: " + ", ".join(BODY_TYPES)
+_PATCH_OPTIONS = Subject("meta.k8s.io", "patchoptions", "PatchOptions")
 _STREAMS = ("exec", "attach", "portforward")
 
 
@@ -102,7 +110,9 @@ class Api:
             return self._non_resource(http, path)
         kind = self._state.registry.find(target.group, target.version, target.plural)
         if kind is None or (target.subresource and target.subresource not in kind.subresources):
-            if discovery.resource_list(self._state.registry, target.group, target.version) is None:
+            if kind is not None and kind.custom is not None and target.subresource in ("status", "scale"):
+                raise not_found(kind.subject, target.name)
+            if not self._state.registry.is_builtin_group(target.group):
                 return web.Response(status=404, text="404 page not found\n")
             raise resource_not_found()
         if kind.namespaced and not target.namespace and (target.name or http.method == "POST"):
@@ -118,7 +128,7 @@ class Api:
             target.subresource,
             manager_of(http),
             is_dry_run(http.query, http.method),
-            http.query.get("fieldValidation") or "Warn",
+            validation_of(http.query, http.method),
             warnings,
         )
         request = Request(http, kind, target, answer or Answer(), user or User("system:anonymous"), call)
@@ -173,7 +183,7 @@ class Api:
             special = _SUBRESOURCES.get(request.target.subresource)
             if special is not None:
                 return await special(self, request)
-        elif verb not in request.kind.verbs:
+        elif verb not in request.kind.verbs or _is_impossible(request, verb):
             raise method_not_allowed()
         handler = _VERBS.get(verb)
         if handler is None:
@@ -181,7 +191,10 @@ class Api:
         return await handler(self, request)
 
     async def _body(self, request: Request) -> Any:
-        return parsed_body(await self._raw_body(request), request.http.headers.get("Content-Type", ""))
+        content = request.http.headers.get("Content-Type", "")
+        if "patch" in content:
+            raise unsupported_media_type(BODY_TYPES)
+        return parsed_body(await self._raw_body(request), content)
 
     async def _raw_body(self, request: Request) -> bytes:
         chunks, size = [], 0
@@ -253,12 +266,8 @@ class Api:
         if request.target.name:
             fields = f"metadata.name={request.target.name}" + (f",{fields}" if fields else "")
         selector = parse_selector(kind, query.get("labelSelector", ""), fields)
+        lists.check_options(query, watching=True)
         initial = query.get("sendInitialEvents")
-        if initial is not None and query.get("resourceVersionMatch") != "NotOlderThan":
-            subject = (
-                "sendInitialEvents: Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
-            )
-            raise ApiError(422, "Invalid", f'ListOptions.meta.k8s.io "" is invalid: {subject}', details={})
         version = lists.version_number(query.get("resourceVersion", ""))
         since: int | None = version or None
         if initial is not None:
@@ -289,6 +298,9 @@ class Api:
     async def patch(self, request: Request) -> web.StreamResponse:
         content = request.http.headers.get("Content-Type", "").partition(";")[0].strip()
         data = await self._raw_body(request)
+        if content != APPLY and "force" in request.http.query:
+            error = field_forbidden("force", "may not be specified for non-apply patch")
+            raise invalid_object(_PATCH_OPTIONS, "", [error])
         if content == APPLY:
             if not request.http.query.get("fieldManager"):
                 raise _manager_required()
@@ -312,8 +324,8 @@ class Api:
         found = lists.page(self._state.store, kind, request.call.namespace, selector, {})
         options = options_from(body, dict(query))
         names = [record.name for record in found.records]
-        left = subresources.delete_all(self._state, request.call, names, options)
-        page = lists.Page([record_of(obj) for obj in left], self._state.store.version)
+        subresources.delete_all(self._state, request.call, names, options)
+        page = lists.Page(found.records, self._state.store.version)
         follow(self._state, kind, request.call.namespace)
         await self._state.store.durable()
         return web.Response(body=lists.list_text(kind, page), content_type="application/json")
@@ -327,6 +339,10 @@ class Api:
         if request.http.method != "PATCH":
             raise method_not_allowed()
         content = request.http.headers.get("Content-Type", "").partition(";")[0].strip()
+        if content == APPLY:
+            config = from_yaml(await self._raw_body(request))
+            found = scale.apply(state, call, config, force=flag(request.http.query, "force"))
+            return await self._done(request, found)
         patch = parsed_body(await self._raw_body(request), content)
         patched = _patcher(request.kind, MERGE if content == STRATEGIC else content, patch)
         wanted = patched(scale.read(state, call))
@@ -355,6 +371,13 @@ class Api:
     async def binding(self, request: Request) -> web.StreamResponse:
         body = await self._body(request)
         return await self._done(request, subresources.bind(self._state, request.call, body), 201)
+
+
+def _is_impossible(request: Request, verb: str) -> bool:
+    """A collection is deleted within a namespace, a status is never deleted."""
+    if verb == "deletecollection":
+        return request.kind.namespaced and not request.target.namespace
+    return verb == "delete" and request.target.subresource == "status"
 
 
 def _verb(request: Request) -> str:
@@ -421,10 +444,7 @@ def _as_object(value: Any) -> Obj:
 
 
 def _manager_required() -> ApiError:
-    from .errors import Subject, invalid_object, required
-
-    error = required("fieldManager", "is required for apply patch")
-    return invalid_object(Subject("meta.k8s.io", "patchoptions", "PatchOptions"), "", [error])
+    return invalid_object(_PATCH_OPTIONS, "", [required("fieldManager", "is required for apply patch")])
 
 
 def _dry_run_of(call: Call, options: Any) -> None:
@@ -435,10 +455,21 @@ def _dry_run_of(call: Call, options: Any) -> None:
 def _shower(kind: Kind, answer: Answer) -> Callable[[Obj], Obj] | None:
     """How watch events show an object; None for as it is stored."""
     if answer.form == "Table":
-        return lambda obj: table_of(kind, [shown(kind, obj)], {}, answer.api_version)
+        return _table_shower(kind, answer)
     if answer.form:
         return lambda obj: lists.partial(obj, answer.api_version)
     return None if is_shown_as_stored(kind) else lambda obj: shown(kind, obj)
+
+
+def _table_shower(kind: Kind, answer: Answer) -> Callable[[Obj], Obj]:
+    """Rows as tables of one; only the first names the columns."""
+    count = itertools.count()
+
+    def show(obj: Obj) -> Obj:
+        metadata = {"resourceVersion": obj["metadata"]["resourceVersion"]}
+        return table_of(kind, [shown(kind, obj)], metadata, answer.api_version, columns=next(count) == 0)
+
+    return show
 
 
 def _quoted(text: str) -> str:

@@ -188,5 +188,8 @@ class Registry:
         for kind in self._custom.pop(crd, ()):
             self._by_path.pop((kind.group, kind.version, kind.plural), None)
 
+    def is_builtin_group(self, group: str) -> bool:
+        return any(kind.group == group for kind in self.builtin)
+
     def is_custom_group(self, group: str) -> bool:
         return any(kind.group == group for kinds in self._custom.values() for kind in kinds)

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from .errors import ApiError, bad_request, expired
+from .errors import ApiError, Subject, bad_request, expired, field_forbidden, invalid_object, unsupported
 from .kinds import Kind
 from .objects import Obj, decode, encode
 from .requests import number
@@ -44,11 +44,14 @@ class Page:
 
 
 def page(store: Store, kind: Kind, namespace: str, selector: Selector, query: Mapping[str, str]) -> Page:
-    """The objects of one page, by namespace and name."""
+    """The objects of one page, by namespace and name. Later pages show the version of the first."""
     after, version = _start(store, kind, query)
     limit = number(query, "limit") or 0
+    found = (
+        store.records(kind.storage, namespace) if version >= store.version else _as_of(store, kind, namespace, version)
+    )
     accepted = sorted(
-        (record for record in store.records(kind.storage, namespace) if selector.accepts(record)),
+        (record for record in found if selector.accepts(record)),
         key=lambda record: (record.namespace, record.name),
     )
     if after is not None:
@@ -62,6 +65,20 @@ def page(store: Store, kind: Kind, namespace: str, selector: Selector, query: Ma
     return Page(accepted[:limit], version, text, rest if selector.is_empty else None)
 
 
+def _as_of(store: Store, kind: Kind, namespace: str, version: int) -> list[Record]:
+    """What was stored at an earlier version that history still reaches: later changes taken back."""
+    if version < store.collection(kind.storage).forgotten:
+        raise expired(CONTINUE_TOO_OLD)
+    records = dict(store.collection(kind.storage).records)
+    for change in reversed(store.changes_since(kind.storage, version)):
+        key = change.last.namespace, change.last.name
+        if change.before is None:
+            records.pop(key, None)
+        else:
+            records[key] = change.before
+    return [record for record in records.values() if not namespace or record.namespace == namespace]
+
+
 def _start(store: Store, kind: Kind, query: Mapping[str, str]) -> tuple[tuple[str, str] | None, int]:
     """Where the page starts, and the version that the list is of."""
     token = query.get("continue")
@@ -71,18 +88,44 @@ def _start(store: Store, kind: Kind, query: Mapping[str, str]) -> tuple[tuple[st
             version, (namespace, name) = int(found["rv"]), found["start"]
         except (ValueError, KeyError, TypeError, msgspec.DecodeError) as error:
             raise bad_request(f"continue key is not valid: {error}") from error
-        if version < store.collection(kind.storage).forgotten:
-            raise expired(CONTINUE_TOO_OLD)
+        if version_number(query.get("resourceVersion", "")):
+            raise bad_request("specifying resource version is not allowed when using continue")
         return (namespace, name), version
-    _check_version(store, query)
-    return None, store.version
+    check_options(query)
+    wanted = version_number(query.get("resourceVersion", ""))
+    _check_version(store, wanted)
+    return None, wanted if query.get("resourceVersionMatch") == "Exact" else store.version
 
 
-def _check_version(store: Store, query: Mapping[str, str]) -> None:
+_MATCHES = ("Exact", "NotOlderThan", "")
+
+
+def check_options(query: Mapping[str, str], *, watching: bool = False) -> None:
+    """422 for options of lists and watches that do not go together."""
     given, match = query.get("resourceVersion", ""), query.get("resourceVersionMatch", "")
-    if match and not given:
-        raise bad_request("resourceVersionMatch is forbidden unless resourceVersion is provided")
-    wanted = version_number(given)
+    initial = query.get("sendInitialEvents")
+    errors = []
+    if watching and initial is not None and match != "NotOlderThan":
+        why = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
+        errors.append(field_forbidden("resourceVersionMatch", why))
+    elif watching and match and initial is None:
+        why = "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"
+        errors.append(field_forbidden("resourceVersionMatch", why))
+    elif not watching and initial is not None:
+        errors.append(field_forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list"))
+    elif not watching and match and not given:
+        why = "resourceVersionMatch is forbidden unless resourceVersion is provided"
+        errors.append(field_forbidden("resourceVersionMatch", why))
+    elif match not in _MATCHES:
+        errors.append(unsupported("resourceVersionMatch", match, _MATCHES))
+    elif match == "Exact" and given == "0":
+        why = 'resourceVersionMatch "exact" is forbidden for resourceVersion "0"'
+        errors.append(field_forbidden("resourceVersionMatch", why))
+    if errors:
+        raise invalid_object(Subject("meta.k8s.io", "listoptions", "ListOptions"), "", errors)
+
+
+def _check_version(store: Store, wanted: int) -> None:
     if wanted > store.version:
         cause = {"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}
         raise ApiError(
@@ -92,8 +135,6 @@ def _check_version(store: Store, query: Mapping[str, str]) -> None:
             details={"causes": [cause], "retryAfterSeconds": 1},
             headers={"Retry-After": "1"},
         )
-    if match == "Exact" and wanted != store.version:
-        raise expired(f"The provided resource version {wanted} is no longer available")
 
 
 def version_number(text: str) -> int:

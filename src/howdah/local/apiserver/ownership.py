@@ -269,7 +269,8 @@ def applied(write: Write, live: Obj, config: Obj, *, force: bool) -> Applied:
     result = merged(base, _plain(config), write.schema)
     version = write.kind.api_version
     now_owned: Owners = {**owners, me: Owned(mine, version, last.time if last and last.fields == mine else write.now)}
-    result = _pruned(result, write.schema, now_owned, last)
+    named: Owners = {**now_owned, me: Owned(field_set(_plain(config), write.schema), version)}
+    result = _pruned(result, write.schema, named, last)
     changed = difference(base, result, write.schema)
     touched = _written(changed.added | changed.modified, write)
     conflicts = {
@@ -322,7 +323,7 @@ def _unless_last_applied(conflicts: Mapping[Manager, FieldSet], live: Obj, write
 def _conflict(subject: Subject, conflicts: Mapping[Manager, FieldSet], owners: Owners) -> ApiError:
     """409 with one cause per field and its owner."""
     causes = []
-    texts = []
+    listed: list[tuple[str, list[str]]] = []
     for manager in sorted(conflicts, key=lambda found: found.name):
         who = f'conflict with "{manager.name}"'
         if manager.subresource:
@@ -331,15 +332,20 @@ def _conflict(subject: Subject, conflicts: Mapping[Manager, FieldSet], owners: O
             who += f" using {owners[manager].api_version}"
         fields = [shown_path(path) for path in sorted(conflicts[manager])]
         causes += [FieldError(name, "", who) for name in fields]
-        many = who.replace("conflict with", "conflicts with", 1)
-        texts.append(f"{who}: {fields[0]}" if len(fields) == 1 else f"{many}:\n- " + "\n- ".join(fields))
+        listed.append((who, fields))
     count = len(causes)
     noun = "conflict" if count == 1 else "conflicts"
     details: Obj = {
         "causes": [{"reason": "FieldManagerConflict", "message": cause.text, "field": cause.field} for cause in causes]
     }
-    message = f"Apply failed with {count} {noun}: " + "\n".join(texts)
+    message = f"Apply failed with {count} {noun}: " + "\n".join(_listed(*found, count=count) for found in listed)
     return ApiError(409, "Conflict", message, details=details)
+
+
+def _listed(who: str, fields: list[str], *, count: int) -> str:
+    if count == 1:
+        return f"{who}: {fields[0]}"
+    return who.replace("conflict with", "conflicts with", 1) + ":\n- " + "\n- ".join(fields)
 
 
 def with_owners(obj: Obj, owners: Owners) -> Obj:

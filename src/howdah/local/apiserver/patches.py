@@ -46,16 +46,26 @@ def json_patched(target: Obj, patch: Any) -> Obj:
         message = f"The allowed maximum operations in a JSON patch is 10000, got {len(patch)}"
         raise ApiError(413, "RequestEntityTooLarge", message)
     try:
-        result = jsonpatch.apply_patch(clone(target), patch)
-    except jsonpatch.InvalidJsonPatch as error:
-        raise bad_request(str(error)) from error
-    except (jsonpatch.JsonPatchException, jsonpatch.JsonPointerException) as error:
+        result = clone(target)
+        for operation in patch:
+            result = jsonpatch.apply_patch(result, [_lenient(operation, result)], in_place=True)
+    except (TypeError, KeyError, jsonpatch.JsonPatchException, jsonpatch.JsonPointerException) as error:
         raise ApiError(
             422, "Invalid", "the server rejected our request due to an error in our request", details={}
         ) from error
     if not isinstance(result, dict):
         raise bad_request("json patch: the result is not an object")
     return result
+
+
+def _lenient(operation: Obj, target: Obj) -> Obj:
+    """Replacing a missing field of an existing object adds it, as the real server's library does."""
+    if operation.get("op") != "replace":
+        return operation
+    parent, _, name = str(operation["path"]).rpartition("/")
+    found = jsonpatch.JsonPointer(parent).resolve(target, None)
+    missing = isinstance(found, dict) and name.replace("~1", "/").replace("~0", "~") not in found
+    return {**operation, "op": "add"} if missing else operation
 
 
 def strategic_patched(target: Any, patch: Any, schema: Schema) -> Any:

@@ -130,7 +130,7 @@ def _create_pod(store: Store, obj: Obj) -> None:
     spec["serviceAccountName"] = spec["serviceAccount"] = account
     name = spec.get("priorityClassName")
     priority = store.get("priorityclasses.scheduling.k8s.io", "", name) if name else None
-    spec.setdefault("priority", priority.get("value", 0) if priority else _SYSTEM_PRIORITIES.get(name or "", 0))
+    spec.setdefault("priority", priority.get("value", 0) if priority else SYSTEM_PRIORITIES.get(name or "", 0))
     spec.setdefault("preemptionPolicy", "PreemptLowerPriority")
     tolerations = spec.setdefault("tolerations", [])
     for key in ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"):
@@ -139,7 +139,7 @@ def _create_pod(store: Store, obj: Obj) -> None:
     obj["status"] = {"phase": "Pending", "qosClass": _quality(spec)}
 
 
-_SYSTEM_PRIORITIES = {"system-cluster-critical": 2_000_000_000, "system-node-critical": 2_000_001_000}
+SYSTEM_PRIORITIES = {"system-cluster-critical": 2_000_000_000, "system-node-critical": 2_000_001_000}
 
 
 def _tolerates(toleration: Obj, key: str) -> bool:

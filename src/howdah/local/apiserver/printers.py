@@ -331,7 +331,7 @@ def _cronjob(obj: Obj, now: datetime) -> Cells:
     return [
         spec.get("schedule"),
         spec.get("timeZone") or NONE,
-        bool(spec.get("suspend")),
+        str(bool(spec.get("suspend"))),
         len(status.get("active") or ()),
         since(last, now) if last else NONE,
         age(obj, now),

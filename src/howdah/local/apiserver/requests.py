@@ -94,6 +94,16 @@ def is_dry_run(query: Mapping[str, str], method: str) -> bool:
     return True
 
 
+def validation_of(query: Mapping[str, str], method: str) -> str:
+    """fieldValidation: Strict, Warn (the default) or Ignore; 422 for anything else."""
+    value = query.get("fieldValidation") or "Warn"
+    if value not in ("Ignore", "Strict", "Warn"):
+        kind = _OPTIONS.get(method, "ListOptions")
+        error = unsupported("fieldValidation", value, ("", "Ignore", "Strict", "Warn"))
+        raise invalid_object(Subject("meta.k8s.io", kind.lower(), kind), "", [error])
+    return value
+
+
 JSON, YAML = "application/json", "application/yaml"
 PROTOBUF = "application/vnd.kubernetes.protobuf"
 BODY_TYPES = (JSON, YAML, PROTOBUF)

@@ -6,7 +6,9 @@ server's. Not covered: the long tail of pod fields (volumes' sources, affinity, 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
+from ipaddress import ip_address
 from typing import Any, TypeAlias
 
 from . import names
@@ -20,9 +22,14 @@ from .structural import scale_errors, status_errors, structural_errors
 Errors: TypeAlias = Iterator[FieldError]
 IMMUTABLE = "field is immutable"
 
+
+def _service_name_problems(name: str) -> list[str]:
+    return ["must not contain dots"] if "." in name else names.label_problems(name)
+
+
 _NAME_PROBLEMS: Mapping[str, Callable[[str], list[str]]] = {
     "namespaces": names.label_problems,
-    "services": names.label_1035_problems,
+    "services": _service_name_problems,
     "statefulsets.apps": names.label_problems,
     "roles.rbac.authorization.k8s.io": names.path_problems,
     "rolebindings.rbac.authorization.k8s.io": names.path_problems,
@@ -81,8 +88,8 @@ def _metadata_errors(kind: Kind, obj: Obj) -> Errors:
         yield from (invalid("metadata.name", name, problem) for problem in problems(name))
     yield from names.label_errors(metadata.get("labels"), "metadata.labels")
     yield from names.annotation_errors(metadata.get("annotations"), "metadata.annotations")
-    for index, owner in enumerate(metadata.get("ownerReferences") or ()):
-        yield from _owner_errors(owner, f"metadata.ownerReferences[{index}]")
+    for owner in metadata.get("ownerReferences") or ():
+        yield from _owner_errors(owner, "metadata.ownerReferences")
     controllers = [owner for owner in metadata.get("ownerReferences") or () if owner.get("controller")]
     if len(controllers) > 1:
         kinds = (
@@ -90,22 +97,35 @@ def _metadata_errors(kind: Kind, obj: Obj) -> Errors:
         )
         detail = f'Only one reference can have Controller set to true. Found "true" in references for {kinds}'
         yield invalid("metadata.ownerReferences", controllers, detail)
-    for finalizer in metadata.get("finalizers") or ():
+    for index, finalizer in enumerate(metadata.get("finalizers") or ()):
+        if kind.custom is None and "/" not in finalizer and finalizer not in _STANDARD_FINALIZERS:
+            why = "name is neither a standard finalizer name nor is it fully qualified"
+            yield invalid(f"metadata.finalizers[{index}]", finalizer, why)
         yield from (
             invalid("metadata.finalizers", finalizer, problem) for problem in names.qualified_problems(finalizer)
         )
 
 
+_STANDARD_FINALIZERS = ("orphan", "foregroundDeletion", "kubernetes")
+
+
+def finalizer_warnings(obj: Obj) -> list[str]:
+    """What the real server says of finalizers that others may use too (custom resources only)."""
+    found = []
+    for name in obj["metadata"].get("finalizers") or ():
+        if "/" not in name and name not in _STANDARD_FINALIZERS:
+            form = "a domain-qualified finalizer name" + (" including a path (/)" if "." in name else "")
+            why = f'metadata.finalizers: "{name}": prefer {form} to avoid accidental conflicts with other finalizer writers'
+            found.append(why)
+    return found
+
+
 def _owner_errors(owner: Obj, field: str) -> Errors:
-    for key, text in (
-        ("apiVersion", "version must not be empty"),
-        ("kind", "kind must not be empty"),
-        ("name", "name must not be empty"),
-        ("uid", "uid must not be empty"),
-    ):
+    for key in ("apiVersion", "kind", "name", "uid"):
         if not owner.get(key):
-            place = "metadata.ownerReferences." + key
-            yield invalid(place if field else key, owner.get(key, ""), text)
+            yield invalid(f"{field}.{key}", "", "must not be empty")
+    if (owner.get("apiVersion"), owner.get("kind")) == ("v1", "Event"):
+        yield invalid(field, owner, "/v1, Kind=Event is disallowed from being an owner")
 
 
 # Pods and their templates
@@ -353,7 +373,7 @@ def _cronjob(obj: Obj) -> Errors:
         yield required("spec.schedule")
     elif not schedule.startswith("@") and len(schedule.split()) != 5:
         yield invalid(
-            "spec.schedule", schedule, f"expected exactly 5 fields, found {len(schedule.split())}: {schedule}"
+            "spec.schedule", schedule, f"expected exactly 5 fields, found {len(schedule.split())}: [{schedule}]"
         )
     yield from _choice_errors(spec.get("concurrencyPolicy"), "spec.concurrencyPolicy", ("Allow", "Forbid", "Replace"))
     template = dig(spec, "jobTemplate", "spec", "template") or {}
@@ -413,7 +433,20 @@ def _service(obj: Obj) -> Errors:
         if not 0 < port.get("port", 0) < 65536:
             yield invalid(f"{place}.port", port.get("port", 0), "must be between 1 and 65535, inclusive")
         yield from _choice_errors(port.get("protocol"), f"{place}.protocol", ("SCTP", "TCP", "UDP"))
+        if port.get("targetPort") == 0:
+            yield invalid(f"{place}.targetPort", 0, "must be between 1 and 65535, inclusive")
     yield from names.label_errors(spec.get("selector"), "spec.selector")
+    address = spec.get("clusterIP")
+    if address and not headless and not _is_address(address):
+        yield invalid("spec.clusterIPs[0]", address, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)")
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _service_change(new: Obj, live: Obj) -> Errors:
@@ -428,8 +461,11 @@ def _endpoints(obj: Obj) -> Errors:
     for at, subset in enumerate(obj.get("subsets") or ()):
         for key in ("addresses", "notReadyAddresses"):
             for index, address in enumerate(subset.get(key) or ()):
-                if not address.get("ip"):
-                    yield required(f"subsets[{at}].{key}[{index}].ip")
+                place = f"subsets[{at}].{key}[{index}].ip"
+                if not _is_address(address.get("ip", "")):
+                    yield invalid(
+                        place, address.get("ip", ""), "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
+                    )
         for index, port in enumerate(subset.get("ports") or ()):
             place = f"subsets[{at}].ports[{index}]"
             if len(subset["ports"]) > 1 and not port.get("name"):
@@ -445,6 +481,8 @@ def _data_keys(obj: Obj) -> Errors:
     for part in ("data", "binaryData"):
         for key in obj.get(part) or {}:
             yield from (invalid(f"{part}[{key}]", key, problem) for problem in names.config_key_problems(key))
+    for key in (obj.get("data") or {}).keys() & (obj.get("binaryData") or {}).keys():
+        yield invalid(f"data[{key}]", key, "duplicate of key present in binaryData")
 
 
 def _data_change(new: Obj, live: Obj) -> Errors:
@@ -468,8 +506,11 @@ def _claim(obj: Obj) -> Errors:
     allowed = ("ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod")
     for mode in modes:
         yield from _choice_errors(mode, "spec.accessModes", allowed)
-    if not dig(spec, "resources", "requests", "storage"):
+    size = dig(spec, "resources", "requests", "storage")
+    if not size:
         yield required("spec.resources[storage]")
+    elif parsed(size) <= 0:
+        yield invalid("spec.resources[storage]", size, "must be greater than zero")
 
 
 def _claim_change(new: Obj, live: Obj) -> Errors:
@@ -480,7 +521,9 @@ def _claim_change(new: Obj, live: Obj) -> Errors:
         return {key: value for key, value in spec.items() if key not in names_mutable}
 
     before, after = live["spec"], new["spec"]
-    bound_changed = bool(before.get("volumeName")) and after.get("volumeName") != before["volumeName"]
+    bound = bool(before.get("volumeName"))
+    bound_changed = bound and after.get("volumeName") != before["volumeName"]
+    bound_changed |= not bound and before.get("resources") != after.get("resources")
     if fixed(before) != fixed(after) or bound_changed:
         detail = (
             "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims"
@@ -498,7 +541,7 @@ def _binding_change(new: Obj, live: Obj) -> Errors:
 
 
 def _binding(obj: Obj) -> Errors:
-    kinds = ("ClusterRole", "Role") if obj["kind"] == "RoleBinding" else ("ClusterRole",)
+    kinds = ("Role", "ClusterRole") if obj["kind"] == "RoleBinding" else ("ClusterRole",)
     yield from _choice_errors(dig(obj, "roleRef", "kind"), "roleRef.kind", kinds)
     if not dig(obj, "roleRef", "name"):
         yield required("roleRef.name")
@@ -508,6 +551,52 @@ def _budget(obj: Obj) -> Errors:
     spec = obj.get("spec") or {}
     if "minAvailable" in spec and "maxUnavailable" in spec:
         yield invalid("spec", spec, "minAvailable and maxUnavailable cannot be both set")
+    for key in ("minAvailable", "maxUnavailable"):
+        yield from _count_errors(spec.get(key), f"spec.{key}")
+
+
+def _count_errors(value: Any, field: str) -> Errors:
+    """A count of pods: a number, or a percentage."""
+    if isinstance(value, int) and value < 0:
+        yield invalid(field, value, "must be greater than or equal to 0")
+    if isinstance(value, str) and not re.fullmatch(r"[0-9]+%", value):
+        why = (
+            "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', "
+            "regex used for validation is '[0-9]+%')"
+        )
+        yield invalid(field, value, why)
+
+
+def _role(obj: Obj) -> Errors:
+    for index, rule in enumerate(obj.get("rules") or ()):
+        if not rule.get("verbs"):
+            yield required(f"rules[{index}].verbs", "verbs must contain at least one value")
+
+
+def _lease(obj: Obj) -> Errors:
+    duration = dig(obj, "spec", "leaseDurationSeconds")
+    if duration is not None and duration <= 0:
+        yield invalid("spec.leaseDurationSeconds", duration, "must be greater than 0")
+
+
+def _slice(obj: Obj) -> Errors:
+    if not obj.get("addressType"):
+        yield required("addressType")
+    else:
+        yield from _choice_errors(obj["addressType"], "addressType", ("FQDN", "IPv4", "IPv6"))
+
+
+def _event(obj: Obj) -> Errors:
+    namespace = dig(obj, "involvedObject", "namespace") or "default"
+    if namespace != obj["metadata"].get("namespace"):
+        yield invalid(
+            "involvedObject.namespace", dig(obj, "involvedObject", "namespace") or "", "does not match event.namespace"
+        )
+
+
+def _revision_change(new: Obj, live: Obj) -> Errors:
+    if new.get("data") != live.get("data"):
+        yield invalid("data", new.get("data"), IMMUTABLE)
 
 
 def _crd(obj: Obj) -> Errors:
@@ -522,7 +611,7 @@ def _crd(obj: Obj) -> Errors:
         )
     for index, version in enumerate(spec.get("versions") or ()):
         if not dig(version, "schema", "openAPIV3Schema"):
-            yield required(f"spec.versions[{index}].schema.openAPIV3Schema", "schemas are required")
+            yield required(f"spec.versions[{index}].schema.openAPIV3Schema")
     yield from _choice_errors(spec.get("scope"), "spec.scope", ("Cluster", "Namespaced"))
 
 
@@ -544,6 +633,11 @@ _CHECKS: Mapping[str, tuple[Check, ...]] = {
     "rolebindings.rbac.authorization.k8s.io": (_binding,),
     "clusterrolebindings.rbac.authorization.k8s.io": (_binding,),
     "poddisruptionbudgets.policy": (_budget,),
+    "roles.rbac.authorization.k8s.io": (_role,),
+    "clusterroles.rbac.authorization.k8s.io": (_role,),
+    "leases.coordination.k8s.io": (_lease,),
+    "endpointslices.discovery.k8s.io": (_slice,),
+    "events": (_event,),
     "customresourcedefinitions.apiextensions.k8s.io": (_crd,),
 }
 _CHANGES: Mapping[str, tuple[Change, ...]] = {
@@ -554,6 +648,7 @@ _CHANGES: Mapping[str, tuple[Change, ...]] = {
     "jobs.batch": (_job_change,),
     "services": (_service_change,),
     "configmaps": (_data_change,),
+    "controllerrevisions.apps": (_revision_change,),
     "secrets": (_data_change, _secret_change),
     "persistentvolumeclaims": (_claim_change,),
     "rolebindings.rbac.authorization.k8s.io": (_binding_change,),

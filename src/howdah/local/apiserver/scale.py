@@ -8,7 +8,7 @@ from .errors import bad_request, invalid, invalid_object, not_found
 from .kinds import Kind
 from .objects import Obj, clone, dig
 from .selectors import selector_text
-from .writes import Call, State, decode_object, live_object, store_update
+from .writes import Call, State, apply_to, decode_object, live_object, store_update
 
 _BUILTIN = {
     "specReplicasPath": ".spec.replicas",
@@ -46,6 +46,22 @@ def read(state: State, call: Call) -> Obj:
     return scale_of(call.kind, live_object(state, call))
 
 
+def apply(state: State, call: Call, scale: Any, *, force: bool) -> Obj:
+    """Server-side apply of a Scale: owns the replicas of the object."""
+    if not isinstance(scale, dict) or scale.get("kind") != "Scale":
+        raise bad_request("expected a Scale of autoscaling/v1 in the body")
+    live = live_object(state, call)
+    config: Obj = {"apiVersion": call.kind.api_version, "kind": call.kind.kind, "metadata": {"name": call.name}}
+    replicas = dig(scale, "spec", "replicas")
+    path = _path(call.kind, "specReplicasPath")
+    if replicas is not None and path:
+        place = config
+        for key in path[:-1]:
+            place = place.setdefault(key, {})
+        place[path[-1]] = replicas
+    return scale_of(call.kind, apply_to(state, call, live, config, force=force))
+
+
 def write(state: State, call: Call, scale: Any) -> Obj:
     """Sets the replicas that a Scale asks for; its resourceVersion is that of the object."""
     if not isinstance(scale, dict) or scale.get("kind") not in (None, "Scale"):
@@ -54,7 +70,7 @@ def write(state: State, call: Call, scale: Any) -> Obj:
     replicas = dig(scale, "spec", "replicas") or 0
     if not isinstance(replicas, int) or isinstance(replicas, bool):
         raise bad_request(f"spec.replicas of a Scale must be an integer, got {replicas!r}")
-    if replicas < 0:
+    if replicas < 0 and call.kind.custom is None:
         error = invalid("spec.replicas", replicas, "must be greater than or equal to 0")
         raise invalid_object(call.kind.subject, call.name, [error])
     path = _path(call.kind, "specReplicasPath")

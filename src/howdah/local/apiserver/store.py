@@ -163,6 +163,14 @@ class Store:
         """Copies of the objects of one namespace, or of all, in no order."""
         return (record.obj() for record in self.records(resource, namespace))
 
+    def changes_since(self, resource: str, version: int) -> list[Change]:
+        """Later changes of a resource, oldest first, those on their way to disk too."""
+        collection = self.collection(resource)
+        batches = (batch for batch in (self._in_flight, self._open) if batch is not None)
+        waiting = [change for batch in batches for owner, change in batch.changes if owner is collection]
+        known = (*collection.history, *(change for change in waiting if change.version > self.published))
+        return [change for change in known if change.version > version]
+
     def put(self, resource: str, obj: Obj) -> Obj:
         """Stores an object, new or changed; returns it with its resourceVersion."""
         stored = self._stamped(obj)

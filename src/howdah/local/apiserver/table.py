@@ -130,6 +130,8 @@ def _row(kind: Kind, obj: Obj, now: datetime, api_version: str, include: str) ->
     row: Obj = {"cells": cells_of(kind, obj, now)}
     if include == "Object":
         row["object"] = obj
-    elif include != "None":
+    elif include == "None":
+        row["object"] = None
+    else:
         row["object"] = {"kind": "PartialObjectMetadata", "apiVersion": api_version, "metadata": obj["metadata"]}
     return row

@@ -29,6 +29,7 @@ from .objects import Obj, clone, dig, meta, name_of, namespace_of, timestamp
 from .ownership import Applied, Write, applied, updated, with_owners
 from .prepare import (
     CRD_STORAGE,
+    SYSTEM_PRIORITIES,
     allocate_service,
     bump_generation,
     keep_identity,
@@ -37,7 +38,7 @@ from .prepare import (
     prepare_update,
     stamp_new,
 )
-from .rules import create_errors, update_errors
+from .rules import create_errors, finalizer_warnings, update_errors
 from .store import Store
 
 _SUFFIX_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
@@ -83,6 +84,8 @@ def decode_object(state: State, call: Call, body: Any) -> Obj:
     else:
         obj, unknown = custom.decoded(body, kind, state.registry.object_meta)
     call.warnings += decoding.strictness(kind, unknown, call.validation)
+    if kind.custom is not None:
+        call.warnings += finalizer_warnings(obj)
     obj["apiVersion"], obj["kind"] = kind.api_version, kind.kind
     meta(obj)
     return obj
@@ -98,12 +101,15 @@ def create_decoded(state: State, call: Call, obj: Obj, owned: Applied | None = N
     """A creation from here on is the same for POST, and for PUT and apply of something missing."""
     kind = call.kind
     _place(call, obj)
+    if obj["metadata"].get("resourceVersion"):
+        raise ApiError(500, "", "resourceVersion should not be set on objects to be created")
     if not name_of(obj) and obj["metadata"].get("generateName"):
         obj["metadata"]["name"] = _generated(obj["metadata"]["generateName"])
     _default(kind, obj)
     obj = with_owners(obj, owned.owners) if owned else updated(call.write, None, obj)
     _require_namespace(state, call, obj)
     stamp_new(kind, obj)
+    _admit(state, call, obj)
     prepare_create(state.store, kind, obj)
     _default(kind, obj)
     if kind.storage == "services":
@@ -112,10 +118,18 @@ def create_decoded(state: State, call: Call, obj: Obj, owned: Applied | None = N
     if errors:
         raise invalid_object(kind.subject, name_of(obj), errors)
     if (namespace_of(obj), name_of(obj)) in state.store.collection(kind.storage).records:
-        raise already_exists(kind.subject, name_of(obj))
+        raise _taken(state, kind, obj)
     if call.dry_run:
         return obj
     return shown(kind, state.store.put(kind.storage, _stored(kind, obj)))
+
+
+def _taken(state: State, kind: Kind, obj: Obj) -> ApiError:
+    found = already_exists(kind.subject, name_of(obj))
+    live = state.store.get(kind.storage, namespace_of(obj), name_of(obj))
+    if live is None or not dig(live, "metadata", "deletionTimestamp"):
+        return found
+    return ApiError(409, found.reason, f"object is being deleted: {found.message}", details=found.details)
 
 
 def _default(kind: Kind, obj: Obj) -> None:
@@ -214,6 +228,20 @@ def _require_namespace(state: State, call: Call, obj: Obj) -> None:
         raise forbidden(call.kind.subject, name_of(obj), why, causes=[cause])
 
 
+def _admit(state: State, call: Call, obj: Obj) -> None:
+    """What a pod refers to must exist, as admission demands it. The default account always does."""
+    if call.kind.storage != "pods":
+        return
+    account = dig(obj, "spec", "serviceAccountName") or "default"
+    if account != "default" and state.store.get("serviceaccounts", call.namespace, account) is None:
+        why = f'error looking up service account {call.namespace}/{account}: serviceaccount "{account}" not found'
+        raise forbidden(call.kind.subject, name_of(obj), why)
+    priority = dig(obj, "spec", "priorityClassName")
+    known = not priority or priority in SYSTEM_PRIORITIES
+    if not known and state.store.get("priorityclasses.scheduling.k8s.io", "", priority) is None:
+        raise forbidden(call.kind.subject, name_of(obj), f"no PriorityClass with name {priority} was found")
+
+
 def live_object(state: State, call: Call) -> Obj:
     """The stored object that a request names, in the version it asks for; 404."""
     found = state.store.get(call.kind.storage, call.namespace, call.name)
@@ -258,11 +286,22 @@ def change(state: State, call: Call, patch: Callable[[Obj], Obj]) -> Obj:
     body = patch(live)
     obj = decode_object(state, call, body)
     _place(call, obj)
+    if not name_of(obj):
+        why = f"the name of the object ({call.name} based on URL) was undeterminable: name must be provided"
+        raise bad_request(why)
     if name_of(obj) != call.name:
         raise _immutable_name(call, obj)
-    if not dig(body, "metadata", "resourceVersion"):
+    if dig(body, "metadata", "resourceVersion") in (None, "", "0"):
         obj["metadata"]["resourceVersion"] = live["metadata"]["resourceVersion"]
+    _check_uid_kept(call, obj, live)
     return store_update(state, call, live, obj)
+
+
+def _check_uid_kept(call: Call, new: Obj, live: Obj) -> None:
+    """A patch that names another uid means another object: the field is immutable."""
+    uid = dig(new, "metadata", "uid")
+    if uid and uid != live["metadata"]["uid"]:
+        raise invalid_object(call.kind.subject, call.name, [invalid("metadata.uid", uid, "field is immutable")])
 
 
 def _immutable_name(call: Call, obj: Obj) -> ApiError:
@@ -282,7 +321,9 @@ def apply(state: State, call: Call, config: Any, *, force: bool) -> tuple[Obj, b
     if dig(config, "metadata", "managedFields"):
         raise bad_request("metadata.managedFields must be nil")
     config = _without_nulls_of_metadata(config)
-    config.setdefault("metadata", {}).setdefault("name", call.name)
+    if not config["metadata"].get("name"):
+        why = f"the name of the object ({call.name} based on URL) was undeterminable: name must be provided"
+        raise bad_request(why)
     if config["metadata"]["name"] != call.name:
         message = (
             f"the name of the object ({config['metadata']['name']}) does not match the name on the URL ({call.name})"
@@ -296,13 +337,17 @@ def apply(state: State, call: Call, config: Any, *, force: bool) -> tuple[Obj, b
     given = dig(config, "metadata", "resourceVersion")
     if given and given != live["metadata"]["resourceVersion"]:
         raise conflict(kind.subject, call.name)
-    uid = dig(config, "metadata", "uid")
-    if uid and uid != live["metadata"]["uid"]:
-        raise _uid_conflict(call, uid, live)
+    _check_uid_kept(call, config, live)
+    return apply_to(state, call, live, config, force=force), False
+
+
+def apply_to(state: State, call: Call, live: Obj, config: Obj, *, force: bool) -> Obj:
+    """The live object with an applied configuration stored."""
+    kind = call.kind
     result = applied(call.write, live, config, force=force)
     obj = decode_object(state, call, {**result.obj, "apiVersion": kind.api_version, "kind": kind.kind})
     obj["metadata"]["resourceVersion"] = live["metadata"]["resourceVersion"]
-    return store_update(state, call, live, obj, result), False
+    return store_update(state, call, live, obj, result)
 
 
 def _apply_new(state: State, call: Call, config: Obj, *, force: bool) -> Obj:
@@ -389,8 +434,9 @@ def _commit_update(state: State, call: Call, live: Obj, new: Obj) -> Obj:
     if call.dry_run:
         return {**new, "metadata": {**new["metadata"], "resourceVersion": live["metadata"]["resourceVersion"]}}
     stored = _stored(call.kind, new)
-    if is_finished(stored):
-        return shown(call.kind, state.store.delete(call.kind.storage, stored))
+    if is_finished(stored):  # watchers see it as it was, the writer as it would be
+        state.store.delete(call.kind.storage, _stored(call.kind, live))
+        return {**new, "metadata": {**new["metadata"], "resourceVersion": live["metadata"]["resourceVersion"]}}
     return shown(call.kind, state.store.put(call.kind.storage, stored))
 
 
