@@ -22,6 +22,7 @@ from howdah.core.spilo.environment import Request, parse_environment
 from howdah.core.spilo.machine import Dropped, Installation, Machine
 from howdah.core.spilo.process import patroni_environment
 from howdah.instance import binaries, facts, tls
+from howdah.instance.tools import write_tools
 
 EXIT_NO_SUCH_MAJOR = 64
 EXIT_CANNOT_WRITE = 73
@@ -66,6 +67,14 @@ def configure(environ: Mapping[str, str], *, now: dt.datetime) -> Prepared:
     made = configuration(request, machine)
     try:
         write_files(request, made, has_tls="openssl" in build.features, now=now)
+        write_tools(
+            environ,
+            bin_dir=Path(build.bin_dir),
+            sockets=request.paths.sockets,
+            port=request.pg_port,
+            superuser=request.superuser.username,
+            patroni_yaml=Path(request.paths.patroni_yaml),
+        )
     except OSError as error:
         raise Refused(EXIT_CANNOT_WRITE, f"cannot write {error.filename}: {error.strerror}") from error
     allowed = {k: v for k, v in environ.items() if not (machine.kube_context and k.startswith("KUBERNETES_SERVICE_"))}
