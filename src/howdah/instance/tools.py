@@ -11,7 +11,17 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-PROGRAMS = ("createdb", "dropdb", "pg_basebackup", "pg_controldata", "pg_dump", "pg_dumpall", "pg_isready", "pgbench", "psql")
+PROGRAMS = (
+    "createdb",
+    "dropdb",
+    "pg_basebackup",
+    "pg_controldata",
+    "pg_dump",
+    "pg_dumpall",
+    "pg_isready",
+    "pgbench",
+    "psql",
+)
 
 
 def write_tools(
@@ -25,9 +35,10 @@ def write_tools(
     local = f': "${{PGHOST:={sockets}}}" "${{PGPORT:={port}}}" "${{PGUSER:={superuser}}}"; export PGHOST PGPORT PGUSER'
     for program in PROGRAMS:
         if (bin_dir / program).exists():
-            _write(folder / program, f"{local}\nexec {shlex.quote(str(bin_dir / program))} \"$@\"")
+            _write(folder / program, f'{local}\nexec {shlex.quote(str(bin_dir / program))} "$@"')
+    start = shlex.quote("from patroni.ctl import ctl; ctl(prog_name='patronictl')")
     python, place = shlex.quote(sys.executable), shlex.quote(str(patroni_yaml))
-    _write(folder / "patronictl", f'exec {python} -P -c "from patroni.ctl import ctl; ctl(prog_name='patronictl')" -c {place} "$@"')
+    _write(folder / "patronictl", f'exec {python} -P -c {start} -c {place} "$@"')
 
 
 def _write(path: Path, body: str) -> None:
