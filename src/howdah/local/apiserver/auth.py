@@ -21,7 +21,7 @@ from .certificates import write_private
 from .objects import Obj, decode, encode
 from .store import Store
 
-ISSUER = "https://kubernetes.default.svc"
+ISSUER = "https://kubernetes.default.svc.cluster.local"
 DEFAULT_LIFE_S = 3600
 MIN_LIFE_S = 600
 

@@ -98,7 +98,10 @@ class Decoder:
     def string(self, value: Any, schema: Schema, path: str, owner: str) -> Any:
         if schema.format == "byte" and isinstance(value, str):
             _check_base64(value)
-        return _expect(value, isinstance(value, str), "string", path, owner)
+        _expect(value, isinstance(value, str), "string", path, owner)
+        if schema.format == "date-time":
+            _check_time(value, schema)
+        return value
 
     def boolean(self, value: Any, schema: Schema, path: str, owner: str) -> Any:
         return _expect(value, isinstance(value, bool), "bool", path, owner)
@@ -140,6 +143,17 @@ def _quantity(value: Any) -> str:
         return canonical(value)
     except ValueError as error:
         raise WrongTypeError(str(error)) from error
+
+
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
+_MICRO_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}(Z|[+-]\d\d:\d\d)")
+
+
+def _check_time(text: str, schema: Schema) -> None:
+    micro = schema.definition.endswith("MicroTime")
+    layout = "2006-01-02T15:04:05.000000Z07:00" if micro else "2006-01-02T15:04:05Z07:00"
+    if not (_MICRO_TIME if micro else _TIME).fullmatch(text):
+        raise WrongTypeError(f'parsing time "{text}" as "{layout}": cannot parse "{text}" as "2006"')
 
 
 _BASE64 = re.compile(r"[A-Za-z0-9+/]*")

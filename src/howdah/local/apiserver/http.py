@@ -192,7 +192,7 @@ class Api:
 
     async def _body(self, request: Request) -> Any:
         content = request.http.headers.get("Content-Type", "")
-        if "patch" in content:
+        if "patch" in content or content.startswith("text/"):
             raise unsupported_media_type(BODY_TYPES)
         return parsed_body(await self._raw_body(request), content)
 
@@ -262,10 +262,7 @@ class Api:
 
     def _wanted(self, request: Request) -> Wanted:
         kind, query = request.kind, request.http.query
-        fields = query.get("fieldSelector", "")
-        if request.target.name:
-            fields = f"metadata.name={request.target.name}" + (f",{fields}" if fields else "")
-        selector = parse_selector(kind, query.get("labelSelector", ""), fields)
+        selector = parse_selector(kind, query.get("labelSelector", ""), query.get("fieldSelector", ""))
         lists.check_options(query, watching=True)
         initial = query.get("sendInitialEvents")
         version = lists.version_number(query.get("resourceVersion", ""))
@@ -385,8 +382,9 @@ def _verb(request: Request) -> str:
     named = bool(request.target.name)
     match request.http.method:
         case "GET" | "HEAD":
-            watching = flag(request.http.query, "watch") and request.target.subresource == ""
-            return "watch" if watching else "get" if named else "list"
+            if named:
+                return "get"
+            return "watch" if flag(request.http.query, "watch") else "list"
         case "POST":
             return "" if named else "create"
         case "PUT":

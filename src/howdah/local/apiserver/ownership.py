@@ -268,7 +268,7 @@ def applied(write: Write, live: Obj, config: Obj, *, force: bool) -> Applied:
     base = _plain(live)
     result = merged(base, _plain(config), write.schema)
     version = write.kind.api_version
-    now_owned: Owners = {**owners, me: Owned(mine, version, last.time if last and last.fields == mine else write.now)}
+    now_owned: Owners = {**owners, me: Owned(mine, version, write.now)}
     named: Owners = {**now_owned, me: Owned(field_set(_plain(config), write.schema), version)}
     result = _pruned(result, write.schema, named, last)
     changed = difference(base, result, write.schema)
@@ -281,6 +281,9 @@ def applied(write: Write, live: Obj, config: Obj, *, force: bool) -> Applied:
     if conflicts and not force:
         raise _conflict(write.kind.subject, conflicts, now_owned)
     gone = _written(changed.removed, write)
+    # Where nothing of the object changes, the entry keeps its time, and a new one has none.
+    time = write.now if touched or gone else last.time if last else None
+    now_owned[me] = Owned(mine, version, time)
     rest: Owners = {}
     for manager, owned in now_owned.items():
         left = owned.fields - gone

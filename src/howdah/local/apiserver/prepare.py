@@ -115,12 +115,25 @@ def _keep_addresses(new: Obj, live: Obj) -> None:
     for key in ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"):
         if not spec.get(key) and key in old:
             spec[key] = old[key]
+    if spec["type"] == "ClusterIP" and old["type"] != "ClusterIP":
+        _drop_ports_of_nodes(spec, old)
     if spec["type"] in ("NodePort", "LoadBalancer"):
         known = {(port.get("protocol"), port["port"]): port.get("nodePort") for port in old.get("ports", ())}
         for port in spec.get("ports", ()):
             node_port = known.get((port.get("protocol"), port["port"]))
             if node_port and not port.get("nodePort"):
                 port["nodePort"] = node_port
+
+
+def _drop_ports_of_nodes(spec: Obj, old: Obj) -> None:
+    """What only other types of service have goes with the type, unless it was just set."""
+    for key in ("allocateLoadBalancerNodePorts", "externalTrafficPolicy", "healthCheckNodePort", "loadBalancerClass"):
+        if key in spec and spec[key] == old.get(key):
+            del spec[key]
+    before = [port.get("nodePort") for port in old.get("ports", ())]
+    if [port.get("nodePort") for port in spec.get("ports", ())] == before:
+        for port in spec.get("ports", ()):
+            port.pop("nodePort", None)
 
 
 def _create_pod(store: Store, obj: Obj) -> None:

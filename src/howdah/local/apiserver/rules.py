@@ -123,7 +123,8 @@ def finalizer_warnings(obj: Obj) -> list[str]:
 def _owner_errors(owner: Obj, field: str) -> Errors:
     for key in ("apiVersion", "kind", "name", "uid"):
         if not owner.get(key):
-            yield invalid(f"{field}.{key}", "", "must not be empty")
+            what = "version must not be empty" if key == "apiVersion" else "must not be empty"
+            yield invalid(f"{field}.{key}", "", what)
     if (owner.get("apiVersion"), owner.get("kind")) == ("v1", "Event"):
         yield invalid(field, owner, "/v1, Kind=Event is disallowed from being an owner")
 
@@ -587,11 +588,12 @@ def _slice(obj: Obj) -> Errors:
 
 
 def _event(obj: Obj) -> Errors:
-    namespace = dig(obj, "involvedObject", "namespace") or "default"
-    if namespace != obj["metadata"].get("namespace"):
-        yield invalid(
-            "involvedObject.namespace", dig(obj, "involvedObject", "namespace") or "", "does not match event.namespace"
-        )
+    involved = obj.get("involvedObject") or obj.get("regarding") or {}
+    if (involved.get("namespace") or "default") != obj["metadata"].get("namespace"):
+        found = involved.get("namespace") or ""
+        yield invalid("involvedObject.namespace", found, "does not match event.namespace")
+    if obj["apiVersion"] != "v1" and not obj.get("eventTime"):
+        yield required("eventTime")
 
 
 def _revision_change(new: Obj, live: Obj) -> Errors:

@@ -91,7 +91,7 @@ def _line(event: tuple[str, Record] | None, wanted: Wanted) -> bytes:
 
 
 def _bookmark(wanted: Wanted, version: int, *, ends_initial: bool = False) -> bytes:
-    metadata: Obj = {"resourceVersion": str(version), "creationTimestamp": None}
+    metadata: Obj = {"resourceVersion": str(version)}
     if ends_initial:
         metadata["annotations"] = {INITIAL_EVENTS_END: "true"}
     return event_line("BOOKMARK", {**wanted.bookmark, "metadata": metadata})

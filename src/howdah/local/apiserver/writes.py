@@ -25,7 +25,7 @@ from .errors import (
 )
 from .fields import typed_problem
 from .kinds import Kind, Registry
-from .objects import Obj, clone, dig, meta, name_of, namespace_of, timestamp
+from .objects import Obj, clone, dig, encode, meta, name_of, namespace_of, timestamp
 from .ownership import Applied, Write, applied, updated, with_owners
 from .prepare import (
     CRD_STORAGE,
@@ -85,8 +85,10 @@ def decode_object(state: State, call: Call, body: Any) -> Obj:
         obj, unknown = custom.decoded(body, kind, state.registry.object_meta)
     call.warnings += decoding.strictness(kind, unknown, call.validation)
     if kind.custom is not None:
-        call.warnings += finalizer_warnings(obj)
+        call.warnings += finalizer_warnings(obj) if call.subresource == "" else []
     obj["apiVersion"], obj["kind"] = kind.api_version, kind.kind
+    if dig(body, "metadata", "managedFields") == []:
+        meta(obj)["managedFields"] = [{}]  # an empty list resets, a missing one does not
     meta(obj)
     return obj
 
@@ -116,12 +118,17 @@ def create_decoded(state: State, call: Call, obj: Obj, owned: Applied | None = N
         allocate_service(state.store, obj)
     errors = create_errors(kind, obj)
     if errors:
-        raise invalid_object(kind.subject, name_of(obj), errors)
+        raise invalid_object(_judged(kind), name_of(obj), errors)
     if (namespace_of(obj), name_of(obj)) in state.store.collection(kind.storage).records:
         raise _taken(state, kind, obj)
     if call.dry_run:
         return obj
     return shown(kind, state.store.put(kind.storage, _stored(kind, obj)))
+
+
+def _judged(kind: Kind) -> Subject:
+    """Whose rules refuse an object: events of both groups are core events inside."""
+    return Subject("", kind.plural, kind.kind) if kind.storage == "events" else kind.subject
 
 
 def _taken(state: State, kind: Kind, obj: Obj) -> ApiError:
@@ -284,7 +291,7 @@ def change(state: State, call: Call, patch: Callable[[Obj], Obj]) -> Obj:
     """A patch: what it makes of the live object is stored as an update."""
     live = live_object(state, call)
     body = patch(live)
-    obj = decode_object(state, call, body)
+    obj = _decoded_patch(state, call, body)
     _place(call, obj)
     if not name_of(obj):
         why = f"the name of the object ({call.name} based on URL) was undeterminable: name must be provided"
@@ -295,6 +302,17 @@ def change(state: State, call: Call, patch: Callable[[Obj], Obj]) -> Obj:
         obj["metadata"]["resourceVersion"] = live["metadata"]["resourceVersion"]
     _check_uid_kept(call, obj, live)
     return store_update(state, call, live, obj)
+
+
+def _decoded_patch(state: State, call: Call, body: Obj) -> Obj:
+    """What a patch comes to; a result that the type cannot hold is the patch's fault (422)."""
+    try:
+        return decode_object(state, call, body)
+    except ApiError as error:
+        if error.code != 400 or call.kind.custom is not None:
+            raise
+        shown_body = encode(body).decode()
+        raise invalid_object(Subject("", "", ""), "", [invalid("patch", shown_body, error.message)]) from error
 
 
 def _check_uid_kept(call: Call, new: Obj, live: Obj) -> None:
@@ -361,6 +379,7 @@ def _apply_new(state: State, call: Call, config: Obj, *, force: bool) -> Obj:
     empty = {"apiVersion": call.kind.api_version, "kind": call.kind.kind, "metadata": {}}
     result = applied(call.write, empty, config, force=force)
     obj = decode_object(state, call, {**config, "metadata": dict(config["metadata"])})
+    obj["metadata"].pop("resourceVersion", None)
     return create_decoded(state, call, obj, result)
 
 
@@ -428,8 +447,10 @@ def _needs_version(kind: Kind) -> bool:
 
 
 def _commit_update(state: State, call: Call, live: Obj, new: Obj) -> Obj:
-    before = {key: value for key, value in live["metadata"].items() if key != "resourceVersion"}
-    if {**new, "metadata": {}} == {**live, "metadata": {}} and new["metadata"] == before:
+    before, after = (
+        {key: value for key, value in obj["metadata"].items() if key != "resourceVersion"} for obj in (live, new)
+    )
+    if {**new, "metadata": {}} == {**live, "metadata": {}} and before == after:
         return live
     if call.dry_run:
         return {**new, "metadata": {**new["metadata"], "resourceVersion": live["metadata"]["resourceVersion"]}}

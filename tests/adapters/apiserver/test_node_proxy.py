@@ -1,0 +1,127 @@
+"""Logs and exec: passed to the node agent's socket and back, unchanged."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from adapters.apiserver.client import Client, Server, pod
+
+PODS = "/api/v1/namespaces/default/pods"
+
+
+class Node:
+    """A node agent that echoes what it is asked, in a thread of its own."""
+
+    def __init__(self, socket: Path) -> None:
+        self.socket = socket
+        self.loop = asyncio.new_event_loop()
+        self.asked: list[str] = []
+        self.release: asyncio.Event | None = None
+        self.thread = threading.Thread(target=self.loop.run_forever, daemon=True)
+        self.thread.start()
+        asyncio.run_coroutine_threadsafe(self._start(), self.loop).result(10)
+
+    async def _start(self) -> None:
+        self.release = asyncio.Event()
+        app = web.Application()
+        app.router.add_get("/logs/{namespace}/{pod}/{container}", self._logs)
+        app.router.add_get("/exec/{namespace}/{pod}/{container}", self._exec)
+        self.runner = web.AppRunner(app)
+        await self.runner.setup()
+        await web.UnixSite(self.runner, str(self.socket)).start()
+
+    async def _logs(self, request: web.Request) -> web.StreamResponse:
+        self.asked.append(request.path_qs)
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(b"first\n")
+        if request.query.get("follow") == "true":
+            assert self.release is not None
+            await self.release.wait()
+        await response.write(b"last\n")
+        return response
+
+    async def _exec(self, request: web.Request) -> web.WebSocketResponse:
+        self.asked.append(request.path_qs)
+        socket = web.WebSocketResponse(protocols=("v5.channel.k8s.io", "v4.channel.k8s.io"))
+        await socket.prepare(request)
+        async for message in socket:
+            await socket.send_bytes(b"\x01" + message.data[1:].upper())
+            if message.data == b"\x00bye":
+                break
+        await socket.close(code=1000)
+        return socket
+
+    def go_on(self) -> None:
+        assert self.release is not None
+        self.loop.call_soon_threadsafe(self.release.set)
+
+    def stop(self) -> None:
+        asyncio.run_coroutine_threadsafe(self.runner.cleanup(), self.loop).result(10)
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self.thread.join(10)
+
+
+@pytest.fixture
+def proxied(tmp_path: Path) -> Iterator[tuple[Server, Node]]:
+    socket = tmp_path / "node.sock"
+    node = Node(socket)
+    server = Server(tmp_path / "state", "--node-socket", str(socket))
+    server.start()
+    server.client().post(PODS, pod("p", node="local"))
+    yield server, node
+    server.stop()
+    node.stop()
+
+
+def test_log_comes_with_its_query_and_container(proxied: tuple[Server, Node]) -> None:
+    server, node = proxied
+    answer = server.client().get(f"{PODS}/p/log?tailLines=2&timestamps=true")
+    assert (answer.code, answer.body) == (200, "first\nlast\n")
+    assert node.asked == ["/logs/default/p/main?tailLines=2&timestamps=true"]
+
+
+def test_followed_log_comes_as_it_is_written(proxied: tuple[Server, Node]) -> None:
+    server, node = proxied
+    client = server.client()
+    client.connection.request("GET", f"{PODS}/p/log?follow=true", headers=client.headers({}))
+    response = client.connection.getresponse()
+    assert response.readline() == b"first\n"
+    node.go_on()
+    assert response.read() == b"last\n"
+
+
+def test_wrong_container_is_refused_here(proxied: tuple[Server, Node]) -> None:
+    answer = proxied[0].client().get(f"{PODS}/p/log?container=no")
+    assert (answer.code, answer["message"]) == (400, "container no is not valid for pod p")
+
+
+async def test_exec_passes_messages_both_ways_with_the_protocol_of_the_node(proxied: tuple[Server, Node]) -> None:
+    server, node = proxied
+    client = server.client()
+    url = f"https://{client.host}:{client.port}{PODS}/p/exec?command=cat&stdin=true"
+    async with aiohttp.ClientSession() as session:
+        offered = ("v5.channel.k8s.io", "v4.channel.k8s.io")
+        async with session.ws_connect(url, protocols=offered, ssl=client.context) as socket:
+            assert socket.protocol == "v5.channel.k8s.io"
+            await socket.send_bytes(b"\x00hello")
+            assert (await socket.receive_bytes(timeout=10)) == b"\x01HELLO"
+            await socket.send_bytes(b"\x00bye")
+            assert (await socket.receive_bytes(timeout=10)) == b"\x01BYE"
+            assert (await socket.receive(timeout=10)).type == aiohttp.WSMsgType.CLOSE
+    assert node.asked == ["/exec/default/p/main?command=cat&stdin=true"]
+
+
+def test_absent_node_is_said(own_server: Server) -> None:
+    api: Client = own_server.client()
+    api.post(PODS, pod("p", node="local"))
+    answer = api.get(f"{PODS}/p/log")
+    assert answer.code == 502
+    assert "node agent is away" in answer["message"]
