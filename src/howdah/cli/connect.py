@@ -1,0 +1,220 @@
+"""How to reach a cluster's leader: address from its service, password from the role's Secret; `url` and `psql`."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NoReturn
+from urllib.parse import quote
+
+from howdah.adapters.kubernetes import POSTGRESQLS
+from howdah.cli.exits import Exit, Failed
+from howdah.cli.operator_settings import OperatorSettings, find_settings
+from howdah.cli.options import Connection
+from howdah.cli.output import say
+from howdah.core.resolve import label_keys
+from howdah.instance.binaries import installations
+from howdah.kube.client import Client, Object
+from howdah.kube.errors import NotFound
+from howdah.kube.resources import PODS, SECRETS, SERVICES
+from howdah.model import names
+
+REACHABLE_S = 2.0
+EXEC_TIMEOUT_S = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One role's way to the leader."""
+
+    namespace: str
+    cluster: str
+    host: str
+    port: int
+    user: str
+    database: str
+    password: str = field(repr=False)
+
+    @property
+    def url(self) -> str:
+        """With the password."""
+        return self._url(f"{quote(self.user, safe='')}:{quote(self.password, safe='')}")
+
+    @property
+    def public_url(self) -> str:
+        """Without the password."""
+        return self._url(quote(self.user, safe=""))
+
+    def _url(self, who: str) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"postgresql://{who}@{host}:{self.port}/{quote(self.database, safe='')}"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """As libpq reads it: a password in arguments is seen by everybody on the machine."""
+        return {
+            "PGHOST": self.host,
+            "PGPORT": str(self.port),
+            "PGUSER": self.user,
+            "PGDATABASE": self.database,
+            "PGPASSWORD": self.password,
+        }
+
+    @property
+    def passfile_line(self) -> str:
+        """https://www.postgresql.org/docs/current/libpq-pgpass.html"""
+        parts = (self.host, str(self.port), "*", self.user, self.password)
+        return ":".join(part.replace("\\", "\\\\").replace(":", "\\:") for part in parts)
+
+
+def print_url(connection: Connection, name: str, user: str | None, database: str) -> None:
+    """The URL, with the password: the one command that shows it."""
+
+    async def work(client: Client, namespace: str) -> Endpoint:
+        return await find_endpoint(client, await find_settings(client), namespace, name, user, database)
+
+    say(connection.run(work).url)
+
+
+async def find_endpoint(
+    client: Client, operator: OperatorSettings, namespace: str, name: str, user: str | None, database: str
+) -> Endpoint:
+    """Raises NotFound without such a cluster, Failed where it cannot be reached yet or has no such role."""
+    await client.get(POSTGRESQLS, name, namespace=namespace)
+    role = user or operator.settings.super_username
+    service, password = await asyncio.gather(
+        _leader_service(client, namespace, name), find_password(client, operator, namespace, name, role)
+    )
+    return Endpoint(namespace, name, _address(service), _port(service), role, database, password)
+
+
+async def _leader_service(client: Client, namespace: str, name: str) -> Object:
+    try:
+        return await client.get(SERVICES, name, namespace=namespace)
+    except NotFound:
+        raise Failed(
+            f"{namespace}/{name} has no service yet; `howdah explain {name}` says why", Exit.NOT_READY
+        ) from None
+
+
+def _address(service: Object) -> str:
+    """The load balancer's where there is one, else the service's."""
+    ingress = (service.get("status", {}).get("loadBalancer") or {}).get("ingress") or [{}]
+    outside = ingress[0].get("hostname") or ingress[0].get("ip")
+    return str(outside or service["spec"]["clusterIP"])
+
+
+def _port(service: Object) -> int:
+    ports = service["spec"].get("ports") or ()
+    named = (p["port"] for p in ports if p.get("name") == names.POSTGRES_PORT_NAME)
+    return int(next(named, ports[0]["port"] if ports else names.POSTGRES_PORT))
+
+
+async def find_password(client: Client, operator: OperatorSettings, namespace: str, name: str, role: str) -> str:
+    """Of the role's Secret. Raises Failed naming the roles that have one."""
+    selector = label_keys(operator.settings).selector(name)
+    labels = ",".join(f"{key}={value}" for key, value in sorted(selector.items()))
+    found = {
+        _text(secret, "username"): _text(secret, "password")
+        for secret in (await client.list(SECRETS, namespace=namespace, labels=labels)).items
+    }
+    if not found.get(role):
+        known = ", ".join(sorted(user for user in found if user)) or "none yet"
+        raise Failed(f"{namespace}/{name} has no Secret of role {role}; roles with one: {known}", Exit.NOT_FOUND)
+    return found[role]
+
+
+def _text(secret: Object, key: str) -> str:
+    return base64.b64decode((secret.get("data") or {}).get(key, "")).decode()
+
+
+def run_psql(connection: Connection, name: str, user: str | None, database: str, arguments: Sequence[str]) -> NoReturn:
+    """Become psql where the service can be reached from here; else run it in the leader's container."""
+
+    async def work(client: Client, namespace: str) -> tuple[Endpoint | None, str]:
+        operator = await find_settings(client)
+        endpoint = await find_endpoint(client, operator, namespace, name, user, database)
+        if await is_reachable(endpoint):
+            return endpoint, ""
+        return None, await _leader_pod(client, operator, namespace, name)
+
+    endpoint, pod = connection.run(work)
+    if endpoint is not None:
+        psql = psql_program()
+        os.execve(psql, [psql, *arguments], {**os.environ, **endpoint.environment})  # noqa: S606
+    role = ("-U", user or "postgres", "-d", database)
+    if sys.stdin.isatty():
+        _kubectl_exec(connection, pod, (*role, *arguments))
+    sys.exit(_exec_in_pod(connection, pod, (*role, *arguments)))
+
+
+async def is_reachable(endpoint: Endpoint) -> bool:
+    """Whether something listens at the service's address, as seen from here."""
+    try:
+        async with asyncio.timeout(REACHABLE_S):
+            _, writer = await asyncio.open_connection(endpoint.host, endpoint.port)
+    except (OSError, TimeoutError):
+        return False
+    writer.close()
+    return True
+
+
+async def _leader_pod(client: Client, operator: OperatorSettings, namespace: str, name: str) -> str:
+    selector = {
+        **label_keys(operator.settings).selector(name),
+        operator.settings.pod_role_label: names.LEADER_ROLE,
+    }
+    labels = ",".join(f"{key}={value}" for key, value in sorted(selector.items()))
+    pods = (await client.list(PODS, namespace=namespace, labels=labels)).items
+    if not pods:
+        raise Failed(f"{namespace}/{name} has no leader now; `howdah explain {name}` says why", Exit.NOT_READY)
+    return str(pods[0]["metadata"]["name"])
+
+
+def psql_program() -> str:
+    """The path of psql: of PATH, else of an installation of this machine; the newest that can speak TLS first."""
+    if (found := shutil.which("psql")) is not None:
+        return found
+    present = sorted(installations(os.environ.get("PATH", "")), key=lambda one: ("openssl" in one.features, one.major))
+    if not present:
+        raise Failed("psql is not on this machine: neither in PATH nor in /usr/lib/postgresql/*/bin; install it")
+    return f"{present[-1].bin_dir}/psql"
+
+
+def _kubectl_exec(connection: Connection, pod: str, arguments: Sequence[str]) -> NoReturn:
+    """A terminal needs kubectl's."""
+    kubectl = shutil.which("kubectl")
+    if kubectl is None:
+        raise Failed("the service's address cannot be reached from here, and there is no kubectl to open a terminal by")
+    place = [
+        *(("--kubeconfig", str(connection.kubeconfig)) if connection.kubeconfig else ()),
+        *(("--context", connection.context) if connection.context else ()),
+        *(("--namespace", connection.namespace) if connection.namespace else ()),
+    ]
+    command = [kubectl, "exec", "-it", *place, pod, "-c", names.POSTGRES_CONTAINER, "--", "psql", *arguments]
+    sys.exit(subprocess.run(command, check=False).returncode)  # noqa: S603 - the person's own command
+
+
+def _exec_in_pod(connection: Connection, pod: str, arguments: Sequence[str]) -> int:
+    given = sys.stdin.buffer.read()
+
+    async def work(client: Client, namespace: str) -> int:
+        done = await client.exec(
+            pod,
+            namespace=namespace,
+            container=names.POSTGRES_CONTAINER,
+            argv=("psql", *arguments),
+            stdin=given,
+            timeout_s=EXEC_TIMEOUT_S,
+        )
+        sys.stdout.buffer.write(done.stdout)
+        sys.stderr.buffer.write(done.stderr)
+        return done.exit_code
+
+    return connection.run(work)

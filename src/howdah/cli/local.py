@@ -1,0 +1,200 @@
+"""`howdah local`: the platform of this machine with the operator on it, from nothing to a running cluster and back."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import os
+import shlex
+import socket
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TypeVar
+
+from howdah.cli import closing
+from howdah.cli.arrival import wait_for
+from howdah.cli.documents import Document, clusters, read_documents
+from howdah.cli.exits import Exit, Failed
+from howdah.cli.installation import CONFIGURATION, OPERATOR_NAMESPACE, apply_documents, install
+from howdah.cli.operator_settings import find_settings
+from howdah.cli.output import TEXT, age, check_format, coloured, print_data, say, table
+from howdah.cli.progress import Progress
+from howdah.core.spilo.machine import Installation
+from howdah.instance.binaries import installations
+from howdah.kube.client import Client
+from howdah.kube.credentials import load_access
+from howdah.kube.errors import KubeError
+from howdah.local import configuration
+from howdah.local import up as platform
+from howdah.local.configuration import Command, Platform
+from howdah.local.interpreter import InterpreterError
+from howdah.local.up import PlatformError, Status
+from howdah.model.errors import ExternalError, InvalidSpec
+
+NAMESPACE = "default"
+CALL_TIMEOUT_S = 10.0
+LOG_POLL_S = 0.2
+
+T = TypeVar("T")
+
+
+def up(manifests: Sequence[Path], directory: Path | None, *, operators: int, wait_s: float) -> None:
+    """Start, install, apply, wait, tell. What runs already is brought to what is asked for now."""
+    documents = read_documents(manifests)
+    present = installations(os.environ.get("PATH", ""))
+    refuse_missing_majors(clusters(documents), present)
+    progress = Progress()
+    place = directory or platform.default_directory()
+    try:
+        _run(lambda: _up(_platform(place, operators), documents, present, progress, wait_s))
+    finally:
+        progress.end()
+
+
+async def _up(
+    wanted: Platform, documents: Sequence[Document], present: Sequence[Installation], progress: Progress, wait_s: float
+) -> None:
+    status = await platform.up(wanted, progress.told)
+    async with Client(load_access(str(status.kubeconfig)), timeout_s=CALL_TIMEOUT_S) as client:
+        await install(client)
+        progress.told("CRDs and the operator's configuration are there")
+        await apply_documents(client, documents, NAMESPACE)
+        applied = await closing.generations(client, clusters(documents), NAMESPACE)
+        for _, name, _ in applied:
+            progress.told(f"{name} applied")
+        operator = await find_settings(client, _operator_environment(0))
+        await wait_for(client, operator, applied, progress, wait_s)
+        progress.told(coloured("done", "good"))
+        progress.end()
+        for line in await closing.summary(client, operator, [key[:2] for key in applied], status, present):
+            say(line)
+
+
+def refuse_missing_majors(asked: Iterable[Document], present: Sequence[Installation]) -> None:
+    """Before anything is started. Raises Failed naming the majors that are there."""
+    majors = {str(one.major) for one in present}
+    there = ", ".join(sorted(majors, key=int)) or "none"
+    for document in asked:
+        version = str(((document.body.get("spec") or {}).get("postgresql") or {}).get("version") or "")
+        if version and version not in majors:
+            raise Failed(
+                f"{document.where}: spec.postgresql.version: PostgreSQL {version} is not on this machine; "
+                f"present: {there}. Write one of them, or install it (Debian: apt-get install postgresql-{version})",
+                Exit.INVALID,
+            )
+
+
+def _platform(directory: Path, operators: int) -> Platform:
+    """The platform with the operator's replicas. One that runs keeps its port, for a new one would restart it."""
+    known = _known_processes(directory)
+    processes = {}
+    for number in range(operators):
+        name = f"operator-{number}"
+        listen = known[name].argv[-1] if name in known else f"127.0.0.1:{_free_port()}"
+        argv = (sys.executable, "-m", "howdah.cli.main", "operator", "--listen", listen)
+        processes[name] = Command(argv, _operator_environment(number))
+    return Platform(directory, {"spilo": (sys.executable, "-m", "howdah.instance")}, processes)
+
+
+def _operator_environment(number: int) -> dict[str, str]:
+    return {
+        "OPERATOR_NAMESPACE": OPERATOR_NAMESPACE,
+        "POSTGRES_OPERATOR_CONFIGURATION_OBJECT": CONFIGURATION,
+        "POD_NAME": f"operator-{number}",
+    }
+
+
+def _known_processes(directory: Path) -> dict[str, Command]:
+    try:
+        return dict(configuration.load(directory).processes)
+    except (OSError, ValueError, KeyError):
+        return {}
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def down(directory: Path | None, *, remove: bool) -> None:
+    """Stop everything; with `remove` nothing is left, not even a file."""
+    progress = Progress()
+    place = directory or platform.default_directory()
+    if not place.is_dir():
+        say(f"no platform in {place}")
+        return
+    _run(lambda: platform.down(place, remove=remove, on_progress=progress.told))
+
+
+def print_local_status(directory: Path | None, output: str) -> None:
+    """Processes, kubeconfig, fencing."""
+    check_format(output)
+    found = platform.status(directory or platform.default_directory())
+    if output != TEXT:
+        print_data(_plain(found), output)
+        return
+    now = dt.datetime.now(dt.UTC)
+    say(coloured("up", "good") if found.is_up else coloured("down", "bad"))
+    say(f"folder {found.directory}")
+    say(f"export KUBECONFIG={shlex.quote(str(found.kubeconfig))}")
+    say(f"fencing {found.fencing or '-'}")
+    rows = [
+        (
+            one.name,
+            str(one.pid or "-"),
+            str(one.restarts),
+            age(dt.datetime.fromtimestamp(one.since, dt.UTC) if one.since and one.pid else None, now),
+        )
+        for one in found.processes
+    ]
+    for line in table(("PROCESS", "PID", "RESTARTS", "AGE"), rows):
+        say(line)
+
+
+def _plain(found: Status) -> dict[str, object]:
+    return {**asdict(found), "directory": str(found.directory), "kubeconfig": str(found.kubeconfig)}
+
+
+def print_logs(directory: Path | None, process: str, *, follow: bool) -> None:
+    """The last lines, and with `follow` those to come."""
+    place = directory or platform.default_directory()
+    try:
+        for line in platform.logs(place, process):
+            say(line)
+    except PlatformError as error:
+        raise Failed(str(error), Exit.NOT_FOUND) from error
+    if follow:
+        _follow(place.resolve() / "log" / f"{process}.log")
+
+
+def _follow(path: Path) -> None:
+    position = path.stat().st_size
+    while True:
+        time.sleep(LOG_POLL_S)
+        size = path.stat().st_size
+        position = position if size >= position else 0  # put aside and begun anew
+        if size > position:
+            with path.open("rb") as log:
+                log.seek(position)
+                text = log.read()
+            position += len(text)
+            sys.stdout.write(text.decode(errors="replace"))
+            sys.stdout.flush()
+
+
+def _run(work: Callable[[], Awaitable[T]]) -> T:
+    """Known failures become one line."""
+
+    async def main() -> T:
+        return await work()
+
+    try:
+        return asyncio.run(main())
+    except InvalidSpec as invalid:
+        raise Failed(str(invalid), Exit.INVALID) from invalid
+    except (PlatformError, InterpreterError, KubeError, ExternalError, PermissionError, RuntimeError) as error:
+        raise Failed(str(error)) from error
