@@ -42,13 +42,14 @@ def make_node(platform: Platform, fence: Fence, api_url: str) -> Node:
     for folder in (*folders, platform.directory / "volumes"):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.chmod(0o711 if shared else 0o700)
+    search_path = os.environ.get("PATH", os.defpath)
     return Node(
         name=socket.gethostname().lower(),
         directory=platform.directory,
         runtime=runtime,
         fence=fence,
         roles=platform.roles,
-        pod_env={"PATH": os.environ.get("PATH", os.defpath), **platform.pod_env},
+        pod_env={"PATH": fencing.open_path(search_path) if shared else search_path, **platform.pod_env},
         capacity=machine_capacity(),
         addresses=Addresses(platform.directory / "node" / "addresses.json", platform.identity),
         server=api_url,

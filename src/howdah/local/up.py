@@ -95,12 +95,12 @@ def _made(directory: Path) -> Path:
 
 def _for_user(platform: Platform, user: fencing.User, on_progress: Progress) -> Platform:
     """Containers run as another user, who must reach the data and the programs."""
-    for parent in platform.directory.parents:
-        if not parent.stat().st_mode & 0o001:
-            raise PlatformError(
-                f"containers run as user {user.name}, who cannot pass through {parent}; "
-                f"choose another folder, such as /var/lib/howdah/local"
-            )
+    closed = fencing.closed_to_others(platform.directory.parent)
+    if closed is not None:
+        raise PlatformError(
+            f"containers run as user {user.name}, who cannot pass through {closed}; "
+            f"choose another folder, such as /var/lib/howdah/local"
+        )
     python = interpreter.usable_by(user, on_progress)
     if python == sys.executable:
         return platform

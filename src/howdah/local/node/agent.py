@@ -202,23 +202,30 @@ class NodeAgent:
             # One that vanished while it waited has left nothing, unless an earlier agent ran it.
             if (now is None or now["metadata"]["uid"] != uid) and not (self._node.pods / uid).exists():
                 return
-            runner = await self._runner(now if now and now["metadata"]["uid"] == uid else pod)
-            if now is None or now["metadata"]["uid"] != uid:
-                runner.vanish()
-            self._runners[uid] = runner
-            await runner.run()
-        except asyncio.CancelledError:
-            raise
-        except Exception:
-            # The pod's processes stay as they are and count as alive; the next agent takes them over.
-            _log.exception("the runner of a pod failed", pod=_key(pod), uid=uid)
-            raise
+            while not await self._lived(uid, pod):
+                pass
         finally:
             self._runners.pop(uid, None)
             self._keys.pop(uid, None)
             now = self._caches.get(PODS, pod["metadata"]["namespace"], pod["metadata"]["name"])
             if now is None or now["metadata"]["uid"] != uid:
                 self._lives.pop(uid, None)
+
+    async def _lived(self, uid: str, pod: dict[str, Any]) -> bool:
+        """Run the pod to its end. False after a failure of ours: the next runner takes over what runs."""
+        now = self._caches.get(PODS, pod["metadata"]["namespace"], pod["metadata"]["name"])
+        is_there = now is not None and now["metadata"]["uid"] == uid
+        runner = await self._runner(now if now and is_there else pod)
+        if not is_there:
+            runner.vanish()
+        self._runners[uid] = runner
+        try:
+            await runner.run()
+        except Exception:  # noqa: BLE001 - a bug met by one pod must not leave it without a runner
+            _log.exception("the runner of a pod failed", pod=_key(pod), uid=uid)
+            await asyncio.sleep(RETRY_S)
+            return False
+        return True
 
     async def _runner(self, pod: dict[str, Any]) -> PodRunner:
         while True:

@@ -235,6 +235,21 @@ def container_user() -> User | None:
     )
 
 
+def closed_to_others(path: Path) -> Path | None:
+    """The first folder on the way to `path`, itself included, that other users cannot pass through."""
+    for folder in (*reversed(path.parents), path):
+        if not folder.is_dir() or not folder.stat().st_mode & 0o001:
+            return folder
+    return None
+
+
+def open_path(search_path: str) -> str:
+    """The folders of a PATH that other users can look into: programs fail over an entry that they may not read."""
+    return os.pathsep.join(
+        folder for folder in search_path.split(os.pathsep) if folder and closed_to_others(Path(folder)) is None
+    )
+
+
 def namespaces_work() -> bool:
     """Whether this user may make user and PID namespaces here."""
     try:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
@@ -21,6 +22,7 @@ GOOD_RUN_S = 600.0
 CONFIG_RETRY_S = 2.0
 IMAGE_RETRY_S = 10.0
 FALLBACK_BYTES = 2048
+LAST_WORDS_BYTES = 4096
 
 
 class UnknownImageError(Exception):
@@ -53,6 +55,16 @@ def work_folder(pod_folder: Path, container: str) -> Path:
 def termination_log(pod_folder: Path, container: str) -> Path:
     """Where a container may leave its last words."""
     return work_folder(pod_folder, container) / "termination-log"
+
+
+def _read_own(path: Path) -> str:
+    """The text of a file of the containers' user, who must not make us read another one by a link."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return ""
+    with os.fdopen(descriptor, "rb") as file:
+        return file.read(LAST_WORDS_BYTES).decode("utf-8", "replace")
 
 
 def pause_s(failures: int) -> float:
@@ -90,6 +102,9 @@ class Keeper:
     async def keep(self) -> None:
         """Until it will not run again: finished, or the pod stops and everything of it is proved dead."""
         container = self._adopted()
+        last = self.view.ended
+        if container is None and last and not restarts(self._pod.restart_policy, last.exit.code, self._is_init):
+            return
         while True:
             if container is None:
                 container = await self._started()
@@ -155,7 +170,7 @@ class Keeper:
                 await self._failed("ImagePullBackOff" if again else "ErrImagePull", str(problem), IMAGE_RETRY_S)
             except ConfigError as problem:
                 await self._failed("CreateContainerConfigError", str(problem), CONFIG_RETRY_S)
-            except StartError as problem:
+            except (StartError, OSError) as problem:
                 await self._failed("RunContainerError", str(problem), FIRST_PAUSE_S)
             else:
                 ready = not self._is_init and not self.spec.get("readinessProbe") and not self.spec.get("startupProbe")
@@ -213,10 +228,8 @@ class Keeper:
         return ended
 
     def _last_words(self, container: Container, code: int) -> str:
-        path = termination_log(self._pod.folder, str(self.spec["name"]))
-        with contextlib.suppress(OSError):
-            if said := path.read_text(errors="replace")[:4096]:
-                return said
+        if said := _read_own(termination_log(self._pod.folder, str(self.spec["name"]))):
+            return said
         if code == 0 or self.spec.get("terminationMessagePolicy") != "FallbackToLogsOnError":
             return ""
         return logs.last_bytes(self.folder, container.attempt, FALLBACK_BYTES)

@@ -8,6 +8,7 @@ import asyncio
 import base64
 import contextlib
 import json
+import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from howdah.local.node.containers import Exit, Program
 from howdah.local.node.environment import ConfigError, References
 from howdah.local.node.fencing import Fence
 from howdah.local.node.keeper import Keeper, Surroundings, UnknownImageError, termination_log, work_folder
+from howdah.local.node.quantities import divided
 from howdah.local.node.status import ContainerView, PodView, Terminated, is_initialized, pod_status, seconds_of
 from howdah.local.node.volumes import Account, Content
 
@@ -148,7 +150,17 @@ class PodRunner:
     # life
 
     async def run(self) -> None:
-        """Returns when everything of the pod is proved dead and its traces are removed."""
+        """Returns when everything of the pod is proved dead and its traces are removed.
+
+        Cancelling, or an error, leaves the processes alone: another runner takes over from the records.
+        """
+        try:
+            await self._run()
+        finally:
+            for task in self._background:
+                task.cancel()
+
+    async def _run(self) -> None:
         writer = self._spawn(self._keep_status())
         self.update(self.pod)
         await self._live()
@@ -172,12 +184,12 @@ class PodRunner:
             if self.stopping.is_set() or not is_initialized([keeper.view]):
                 await self._keep_adopted()
                 return
-        await asyncio.gather(*(keeper.keep() for keeper in self.keepers))
+        await _keep_all(self.keepers)
 
     async def _keep_adopted(self) -> None:
         """A pod that is stopped while initialising has no containers, unless a crash left some: they end here."""
         left = [keeper for keeper in self.keepers if (keeper.folder / "run.json").exists()]
-        await asyncio.gather(*(keeper.keep() for keeper in left))
+        await _keep_all(left)
 
     async def _prepared(self) -> bool:
         """Address, folders, volumes; tries until all is there. False when the pod is stopped before."""
@@ -265,7 +277,7 @@ class PodRunner:
         last_words = termination_log(self.folder, container["name"])
         last_words.unlink(missing_ok=True)
         mounts.append((container.get("terminationMessagePath") or "/dev/termination-log", str(last_words)))
-        env = self._base_env(container["name"]) | environment.container_env(
+        env = self._base_env(container) | environment.container_env(
             container, self._as_seen(), self._references, mounts=mounts, capacity=self._node.capacity
         )
         env |= self._node_env(last_words)
@@ -276,8 +288,14 @@ class PodRunner:
             (str(self.folder), *(str(self._volumes[name]) for name in self._claim_volumes())),
         )
 
-    def _base_env(self, container: str) -> dict[str, str]:
-        return {"HOME": str(work_folder(self.folder, container)), **self._node.pod_env}
+    def _base_env(self, container: Mapping[str, Any]) -> dict[str, str]:
+        """A home of its own, whose `bin` comes first in PATH: a container's program may put tools for people there."""
+        home = work_folder(self.folder, container["name"])
+        env = {"HOME": str(home), **self._node.pod_env}
+        env["PATH"] = f"{home / 'bin'}:{env.get('PATH', os.defpath)}"
+        limit = ((container.get("resources") or {}).get("limits") or {}).get("memory")
+        # Without a cgroup of its own a container cannot see what it may use.
+        return env | ({"HOWDAH_MEMORY_LIMIT_BYTES": divided(str(limit), "1")} if limit else {})
 
     def _node_env(self, last_words: Path) -> dict[str, str]:
         return {
@@ -415,6 +433,12 @@ class PodRunner:
                 sidecar = init and container.get("restartPolicy") == "Always"
                 kept = self.keepers if sidecar else target
                 kept.append(Keeper(container, around, view, is_init=init and not sidecar))
+
+
+async def _keep_all(keepers: Sequence[Keeper]) -> None:
+    async with asyncio.TaskGroup() as group:
+        for keeper in keepers:
+            group.create_task(keeper.keep())
 
 
 def _terminated(state: Object | None) -> Terminated | None:

@@ -44,7 +44,7 @@ class Content:
 def own(path: Path, user: User | None) -> None:
     """Give a path to the containers' user, where that is not us."""
     if user is not None:
-        os.chown(path, user.uid, user.gid)
+        os.chown(path, user.uid, user.gid, follow_symlinks=False)
 
 
 def make_folder(path: Path, user: User | None) -> Path:
@@ -60,7 +60,7 @@ def write_file(path: Path, text: str, user: User | None) -> None:
     temporary = path.with_name(f".{path.name}.new")
     with contextlib.suppress(FileNotFoundError):
         temporary.unlink()
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     with os.fdopen(descriptor, "w") as file:
         file.write(text)
     own(temporary, user)
