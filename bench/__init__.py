@@ -1,0 +1,1 @@
+"""The benchmark: how fast and how small howdah is, against what is asked of it. `python -m bench --help`."""

@@ -1,0 +1,45 @@
+"""Processes that the benchmark starts or watches: what they use, read from /proc, and how they end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+from pathlib import Path
+
+TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+STOP_TIMEOUT_S = 15.0
+
+
+def cpu_s(pid: int) -> float:
+    """Seconds of processor time that the process has used, all its threads together (to 10 ms)."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS_PER_S
+
+
+def rss_mib(pid: int) -> float:
+    """Memory that the process holds now, shared pages included."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) / 1024
+    raise ProcessLookupError(pid)
+
+
+async def stop(process: asyncio.subprocess.Process, number: int = signal.SIGTERM) -> None:
+    """End a process that we started, and see it gone; after a while without mercy."""
+    with contextlib.suppress(ProcessLookupError):
+        process.send_signal(number)
+    try:
+        await asyncio.wait_for(process.wait(), STOP_TIMEOUT_S)
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+
+
+def free_port() -> int:
+    """A port of loopback on which nobody listens now."""
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        port: int = found.getsockname()[1]
+        return port
