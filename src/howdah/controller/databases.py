@@ -88,7 +88,7 @@ class Databases:
         if known.task is None and self._is_due(known, _fingerprint(situation)):
             key = (cluster.key.namespace, cluster.key.name)
             known.task = asyncio.create_task(self._read(key, known, situation), name=f"databases {key}")
-        return known.look
+        return replace(known.look, is_due=known.fingerprint != _fingerprint(situation))
 
     def _is_due(self, known: _Known, fingerprint: object) -> bool:
         age_s = asyncio.get_running_loop().time() - known.read_at

@@ -5,10 +5,12 @@ Nothing is kept between passes that a restart may lose: what is remembered here 
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Any
 
 import structlog
@@ -16,6 +18,7 @@ import structlog
 from howdah.adapters.kubernetes import POSTGRESQLS
 from howdah.controller import observe
 from howdah.controller.apply import Applier, Target
+from howdah.controller.attempts import Attempts
 from howdah.controller.databases import Databases
 from howdah.controller.fleet import Fleet
 from howdah.controller.members import Members
@@ -110,6 +113,7 @@ class Reconciler:
         self._controller_id = controller_id
         self._observe_only = observe_only
         self._clock = clock
+        self._attempts = Attempts(asyncio.get_running_loop().time)
         self.memory = Memory()
 
     async def run(self, key: Key) -> PassResult:
@@ -151,6 +155,7 @@ class Reconciler:
     def _forget(self, key: Key) -> None:
         self._databases.forget(key)
         self._fleet.forget(key)
+        self._attempts.succeeded(key)
         self.memory.built.pop(key, None)
         self.memory.phases.pop(key, None)
         for compared in [c for c in self.memory.compared if c[0] == key]:
@@ -242,6 +247,9 @@ class Reconciler:
     async def _disrupt(self, target: Target, built: Built, step: Step, outcome: Outcome) -> Outcome:
         """Look live, decide again, announce, and only then interrupt somebody."""
         situation = target.for_situation()
+        held = self._attempts.held_back((target.namespace, target.name), step)
+        if held is not None:
+            return dataclasses.replace(outcome, failed=step, error=held.error)
         observed, heard = await self._look_live(situation)
         if observed is None:
             return dataclasses.replace(outcome, failed=step, error="the resource is gone", is_conflict=True)
@@ -249,7 +257,7 @@ class Reconciler:
         again = next((s for s in decide(fresh).steps if s.disruptive), None)
         if again is None or (type(again), again.target) != (type(step), step.target):
             return dataclasses.replace(outcome, failed=step, error="a live look decides otherwise", is_conflict=True)
-        if (why_not := in_the_way(observed, again)) is not None:
+        if (why_not := in_the_way(fresh, again)) is not None:
             return dataclasses.replace(outcome, failed=step, error=why_not, is_conflict=True)
         try:
             intent = intent_of(again, observed.now)
@@ -282,13 +290,21 @@ class Reconciler:
             _log.info("intent not withdrawn yet", namespace=target.namespace, cluster=target.name, error=str(error))
 
     async def _carry_out(self, target: Target, steps: tuple[Step, ...]) -> Outcome:
+        key = (target.namespace, target.name)
         if self._observe_only:
             for step in steps:
-                _log.info(
-                    "would do", namespace=target.namespace, cluster=target.name, target=step.target, reason=step.reason
-                )
+                _log.info("would do", namespace=key[0], cluster=key[1], target=step.target, reason=step.reason)
             return Outcome()
-        return await self._applier.carry_out(target, steps)
+        ready = tuple(takewhile(lambda step: self._attempts.held_back(key, step) is None, steps))
+        outcome = await self._applier.carry_out(target, ready)
+        if outcome.failed is not None and outcome.error is not None and not outcome.is_conflict:
+            self._attempts.failed(key, outcome.failed, outcome.error)
+        elif outcome.failed is None and len(ready) < len(steps):
+            held = self._attempts.held_back(key, steps[len(ready)])
+            return Outcome(outcome.done, steps[len(ready)], held.error if held is not None else None)
+        elif outcome.done:
+            self._attempts.succeeded(key)
+        return outcome
 
     # saying
 
@@ -335,8 +351,7 @@ class Reconciler:
 
     def _result(self, key: Key, plan: Plan, outcome: Outcome) -> PassResult:
         if outcome.error is not None and not outcome.is_conflict:
-            _log.warning("step failed", namespace=key[0], cluster=key[1], error=outcome.error)
-            return PassResult(failed=outcome.error)
+            return PassResult(again_in_s=self._attempts.left_s(key) or SOON_S, failed=outcome.error)
         if outcome.done or outcome.is_conflict:
             return PassResult(again_in_s=SOON_S if outcome.done else AFTER_CONFLICT_S)
         return PassResult(again_in_s=plan.next_look_s)
@@ -357,6 +372,7 @@ def findings_of(situation: Situation) -> Findings:
         version=_version_text(database.server_version),
         credentials_in_sync=not database.edited if database.is_known else None,
         database_error=database.error,
+        awaits_databases=situation.awaits_databases,
     )
 
 

@@ -209,6 +209,8 @@ def awaited(situation: Situation) -> Decision:
             return Decision(waits=(Wait(5.0, f"Pod {view.name} {view.unhealthy}"),))
     if len(situation.views) != instances:
         return Decision(waits=(Wait(5.0, f"{len(situation.views)} of {instances} pods exist"),))
+    if situation.awaits_databases:
+        return Decision(waits=(Wait(5.0, "roles and databases are being read"),))
     return NOTHING
 
 

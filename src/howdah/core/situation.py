@@ -34,12 +34,14 @@ class DatabaseLook:
     """What the leader's databases lack, decided by `core.postgres` from a catalogue that was read or remembered.
 
     `edited`: system roles whose stored password is not the Secret's. `error`: why nothing could be read.
+    `is_due`: what is known is older than what is asked for, and is being read anew.
     """
 
     statements: tuple[tuple[str, tuple[Statement, ...]], ...] = ()
     edited: frozenset[str] = frozenset()
     error: str | None = None
     is_known: bool = False
+    is_due: bool = False
     server_version: int = 0  # server_version_num, such as 180004
 
 
@@ -79,6 +81,19 @@ class Situation:
             return False
         expires, slack = self.leader.expires_at, dt.timedelta(seconds=self.leader.ttl_s or 0)
         return view.member.role == "primary" and (expires is None or expires + slack > self.observed.now)
+
+    @property
+    def awaits_databases(self) -> bool:
+        """Whether nobody knows yet that the databases are as this generation of the manifest asks for.
+
+        Not after a restart of the operator, which knows as little: what the status says of a settled cluster stays true.
+        """
+        if not self.database.is_due or self.database.error is not None:
+            return False
+        resource = self.observed.resource
+        said = resource.decoded_status()
+        is_same = said.get("observedGeneration") == resource.meta.generation
+        return not (is_same and said.get("PostgresClusterStatus") == "Running")
 
 
 def look(

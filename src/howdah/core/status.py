@@ -45,6 +45,7 @@ class Findings:
     version: str | None = None  # of the leader's PostgreSQL, such as "18.4"
     credentials_in_sync: bool | None = None  # None: not known yet
     database_error: str | None = None
+    awaits_databases: bool = False  # nobody knows yet whether they are as the manifest says
     problems: tuple[Problem, ...] = ()  # of the manifest: it is not acted on
 
 
@@ -71,7 +72,7 @@ def build_status(
     """The whole `status` of the resource; equal to `previous` when nothing worth saying changed."""
     if previous.get("PostgresClusterStatus", "") in NEW_PHASES:
         findings = replace(findings, is_new=True)
-    conditions = tuple(rule(findings, plan, outcome) for rule in CONDITIONS)
+    conditions = tuple(_remembered(rule(findings, plan, outcome), previous, findings) for rule in CONDITIONS)
     status: dict[str, Any] = {
         "PostgresClusterStatus": phase(previous.get("PostgresClusterStatus", ""), findings, plan, outcome),
         "observedGeneration": findings.generation,
@@ -87,7 +88,9 @@ def build_status(
 
 def phase(previous: str, findings: Findings, plan: Plan, outcome: Outcome) -> str:
     """The reference's status string. `Running` only while the member that should accept writes does."""
-    is_new = findings.instances > 0 and (not findings.is_initialized or (findings.is_new and _incomplete(findings)))
+    is_new = findings.instances > 0 and (
+        not findings.is_initialized or (findings.is_new and _incomplete(findings, plan))
+    )
     if findings.problems:
         return "CreateFailed" if previous in NEW_PHASES else "UpdateFailed"
     if outcome.error is not None and not outcome.is_conflict:
@@ -100,11 +103,14 @@ def phase(previous: str, findings: Findings, plan: Plan, outcome: Outcome) -> st
         return "Updating" if any(step.disruptive for step in outcome.done) else "SyncFailed"
     if findings.database_error is not None:
         return "SyncFailed"
-    return "Updating" if plan.steps or any(view.replace for view in findings.views) else "Running"
+    is_changing = bool(plan.steps) or findings.awaits_databases or any(view.replace for view in findings.views)
+    return "Updating" if is_changing else "Running"
 
 
-def _incomplete(findings: Findings) -> bool:
-    """Whether members are missing or do not do their part."""
+def _incomplete(findings: Findings, plan: Plan) -> bool:
+    """Whether members are missing or do not do their part, or roles and databases are not there yet."""
+    if plan.steps or findings.awaits_databases:
+        return True
     return len(findings.views) < findings.instances or any(view.unhealthy is not None for view in findings.views)
 
 
@@ -183,6 +189,14 @@ def _credentials(findings: Findings, plan: Plan, outcome: Outcome) -> Condition:
 
 
 CONDITIONS = (_ready, _progressing, _degraded, _restart_pending, _credentials)
+
+
+def _remembered(condition: Condition, previous: Mapping[str, Any], findings: Findings) -> Condition:
+    """While a first look is under way (after a restart of the operator), what was found last still holds."""
+    if condition.status != "Unknown" or not findings.accepts_writes or findings.database_error is not None:
+        return condition
+    before = next((c for c in previous.get("conditions") or () if c.get("type") == condition.type), None)
+    return Condition(condition.type, before["status"], before["reason"], before["message"]) if before else condition
 
 
 def _dated(condition: Condition, previous: Mapping[str, Any], generation: int, now: dt.datetime) -> dict[str, Any]:
