@@ -19,6 +19,7 @@ from howdah.controller.databases import Databases
 from howdah.controller.members import Members
 from howdah.core import plan as p
 from howdah.core.intent import Intent
+from howdah.core.patroni.member import Member
 from howdah.core.situation import Situation
 from howdah.core.status import Outcome
 from howdah.kube.client import Client
@@ -178,9 +179,8 @@ class Applier:
 
     async def _patch_dynamic(self, target: Target, step: p.PatchDynamicConfiguration) -> None:
         situation = target.for_situation()
-        if situation.leader_api_url is None:
-            raise LookAgain("the leader has no address of its Patroni yet")
-        await self._members.patch_configuration(situation.cluster, situation.leader_api_url, step.patch)
+        leader = _member(situation, situation.leader.name or "")
+        await self._members.patch_configuration(situation.cluster, leader, step.patch)
 
     async def _run_statements(self, target: Target, step: p.RunStatements) -> None:
         await self._databases.run(target.for_situation(), step.database, step.statements)
@@ -207,15 +207,24 @@ class Applier:
             raise LookAgain(str(gone)) from gone
 
     async def _switchover(self, target: Target, step: p.Switchover) -> None:
-        cluster = target.for_situation().cluster
-        await self._members.switch_over(cluster, step.api_url, leader=step.leader, candidate=step.candidate)
+        situation = target.for_situation()
+        await self._members.switch_over(situation.cluster, _member(situation, step.leader), step.candidate)
 
     async def _restart_member(self, target: Target, step: p.RestartMember) -> None:
-        await self._members.restart(target.for_situation().cluster, step.api_url)
+        situation = target.for_situation()
+        await self._members.restart(situation.cluster, _member(situation, step.name))
 
     async def _patch_meta(self, kind: str, target: Target, name: str, uid: str, metadata: Mapping[str, Any]) -> None:
         patch = {"metadata": {"uid": uid, **metadata}}
         await self._client.merge_patch(RESOURCES[kind], name, patch, namespace=target.namespace)
+
+
+def _member(situation: Situation, name: str) -> Member:
+    """The member, with the address of its Patroni."""
+    found = situation.members.get(name)
+    if found is None or found.api_url is None:
+        raise LookAgain(f"{name} has not said yet where its Patroni is")
+    return found
 
 
 def _is_stale(error: Exception) -> bool:

@@ -7,8 +7,10 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
 from howdah.adapters import kubernetes
-from howdah.adapters.patroni import Endpoint, NodeStatus, Patroni
+from howdah.adapters.patroni import COMMAND_TIMEOUT_S, DeniedError, Endpoint, NodeStatus, Patroni
 from howdah.core.patroni.credentials import RestCredentials, derived_credentials
 from howdah.core.patroni.member import UNKNOWN, Member
 from howdah.kube.client import Client
@@ -23,15 +25,44 @@ class Members:
         self._client = client
         self._patroni = patroni
 
-    async def patch_configuration(self, cluster: Cluster, url: str, patch: Mapping[str, Any]) -> None:
-        await self._patroni.patch_config(await self._endpoint(cluster, url), patch)
+    async def patch_configuration(self, cluster: Cluster, member: Member, patch: Mapping[str, Any]) -> None:
+        try:
+            await self._patroni.patch_config(await self._endpoint(cluster, member), patch)
+        except DeniedError:
+            stdin = msgspec.json.encode(patch)
+            await self._patronictl(
+                cluster, member, "edit-config", cluster.key.name, "--force", "--apply", "-", stdin=stdin
+            )
 
-    async def switch_over(self, cluster: Cluster, url: str, *, leader: str, candidate: str) -> None:
-        await self._patroni.switchover(await self._endpoint(cluster, url), leader=leader, candidate=candidate)
+    async def switch_over(self, cluster: Cluster, leader: Member, candidate: str) -> None:
+        try:
+            endpoint = await self._endpoint(cluster, leader)
+            await self._patroni.switchover(endpoint, leader=leader.name, candidate=candidate)
+        except DeniedError:
+            who = ("--leader", leader.name, "--candidate", candidate)
+            await self._patronictl(cluster, leader, "switchover", cluster.key.name, *who, "--force")
 
-    async def restart(self, cluster: Cluster, url: str) -> None:
+    async def restart(self, cluster: Cluster, member: Member) -> None:
         """Only where the restart is still pending."""
-        await self._patroni.restart(await self._endpoint(cluster, url), only_pending=True)
+        try:
+            await self._patroni.restart(await self._endpoint(cluster, member), only_pending=True)
+        except DeniedError:
+            await self._patronictl(cluster, member, "restart", cluster.key.name, member.name, "--force", "--pending")
+
+    async def _patronictl(self, cluster: Cluster, member: Member, *argv: str, stdin: bytes | None = None) -> None:
+        """The way back where our credentials are not the member's, as after an edited superuser's Secret: its own pod."""
+        done = await self._client.exec(
+            member.name,
+            namespace=cluster.key.namespace,
+            container=cluster.postgres.name,
+            argv=("patronictl", *argv),
+            stdin=stdin,
+            timeout_s=COMMAND_TIMEOUT_S,
+        )
+        if done.exit_code != 0:
+            said = (done.stderr or done.stdout).decode(errors="replace").strip()[-300:]
+            message = f"patronictl {argv[0]} in Pod {member.name} ended with code {done.exit_code}: {said}"
+            raise ExternalError("patroni", transient=True, message=message)
 
     async def hear(self, members: Mapping[str, Member]) -> dict[str, Member]:
         """Every member that says where it is, as it answers now. One that does not answer is in state unknown."""
@@ -46,9 +77,9 @@ class Members:
             return dataclasses.replace(member, state=UNKNOWN, postgres_state=UNKNOWN, problem=error.message)
         return _told(member, status)
 
-    async def _endpoint(self, cluster: Cluster, url: str) -> Endpoint:
+    async def _endpoint(self, cluster: Cluster, member: Member) -> Endpoint:
         credentials = await self._credentials(cluster)
-        return Endpoint(url, credentials.username, credentials.password)
+        return Endpoint(member.api_url or "", credentials.username, credentials.password)
 
     async def _credentials(self, cluster: Cluster) -> RestCredentials:
         superuser = cluster.access.super_username

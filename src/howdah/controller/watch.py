@@ -21,6 +21,7 @@ from howdah.kube import resources as r
 from howdah.kube.client import Client
 from howdah.kube.informer import Informer
 from howdah.kube.resources import Resource
+from howdah.model import names
 from howdah.model.observed import Claim, Departed, Live, Meta, PatroniObject, Pod, Revision, SecretMeta
 
 Key = tuple[str, str]  # (namespace, cluster name)
@@ -68,7 +69,7 @@ class Watch:
         self.departed: deque[tuple[Key, Departed]] = deque(maxlen=DEPARTED_KEPT)
         self._informers: list[Informer[Any]] = []
         self._decoded: dict[str, Mapping[str, Any]] = {}
-        self.clusters = self._all(client, POSTGRESQLS, Live, Live.significant, self._resource_key, labels="")
+        self.clusters = self._all(client, POSTGRESQLS, Live, _resource, self._resource_key, labels="")
         self.pods = self._all(client, r.PODS, Pod, _pod, self._label_key, on_gone=self._pod_gone)
         self.claims = self._all(client, r.PERSISTENT_VOLUME_CLAIMS, Claim, _whole_but_version, self._label_key)
         self.configmaps = self._all(client, r.CONFIGMAPS, PatroniObject, _patroni, self._label_key)
@@ -199,6 +200,11 @@ class Watch:
 def every(informers: Iterable[Informer[Any]], key: Key) -> tuple[Any, ...]:
     """All objects of the cluster in these informers."""
     return tuple(obj for informer in informers for obj in informer.by_index("cluster", key))
+
+
+def _resource(resource: Live) -> tuple[object, ...]:
+    """Without the announcement that we write ourselves."""
+    return (_meta(resource.metadata, frozenset({names.DISRUPTION})), bytes(resource.spec))
 
 
 def _no_key(_: object) -> Key | None:

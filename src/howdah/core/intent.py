@@ -6,7 +6,8 @@ import datetime as dt
 
 import msgspec
 
-from howdah.core.plan import Step
+from howdah.core.plan import RestartMember, Step, Switchover
+from howdah.core.situation import Situation
 from howdah.model import names
 from howdah.model.observed import Observed
 
@@ -15,29 +16,38 @@ IN_FLIGHT = dt.timedelta(seconds=60)
 
 
 class Intent(msgspec.Struct, frozen=True):
-    """What annotation `howdah.dev/disruption` holds. `uid`: of the pod that is acted on; empty for a switchover."""
+    """What annotation `howdah.dev/disruption` holds: which kind of step, on which member (and the uid of its pod), why."""
 
     step: str
-    target: str
-    reason: str
+    member: str
     uid: str
+    reason: str
     at: dt.datetime
 
 
 def intent_of(step: Step, now: dt.datetime) -> Intent:
-    return Intent(type(step).__name__, step.target, step.reason, getattr(step, "uid", ""), now)
+    """The announcement of a disruptive step."""
+    member = step.leader if isinstance(step, Switchover) else getattr(step, "name", "")
+    return Intent(type(step).__name__, member, getattr(step, "uid", ""), step.reason, now)
 
 
-def in_the_way(observed: Observed, step: Step) -> str | None:
+def in_the_way(situation: Situation, step: Step) -> str | None:
     """Why the step has to wait for one that was announced before, perhaps by another operator; None when it need not."""
-    announced = _announced(observed)
-    if announced is None or (announced.step, announced.target) == (type(step).__name__, step.target):
+    announced, mine = _announced(situation.observed), intent_of(step, situation.observed.now)
+    if announced is None or (announced.step, announced.member) == (mine.step, mine.member):
         return None
-    if observed.now - announced.at > IN_FLIGHT:
+    if situation.observed.now - announced.at > IN_FLIGHT or _has_happened(announced, situation):
         return None
-    if announced.uid and all(pod.metadata.uid != announced.uid for pod in observed.pods):
-        return None
-    return f"{announced.step} of {announced.target} was announced at {announced.at:%H:%M:%S} and may still take effect"
+    return f"{announced.step} of {announced.member} was announced at {announced.at:%H:%M:%S} and may still take effect"
+
+
+def _has_happened(announced: Intent, situation: Situation) -> bool:
+    member = situation.members.get(announced.member)
+    if announced.step == Switchover.__name__:
+        return situation.leader.name is not None and situation.leader.name != announced.member
+    if announced.step == RestartMember.__name__:
+        return member is not None and not member.pending_restart
+    return all(pod.metadata.uid != announced.uid for pod in situation.observed.pods)
 
 
 def _announced(observed: Observed) -> Intent | None:

@@ -1,0 +1,56 @@
+"""How soon a step that failed may be tried again. Events of any kind wake passes; they must not make failures a hot loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from howdah.controller.watch import Key
+from howdah.core.plan import Step
+
+FIRST_S = 0.5
+LONGEST_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """The last failure of a cluster's step; `not_before` on the clock of `Attempts`."""
+
+    step: tuple[str, str]
+    count: int
+    not_before: float
+    error: str
+
+
+class Attempts:
+    """One step per cluster can have failed last: the others behind it were not tried. `clock`: seconds, monotonic."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._failures: dict[Key, Failure] = {}
+
+    def held_back(self, key: Key, step: Step) -> Failure | None:
+        """The failure because of which the step is not to be tried yet."""
+        failure = self._failures.get(key)
+        if failure is None or failure.step != _identity(step) or failure.not_before <= self._clock():
+            return None
+        return failure
+
+    def left_s(self, key: Key) -> float:
+        """Seconds until the cluster's failed step may be tried again."""
+        failure = self._failures.get(key)
+        return 0.0 if failure is None else max(0.0, failure.not_before - self._clock())
+
+    def failed(self, key: Key, step: Step, error: str) -> None:
+        """Note a failure; the same step again doubles the wait."""
+        before = self._failures.get(key)
+        count = before.count + 1 if before is not None and before.step == _identity(step) else 0
+        wait_s = min(FIRST_S * 2.0 ** min(count, 16), LONGEST_S)
+        self._failures[key] = Failure(_identity(step), count, self._clock() + wait_s, error)
+
+    def succeeded(self, key: Key) -> None:
+        self._failures.pop(key, None)
+
+
+def _identity(step: Step) -> tuple[str, str]:
+    return type(step).__name__, step.target
