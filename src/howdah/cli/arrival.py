@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 from howdah.adapters import postgres
 from howdah.adapters.kubernetes import POSTGRESQLS
@@ -26,28 +25,46 @@ POLL_S = 0.25
 _STREAMING = "SELECT application_name::text FROM pg_stat_replication WHERE state = 'streaming'"
 
 
+# Patroni's word → ours; others are said as they are.
+_STATES: Mapping[str, str] = {
+    "running": "runs",
+    "stopped": "is about to start PostgreSQL",
+    "initializing new cluster": "initialises the database",
+    "creating replica": "copies the leader's data",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Sight:
     """One look at a cluster on its way."""
 
     phase: str = ""
     is_current: bool = False  # the status is about the manifest that was applied
-    conditions: Mapping[str, Mapping[str, str]] = ()  # type: ignore[assignment] # by type
+    conditions: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # by type
     members: tuple[tuple[str, str], ...] = ()  # (pod, what it does), by ordinal
     wanted: int = 0
-    streaming: frozenset[str] = frozenset()  # as the leader's PostgreSQL says
+    streaming: frozenset[str] | None = None  # as the leader's PostgreSQL says; None while it does not answer
 
     def is_true(self, condition: str) -> bool:
-        return bool(self.conditions) and self.conditions.get(condition, {}).get("status") == "True"
+        return self.conditions.get(condition, {}).get("status") == "True"
+
+    @property
+    def is_standby(self) -> bool:
+        return self.conditions.get("Ready", {}).get("reason") == "StandbyLeaderRuns"
+
+    @property
+    def is_ready(self) -> bool:
+        """The status says so, which may be old after a restart, and a writable server answers through the service."""
+        return self.is_true("Ready") and (self.is_standby or self.streaming is not None)
 
     @property
     def databases_are_ready(self) -> bool:
-        return self.is_true("CredentialsInSync") and self.phase == "Running"
+        return self.is_ready and self.phase == "Running" and (self.is_standby or self.is_true("CredentialsInSync"))
 
     @property
     def invalid(self) -> str | None:
         """Why the manifest is not acted on."""
-        said = self.conditions.get("Degraded", {}) if self.conditions else {}
+        said = self.conditions.get("Degraded", {})
         return said.get("message") if self.is_current and said.get("reason") == "InvalidSpec" else None
 
 
@@ -58,14 +75,15 @@ def missing(sight: Sight) -> tuple[str, ...]:
     if sight.wanted == 0:
         return ()
     lacks: list[str] = []
-    if not sight.is_true("Ready"):
-        lacks.append(sight.conditions.get("Ready", {}).get("message") or "no member accepts writes")
+    if not sight.is_ready:
+        said = "" if sight.is_true("Ready") else sight.conditions.get("Ready", {}).get("message")
+        lacks.append(said or "no member accepts writes")
     lacks += [f"{name} {what}" for name, what in sight.members if what != "runs"]
     if len(sight.members) < sight.wanted:
         lacks.append(f"{len(sight.members)} of {sight.wanted} pods exist")
-    if sight.is_true("Ready") and len(sight.streaming) < sight.wanted - 1:
+    if sight.streaming is not None and len(sight.streaming) < sight.wanted - 1:
         lacks.append(f"{len(sight.streaming)} of {sight.wanted - 1} replicas stream")
-    if sight.is_true("Ready") and not sight.databases_are_ready:
+    if sight.is_ready and not sight.databases_are_ready:
         lacks.append(sight.conditions.get("Progressing", {}).get("message") or "roles and databases are made")
     return tuple(dict.fromkeys(lacks))
 
@@ -76,9 +94,9 @@ def news(before: Sight, now: Sight) -> Iterator[str]:
     for name, what in now.members:
         if known.get(name) != what:
             yield f"{name} {what}"
-    if now.is_true("Ready") and not before.is_true("Ready"):
+    if now.is_ready and not before.is_ready:
         yield now.conditions["Ready"]["message"]
-    for name in sorted(now.streaming - before.streaming):
+    for name in sorted((now.streaming or frozenset()) - (before.streaming or frozenset())):
         yield f"{name} streams"
     if now.databases_are_ready and not before.databases_are_ready:
         yield "roles and databases are as the manifest says"
@@ -102,13 +120,10 @@ async def look_at(client: Client, operator: OperatorSettings, namespace: str, na
         members=tuple((pod.name, doing(pod)) for pod in sorted(pods, key=lambda pod: pod.ordinal)),
         wanted=int(spec.get("numberOfInstances") or 0),
     )
-    if not sight.is_true("Ready") or sight.wanted < 2:
+    replicas = await streaming(client, operator, namespace, name) if sight.is_true("Ready") else None
+    if replicas is None:
         return sight
-    return Sight(**{**_fields(sight), "streaming": await streaming(client, operator, namespace, name)})
-
-
-def _fields(sight: Sight) -> dict[str, Any]:
-    return {name: getattr(sight, name) for name in Sight.__slots__}
+    return replace(sight, streaming=replicas & {pod for pod, _ in sight.members})  # not those that copy its data
 
 
 def doing(pod: Pod) -> str:
@@ -126,17 +141,17 @@ def doing(pod: Pod) -> str:
     member = parse_member(pod.name, pod.metadata.annotations)
     if member is None:
         return "prepares its data"
-    return "runs" if member.postgres_state == "running" else f"is {member.postgres_state}"
+    return _STATES.get(member.postgres_state, f"is {member.postgres_state}")
 
 
-async def streaming(client: Client, operator: OperatorSettings, namespace: str, name: str) -> frozenset[str]:
-    """The replicas that stream, as the leader says at this moment; none while it cannot be asked."""
+async def streaming(client: Client, operator: OperatorSettings, namespace: str, name: str) -> frozenset[str] | None:
+    """The replicas that stream, as the leader says at this moment; None while no writable server answers."""
     try:
         found = await find_endpoint(client, operator, namespace, name, None, "postgres")
         async with postgres.connect(_target(found)) as session:
             rows = await (await session.execute(_STREAMING)).fetchall()
     except (Failed, ExternalError, NotFound):
-        return frozenset()
+        return None
     return frozenset(str(row[0]) for row in rows)
 
 

@@ -20,7 +20,7 @@ from howdah.core.spilo.machine import Installation
 from howdah.kube.client import Client, Object
 from howdah.kube.errors import KubeError
 from howdah.kube.resources import PODS
-from howdah.local.up import Status
+from howdah.local.up import Status, default_directory
 from howdah.model import names
 
 LOG_TIMEOUT_S = 5.0
@@ -68,7 +68,7 @@ async def _members(client: Client, operator: OperatorSettings, namespace: str, n
     selector = label_keys(operator.settings).selector(name)
     labels = ",".join(f"{key}={value}" for key, value in sorted(selector.items()))
     pods = (await client.list(PODS, namespace=namespace, labels=labels)).items
-    replicas = await streaming(client, operator, namespace, name)
+    replicas = await streaming(client, operator, namespace, name) or frozenset()
     lines = [coloured(name, "strong")]
     for pod in sorted(pods, key=lambda found: str(found["metadata"]["name"])):
         member = pod["metadata"]["name"]
@@ -80,13 +80,24 @@ async def _members(client: Client, operator: OperatorSettings, namespace: str, n
 
 def _how_to_connect(endpoint: Endpoint, status: Status) -> list[str]:
     psql = shlex.join(
-        [psql_program(), "-h", endpoint.host, "-p", str(endpoint.port), "-U", endpoint.user, "-d", endpoint.database]
+        [
+            psql_program(endpoint.server_major),
+            "-h",
+            endpoint.host,
+            "-p",
+            str(endpoint.port),
+            "-U",
+            endpoint.user,
+            "-d",
+            endpoint.database,
+        ]
     )
-    who = f"{endpoint.cluster} -U {endpoint.user} -d {endpoint.database}"
+    who = shlex.join([endpoint.cluster, "-U", endpoint.user, "-d", endpoint.database])
     return [
         "Connect:",
         f"  PGPASSFILE={shlex.quote(str(_passfile(status)))} {psql}",
-        f"  {endpoint.public_url}   (with its password: {_howdah()} url {who})",
+        f"  {endpoint.public_url}",
+        coloured(f"  (the URL with its password: {_howdah()} url {who})", "quiet"),
     ]
 
 
@@ -105,7 +116,7 @@ def _write_passfile(endpoints: Iterable[Endpoint], path: Path) -> None:
 def _machine(status: Status, present: Sequence[Installation]) -> list[str]:
     majors = ", ".join(f"{one.major} ({one.bin_dir})" for one in present)
     return [
-        "Kubernetes API:",
+        "The Kubernetes API, for kubectl and howdah:",
         f"  export KUBECONFIG={shlex.quote(str(status.kubeconfig))}",
         "This machine:",
         f"  PostgreSQL {majors or 'none'}",
@@ -140,20 +151,28 @@ async def _log(client: Client, namespace: str, pod: str) -> list[str]:
 
 def _what_next(clusters: Sequence[Key], status: Status) -> list[str]:
     name = clusters[0][1] if clusters else "NAME"
-    kubectl = "kubectl get pg" if shutil.which("kubectl") else f"{_howdah()} status"
+    has_kubectl = shutil.which("kubectl") is not None
+    pod = f"{name}-0"
     rows = [
-        (kubectl, "the cluster"),
-        (f"{_howdah()} status {name}", "its members and conditions"),
+        ("kubectl get pg", "the clusters") if has_kubectl else (f"{_howdah()} status", "the clusters"),
+        (f"{_howdah()} status {name}", "members and conditions"),
         (f"{_howdah()} psql {name}", "psql as the superuser"),
         (f"{_howdah()} switchover {name}", "another member leads"),
-        ("kubectl delete pod " + f"{name}-0", "… or take a member away, and see it come back")
-        if shutil.which("kubectl")
-        else (f"{_howdah()} plan {name}", "what the operator would do now: nothing"),
-        (f"{_howdah()} local down --remove", "remove all of it (make demo-down)"),
+        (f"kubectl delete pod {pod}", "take a member away, and see it come back")
+        if has_kubectl
+        else (f"{_howdah()} plan {name}", "what the operator would do now"),
+        _removal(status),
     ]
-    del status
     width = max(len(command) for command, _ in rows)
     return ["Try next:", *(f"  {command.ljust(width)}  {coloured(what, 'quiet')}" for command, what in rows)]
+
+
+def _removal(status: Status) -> tuple[str, str]:
+    if status.directory == default_directory().resolve() and Path("Makefile").is_file():
+        return "make demo-down", "remove all of it"
+    is_default = status.directory == default_directory().resolve()
+    where = "" if is_default else f" --dir {shlex.quote(str(status.directory))}"
+    return f"{_howdah()} local down --remove{where}", "remove all of it"
 
 
 def _howdah() -> str:

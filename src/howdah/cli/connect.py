@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -27,6 +28,7 @@ from howdah.model import names
 
 REACHABLE_S = 2.0
 EXEC_TIMEOUT_S = 600.0
+PROBE_TIMEOUT_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,7 @@ class Endpoint:
     port: int
     user: str
     database: str
+    server_major: int
     password: str = field(repr=False)
 
     @property
@@ -86,12 +89,29 @@ async def find_endpoint(
     client: Client, operator: OperatorSettings, namespace: str, name: str, user: str | None, database: str
 ) -> Endpoint:
     """Raises NotFound without such a cluster, Failed where it cannot be reached yet or has no such role."""
-    await client.get(POSTGRESQLS, name, namespace=namespace)
+    resource = await client.get(POSTGRESQLS, name, namespace=namespace)
     role = user or operator.settings.super_username
     service, password = await asyncio.gather(
         _leader_service(client, namespace, name), find_password(client, operator, namespace, name, role)
     )
-    return Endpoint(namespace, name, _address(service), _port(service), role, database, password)
+    return Endpoint(
+        namespace=namespace,
+        cluster=name,
+        host=_address(service),
+        port=_port(service),
+        user=role,
+        database=database,
+        server_major=_major(resource),
+        password=password,
+    )
+
+
+def _major(resource: Object) -> int:
+    """Of the servers that run, else the one that is asked for; 0 is not known."""
+    running = (resource.get("status") or {}).get("postgresqlVersion")
+    asked = (resource["spec"].get("postgresql") or {}).get("version")
+    major = str(running or asked or "").partition(".")[0]
+    return int(major) if major.isdigit() else 0
 
 
 async def _leader_service(client: Client, namespace: str, name: str) -> Object:
@@ -146,7 +166,7 @@ def run_psql(connection: Connection, name: str, user: str | None, database: str,
 
     endpoint, pod = connection.run(work)
     if endpoint is not None:
-        psql = psql_program()
+        psql = psql_program(endpoint.server_major)
         os.execve(psql, [psql, *arguments], {**os.environ, **endpoint.environment})  # noqa: S606
     role = ("-U", user or "postgres", "-d", database)
     if sys.stdin.isatty():
@@ -177,14 +197,34 @@ async def _leader_pod(client: Client, operator: OperatorSettings, namespace: str
     return str(pods[0]["metadata"]["name"])
 
 
-def psql_program() -> str:
-    """The path of psql: of PATH, else of an installation of this machine; the newest that can speak TLS first."""
-    if (found := shutil.which("psql")) is not None:
+def psql_program(server_major: int) -> str:
+    """The path of a psql that knows the server: of PATH, else of an installation of this machine.
+
+    An older psql connects, and then fails at every backslash command that reads a catalogue which has changed.
+    """
+    path = os.environ.get("PATH", "")
+    found = shutil.which("psql")
+    if found is not None and _psql_major(found) >= server_major:
         return found
-    present = sorted(installations(os.environ.get("PATH", "")), key=lambda one: ("openssl" in one.features, one.major))
-    if not present:
-        raise Failed("psql is not on this machine: neither in PATH nor in /usr/lib/postgresql/*/bin; install it")
-    return f"{present[-1].bin_dir}/psql"
+    present = installations(path)
+    fitting = [one for one in present if one.major >= server_major] or list(present[-1:])
+    if fitting:
+        return f"{fitting[0].bin_dir}/psql"
+    if found is not None:
+        return found
+    raise Failed("psql is not on this machine: neither in PATH nor in /usr/lib/postgresql/*/bin; install it")
+
+
+def _psql_major(program: str) -> int:
+    """0 where it does not say."""
+    try:
+        said = subprocess.run(  # noqa: S603 - of PATH
+            [program, "--version"], capture_output=True, text=True, timeout=PROBE_TIMEOUT_S, check=False
+        ).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return 0
+    numbers = re.findall(r"\d+", said)
+    return int(numbers[0]) if numbers else 0
 
 
 def _kubectl_exec(connection: Connection, pod: str, arguments: Sequence[str]) -> NoReturn:

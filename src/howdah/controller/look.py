@@ -1,0 +1,158 @@
+"""One cluster as the API has it at this moment, judged as the operator judges it: for people who ask, without any cache.
+
+The same code decides (`core.situation.look`, `core.planners.decide`); only where the observation comes from differs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from howdah.adapters import kubernetes
+from howdah.adapters.kubernetes import RESOURCES
+from howdah.controller.databases import Databases
+from howdah.controller.references import ReferenceReader
+from howdah.core.alignment import differences
+from howdah.core.facts import live_facts
+from howdah.core.objects.build import build
+from howdah.core.plan import FleetBudget
+from howdah.core.resolve import label_keys, resolve
+from howdah.core.situation import Situation, look
+from howdah.kube.client import Client
+from howdah.kube.errors import Forbidden
+from howdah.kube.resources import CONTROLLER_REVISIONS, PERSISTENT_VOLUME_CLAIMS, SECRETS
+from howdah.model import names
+from howdah.model.observed import Claim, Live, Observed, Revision, SecretMeta
+from howdah.model.settings import Settings
+
+DATABASES_TIMEOUT_S = 30.0
+_OWNED = ("StatefulSet", "Service", "PodDisruptionBudget")
+_SHARED = ("ServiceAccount", "RoleBinding")
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """A judged cluster; `not_compared` says why its roles and databases could not be read from here."""
+
+    situation: Situation
+    not_compared: str | None = None
+
+
+async def observe_live(
+    client: Client, settings: Settings, namespace: str, name: str, *, now: dt.datetime, resource: Live | None = None
+) -> Observed | None:
+    """The cluster as it is now; None without a resource. `resource`: judge by this one instead of the stored one."""
+    found = resource if resource is not None else await kubernetes.read_resource(client, namespace, name)
+    if found is None:
+        return None
+    labels = ",".join(f"{key}={value}" for key, value in sorted(label_keys(settings).selector(name).items()))
+
+    pods, configmaps, endpoints, secrets = await asyncio.gather(
+        kubernetes.read_pods(client, namespace, labels),
+        kubernetes.read_patroni(client, namespace, labels, "ConfigMap"),
+        kubernetes.read_patroni(client, namespace, labels, "Endpoints"),
+        _secrets(client, namespace, labels),
+    )
+    claims, revisions, objects = await asyncio.gather(
+        client.list(PERSISTENT_VOLUME_CLAIMS, namespace=namespace, labels=labels, type=Claim),
+        client.list(CONTROLLER_REVISIONS, namespace=namespace, labels=labels, type=Revision),
+        _objects(client, settings, namespace, labels),
+    )
+    in_use = {pod.metadata.label(names.REVISION_LABEL) for pod in pods}
+    return Observed(
+        now=now,
+        resource=found,
+        pods=pods,
+        claims=claims.items,
+        objects=objects,
+        secrets={(s.metadata.namespace, s.metadata.name): s for s in secrets},
+        patroni={**configmaps, **endpoints},
+        templates={r.metadata.name: _template(r) for r in revisions.items if r.metadata.name in in_use},
+        is_live=True,
+    )
+
+
+async def _secrets(client: Client, namespace: str, labels: str) -> tuple[SecretMeta, ...]:
+    """Of all namespaces, for a role's Secret may be in another; of the cluster's own where only that may be read."""
+    try:
+        found = await client.list(SECRETS, labels=labels, type=SecretMeta, metadata_only=True)
+    except Forbidden:
+        found = await client.list(SECRETS, namespace=namespace, labels=labels, type=SecretMeta, metadata_only=True)
+    return found.items
+
+
+async def _objects(client: Client, settings: Settings, namespace: str, labels: str) -> dict[tuple[str, str], Live]:
+    shared = f"metadata.name={settings.pod_service_account_name}"
+    asked = [(kind, labels, "") for kind in _OWNED] + [(kind, "", shared) for kind in _SHARED]
+    answers = await asyncio.gather(
+        *(
+            client.list(RESOURCES[kind], namespace=namespace, labels=which, fields=fields, type=Live)
+            for kind, which, fields in asked
+        )
+    )
+    return {
+        (kind, found.metadata.name): found
+        for (kind, _, _), answer in zip(asked, answers, strict=True)
+        for found in answer.items
+    }
+
+
+def _template(revision: Revision) -> Mapping[str, Any]:
+    data = msgspec.json.decode(bytes(revision.data) or b"{}")
+    found: Mapping[str, Any] = data.get("spec", {}).get("template", {})
+    return found
+
+
+def as_applied(body: Mapping[str, Any], stored: Live | None) -> Live:
+    """The resource that a manifest would become: its spec, over the metadata of the stored one."""
+    asked = body.get("metadata") or {}
+    metadata: dict[str, Any] = {"generation": 1}
+    if stored is not None:
+        metadata = stored.body(names.API_VERSION, names.KIND)["metadata"] | {"generation": stored.meta.generation + 1}
+    for part in ("labels", "annotations"):
+        metadata[part] = {**(metadata.get(part) or {}), **(asked.get(part) or {})}
+    whole = {"metadata": {**metadata, "name": asked.get("name"), "namespace": asked.get("namespace")}}
+    return msgspec.json.decode(msgspec.json.encode({**whole, "spec": body.get("spec") or {}}), type=Live)
+
+
+async def judge(client: Client, settings: Settings, operator_namespace: str, observed: Observed) -> Looked:
+    """What the operator would see in it. Raises InvalidSpec."""
+    meta = observed.resource.meta
+    references = await ReferenceReader(client, operator_namespace).of(settings, meta.namespace)
+    raw = observed.resource.body(names.API_VERSION, names.KIND)
+    raw["metadata"]["generation"] = meta.generation
+    cluster = resolve(raw, settings, references, live_facts(observed))
+    intended = build(cluster)
+    found = {
+        place: differences(body, live)
+        for body in intended
+        if (live := observed.objects.get(place := (body["kind"], body["metadata"]["name"]))) is not None
+    }
+    budget = FleetBudget(limit=settings.max_rolling_clusters)
+    situation = look(cluster, intended, observed, budget=budget, differences=found)
+    return await _with_databases(client, situation)
+
+
+async def _with_databases(client: Client, situation: Situation) -> Looked:
+    """One look into the databases. The operator may reach them where we do not: a failure of ours is no state of theirs."""
+    ended = asyncio.Event()
+    databases = Databases(client, notify=lambda _: ended.set(), refresh_s=DATABASES_TIMEOUT_S * 2)
+    key = (situation.cluster.key.namespace, situation.cluster.key.name)
+    databases.look(situation)
+    if not situation.accepts_writes or situation.cluster.is_standby or not situation.cluster.access.is_enabled:
+        return Looked(situation)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(DATABASES_TIMEOUT_S):
+            await ended.wait()
+    seen = databases.look(situation)
+    databases.forget(key)
+    if seen.error is not None or not seen.is_known:
+        return Looked(situation, seen.error or f"no answer in {DATABASES_TIMEOUT_S:g} s")
+    return Looked(dataclasses.replace(situation, database=seen))
