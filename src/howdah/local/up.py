@@ -212,11 +212,8 @@ async def _stop_pods(directory: Path, grace_s: float, on_progress: Progress) -> 
 
 def _clear(platform: Platform, remove: bool) -> None:
     shutil.rmtree(platform.runtime, ignore_errors=True)
-    for folder in (configuration.runtime_root(),):
-        _remove_empty(folder)
-    group = fencing.writable_cgroup(f"howdah-{platform.identity}")
-    if group is not None:
-        _remove_empty(group)
+    _remove_empty(configuration.runtime_root())
+    fencing.remove_cgroup(f"howdah-{platform.identity}")
     if remove:
         shutil.rmtree(platform.directory)
 

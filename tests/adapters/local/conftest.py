@@ -2,6 +2,7 @@
 
 import os
 import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,13 +13,15 @@ WAYS = ("namespace", "cgroup", "scan")
 
 
 @pytest.fixture(params=WAYS)
-def fence(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> fencing.Fence:
+def fence(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[fencing.Fence]:
     """Each way in turn; a way that this machine forbids is skipped with that reason."""
     monkeypatch.setenv(fencing.SWITCH, request.param)
+    name = f"howdah-test-{os.getpid()}"
     try:
-        return fencing.choose(f"howdah-test-{os.getpid()}")
+        yield fencing.choose(name)
     except RuntimeError as problem:
         pytest.skip(str(problem))
+    fencing.remove_cgroup(name)
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ import os
 import pwd
 import signal
 import subprocess
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -25,6 +26,7 @@ from howdah.local.node.processes import Identity
 SWITCH = "HOWDAH_FENCING"
 MARK = "HOWDAH_CONTAINER"
 PROBE_TIMEOUT_S = 5
+CGROUP_REMOVAL_S = 2
 # PostgreSQL refuses uid 0 and a uid without a passwd entry: inside, root is seen as this user.
 NOBODY = 65534
 
@@ -259,13 +261,23 @@ def namespaces_work() -> bool:
     return done.returncode == 0
 
 
-def writable_cgroup(name: str) -> Path | None:
-    """A folder for our control groups where we may make some that can be killed as a whole; else `None`."""
+def _cgroup_folder(name: str) -> Path | None:
+    """Where a control group of ours would be: below the one that we are in."""
     try:
         mounts = [line.split() for line in Path("/proc/self/mounts").read_text().splitlines()]
         own = next(line for line in Path("/proc/self/cgroup").read_text().splitlines() if line.startswith("0::"))
         root = next(Path(fields[1]) for fields in mounts if fields[2] == "cgroup2")
-        group = root / own.removeprefix("0::").lstrip("/") / name
+    except (OSError, StopIteration):
+        return None
+    return root / own.removeprefix("0::").lstrip("/") / name
+
+
+def writable_cgroup(name: str) -> Path | None:
+    """A folder for our control groups where we may make some that can be killed as a whole; else `None`."""
+    group = _cgroup_folder(name)
+    if group is None:
+        return None
+    try:
         group.mkdir(exist_ok=True)
         probe = group / "probe"
         probe.mkdir(exist_ok=True)
@@ -275,9 +287,22 @@ def writable_cgroup(name: str) -> Path | None:
         usable = usable and os.access(group.parent / "cgroup.procs", os.W_OK)
         if not usable:
             group.rmdir()
-    except (OSError, StopIteration):
+    except OSError:
         return None
     return group if usable else None
+
+
+def remove_cgroup(name: str) -> None:
+    """Remove our control groups, whose processes are dead; the kernel may need a moment to see that they are empty."""
+    group = _cgroup_folder(name)
+    deadline = time.monotonic() + CGROUP_REMOVAL_S
+    while group is not None and group.is_dir() and time.monotonic() < deadline:
+        try:
+            for child in [child for child in group.iterdir() if child.is_dir()]:
+                child.rmdir()
+            group.rmdir()
+        except OSError:
+            time.sleep(0.02)
 
 
 def needs_another_user() -> bool:
