@@ -6,7 +6,7 @@ import base64
 import hashlib
 
 from .kinds import Kind, Registry
-from .objects import Obj, encode
+from .objects import Obj, decode, encode
 from .schema import document, documents
 
 VERSION = {
@@ -126,7 +126,10 @@ def openapi_index(registry: Registry) -> Obj:
     for kind in registry:
         if kind.custom is not None:
             path = f"apis/{kind.group}/{kind.version}"
-            paths[path] = hashlib.sha256(encode(custom_document(registry, kind.group, kind.version))).hexdigest()
+            schemas = [
+                found.schema.raw for found in registry if (found.group, found.version) == (kind.group, kind.version)
+            ]
+            paths[path] = hashlib.sha256(encode(schemas)).hexdigest()
     entries = {path: {"serverRelativeURL": f"/openapi/v3/{path}?hash={tag}"} for path, tag in sorted(paths.items())}
     return {"paths": entries}
 
@@ -142,16 +145,26 @@ def openapi_document(registry: Registry, path: str) -> bytes | None:
     return None
 
 
+_REF = "#/components/schemas/"
+_META = "io.k8s.apimachinery.pkg.apis.meta.v1."
+_OBJECT_META = _META + "ObjectMeta"
+_META_SCHEMAS = tuple(
+    _META + name for name in ("ObjectMeta", "ManagedFieldsEntry", "OwnerReference", "FieldsV1", "Time")
+)
+
+
 def custom_document(registry: Registry, group_name: str, version: str) -> Obj:
     """The OpenAPI document of custom resources: their schemas, and paths enough for kubectl."""
-    schemas: Obj = {}
+    published = decode(document("api_v1") or b"")["components"]["schemas"]
+    schemas: Obj = {name: published[name] for name in _META_SCHEMAS}
     paths: Obj = {}
     for kind in registry:
         if kind.custom is None or (kind.group, kind.version) != (group_name, version):
             continue
         gvk = {"group": kind.group, "version": kind.version, "kind": kind.kind}
         name = ".".join([*reversed(kind.group.split(".")), kind.version, kind.kind])
-        schemas[name] = {**kind.schema.raw, "type": "object", "x-kubernetes-group-version-kind": [gvk]}
+        properties = {**kind.schema.raw["properties"], "metadata": {"allOf": [{"$ref": _REF + _OBJECT_META}]}}
+        schemas[name] = {**kind.schema.raw, "properties": properties, "x-kubernetes-group-version-kind": [gvk]}
         place = "namespaces/{namespace}/" if kind.namespaced else ""
         base = f"/apis/{group_name}/{version}/{place}{kind.plural}"
         paths[base] = {"get": _operation("list", gvk), "post": _operation("post", gvk)}

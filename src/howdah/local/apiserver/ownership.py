@@ -27,7 +27,7 @@ from .schema import Schema
 UPDATE_MANAGERS_MAX = 10
 OLD_UPDATES = "ancient-changes"
 BEFORE_FIRST_APPLY = "before-first-apply"
-_LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,7 +316,7 @@ def _pruned(result: Obj, schema: Schema, owners: Owners, last: Owned | None) -> 
 
 def _unless_last_applied(conflicts: Mapping[Manager, FieldSet], live: Obj, write: Write) -> dict[Manager, FieldSet]:
     """kubectl moving from client-side to server-side apply owns what its annotation says."""
-    text = dig(live, "metadata", "annotations", _LAST_APPLIED)
+    text = dig(live, "metadata", "annotations", LAST_APPLIED)
     if not text:
         return dict(conflicts)
     before = _ignored(field_set(decode(text.encode()), write.schema), write.kind, write.subresource)

@@ -358,7 +358,7 @@ def _binding(obj: Obj, now: datetime) -> Cells:
     def named(kind: str) -> str:
         return ", ".join(s.get("name", "") for s in subjects if s.get("kind") == kind)
 
-    accounts = [f"{s.get('namespace')}/{s.get('name')}" for s in subjects if s.get("kind") == "ServiceAccount"]
+    accounts = [f"{s.get('namespace', '')}/{s.get('name')}" for s in subjects if s.get("kind") == "ServiceAccount"]
     role = f"{reference.get('kind')}/{reference.get('name')}"
     return [role, age(obj, now), named("User"), named("Group"), ", ".join(accounts)]
 

@@ -5,6 +5,7 @@ Between reading the live object and storing the new one nothing is awaited, so n
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -26,7 +27,7 @@ from .errors import (
 from .fields import typed_problem
 from .kinds import Kind, Registry
 from .objects import Obj, clone, dig, encode, meta, name_of, namespace_of, timestamp
-from .ownership import Applied, Write, applied, updated, with_owners
+from .ownership import LAST_APPLIED, Applied, Write, applied, updated, with_owners
 from .prepare import (
     CRD_STORAGE,
     SYSTEM_PRIORITIES,
@@ -363,9 +364,21 @@ def apply_to(state: State, call: Call, live: Obj, config: Obj, *, force: bool) -
     """The live object with an applied configuration stored."""
     kind = call.kind
     result = applied(call.write, live, config, force=force)
-    obj = decode_object(state, call, {**result.obj, "apiVersion": kind.api_version, "kind": kind.kind})
+    body = {**result.obj, "apiVersion": kind.api_version, "kind": kind.kind}
+    if call.manager == "kubectl" and not call.subresource:
+        body = _with_last_applied(body, config)
+    obj = decode_object(state, call, body)
     obj["metadata"]["resourceVersion"] = live["metadata"]["resourceVersion"]
     return store_update(state, call, live, obj, result)
+
+
+def _with_last_applied(body: Obj, config: Obj) -> Obj:
+    """kubectl's annotation, where there is one, follows its server-side apply: a way back to client-side apply."""
+    annotations = dig(body, "metadata", "annotations") or {}
+    if LAST_APPLIED not in annotations:
+        return body
+    text = json.dumps(config, sort_keys=True, separators=(",", ":"), ensure_ascii=False) + "\n"
+    return {**body, "metadata": {**body["metadata"], "annotations": {**annotations, LAST_APPLIED: text}}}
 
 
 def _apply_new(state: State, call: Call, config: Obj, *, force: bool) -> Obj:
