@@ -16,7 +16,7 @@ $(VENV)/.local: requirements/local.txt pyproject.toml
 	@test -n "$(PYTHON)" || { echo "howdah needs python3 >= 3.11 with venv (Debian: apt-get install python3 python3-venv)"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing pinned dependencies (once) ..."
-	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/local.txt
+	@$(BIN)/pip install --quiet --quiet --disable-pip-version-check --require-hashes -r requirements/local.txt
 	@echo "$(CURDIR)/src" > $$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/howdah-src.pth
 	@printf '#!%s\nfrom howdah.cli.main import run\nrun()\n' "$(abspath $(BIN)/python)" > $(BIN)/howdah
 	@chmod +x $(BIN)/howdah && ln -sf howdah $(BIN)/kubectl-pg
@@ -24,7 +24,7 @@ $(VENV)/.local: requirements/local.txt pyproject.toml
 
 $(VENV)/.dev: requirements/dev.txt $(VENV)/.local
 	@echo "installing pinned development tools (once) ..."
-	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@$(BIN)/pip install --quiet --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	@touch $@
 
 .PHONY: setup
