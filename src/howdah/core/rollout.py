@@ -159,17 +159,12 @@ def next_replacement(
     return _hand_over(views, due[0], leader_api_url, synchronous=synchronous, failsafe=failsafe)
 
 
-def _in_flight(
-    views: tuple[MemberView, ...], due: tuple[MemberView, ...], *, replicas: int, **_: object
-) -> Decision | None:
-    """One at a time: a pod that is going or missing is waited for."""
+def _in_flight(views: tuple[MemberView, ...], due: tuple[MemberView, ...], **_: object) -> Decision | None:
+    """One at a time: a pod that is going is waited for."""
     del due
     for view in views:
         if view.pod.is_deleting:
             return Decision(waits=(Wait(LOOK_AGAIN_S, f"Pod {view.name} is being deleted"),))
-    missing = replicas - len(views)
-    if missing > 0:
-        return Decision(waits=(Wait(LOOK_AGAIN_S, f"{missing} of {replicas} pods are not created yet"),))
     return None
 
 
@@ -181,6 +176,17 @@ def _broken_ones_first(views: tuple[MemberView, ...], due: tuple[MemberView, ...
     del views
     broken = [view for view in due if not view.pod.is_ready and not view.is_leader]
     return Decision(steps=(_replace(broken[0]),)) if broken else None
+
+
+def _missing(
+    views: tuple[MemberView, ...], due: tuple[MemberView, ...], *, replicas: int, **_: object
+) -> Decision | None:
+    """A pod that does not exist yet is waited for; after the broken ones, for it may wait for one of them to be Ready."""
+    del due
+    missing = replicas - len(views)
+    if missing > 0:
+        return Decision(waits=(Wait(LOOK_AGAIN_S, f"{missing} of {replicas} pods are not created yet"),))
+    return None
 
 
 def _stopped_by_unhealthy(views: tuple[MemberView, ...], due: tuple[MemberView, ...], **_: object) -> Decision | None:
@@ -236,6 +242,7 @@ def _budget(
 NEXT = (
     _in_flight,  # one at a time
     _broken_ones_first,  # heals a reverted manifest, whatever else is wrong
+    _missing,
     _stopped_by_unhealthy,
     _budget,
     _unhealthy_that_are_due,

@@ -14,6 +14,7 @@ from typing import Any
 
 from scenario.world.members import START_S, Machine
 from scenario.world.patroni import Dcs
+from scenario.world.quick import quick_patch
 from scenario.world.sql import Contents
 
 from howdah.kube.resources import (
@@ -24,7 +25,6 @@ from howdah.kube.resources import (
     STATEFUL_SETS,
 )
 from howdah.kube.testing import Store
-from howdah.kube.testing.patches import merge_patched
 from howdah.kube.testing.store import Writer
 from howdah.local.controllers import podset, revisions
 from howdah.local.controllers.owners import controller_reference
@@ -32,7 +32,7 @@ from howdah.local.controllers.revisions import History
 from howdah.local.controllers.statefulset import Create, Delete, claims_of, decide, ordinal_of, pod_of
 
 PULL_S, STOP_S, RESTART_DELAY_S = 1.0, 1.5, 3.0
-CONTROLLER, KUBELET = Writer("kube-controller-manager"), Writer("kubelet")
+CONTROLLER = Writer("kube-controller-manager")
 Object = dict[str, Any]
 
 
@@ -63,6 +63,7 @@ class Machinery:
     machines: dict[str, Machine] = field(default_factory=dict)  # by pod uid
     volumes: dict[str, Volume] = field(default_factory=dict)  # by claim uid
     containers: dict[str, Container] = field(default_factory=dict)  # by pod uid
+    revisions: dict[tuple[str, str], Object] = field(default_factory=dict)  # by uid and version of the StatefulSet
     databases: int = 0
     addresses: int = 0
 
@@ -99,7 +100,10 @@ class Machinery:
     # StatefulSets
 
     def _stateful_set(self, owner: Object) -> None:
-        revision = self._revision(owner)
+        version = (owner["metadata"]["uid"], owner["metadata"]["resourceVersion"])
+        if version not in self.revisions:
+            self.revisions[version] = self._revision(owner)
+        revision = self.revisions[version]
         name = owner["metadata"]["name"]
         pods: dict[int, Mapping[str, Any]] = {}
         for pod in self.store.select(PODS, owner["metadata"]["namespace"], _all):
@@ -108,7 +112,7 @@ class Machinery:
                 continue
             if podset.is_orphan_of(pod, owner):
                 patch = podset.adoption(pod, owner, "apps/v1", "StatefulSet")
-                pod = self._patch(PODS, pod, patch, CONTROLLER)
+                pod = self._patch(PODS, pod, patch)
             if podset.owned([pod], owner):
                 pods[ordinal] = pod
         update = revision["metadata"]["name"]
@@ -239,12 +243,12 @@ class Machinery:
                 {"name": "postgres", "ready": ready, "restartCount": container.restarts, "state": state}
             ],
         }
-        self._patch(PODS, pod, {"status": status}, Writer("kubelet", "status"))
+        self._patch(PODS, pod, {"status": status})
 
-    def _patch(self, resource: Any, obj: Mapping[str, Any], patch: Object, writer: Writer) -> Object:
+    def _patch(self, resource: Any, obj: Mapping[str, Any], patch: Object) -> Object:
         key = (obj["metadata"]["namespace"], obj["metadata"]["name"])
-        patch = {**patch, "metadata": {k: v for k, v in (patch.get("metadata") or {}).items() if k != "resourceVersion"}}
-        return self.store.patch(resource, key, lambda live: dict(merge_patched(live, patch)), writer)
+        metadata = {k: v for k, v in (patch.get("metadata") or {}).items() if k != "resourceVersion"}
+        return quick_patch(self.store, resource, key, {**patch, "metadata": metadata})
 
 
 def secret_value(secret: Mapping[str, Any], key: str) -> str | None:

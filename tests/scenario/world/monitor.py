@@ -147,7 +147,9 @@ class Monitor:
             self.breach(f"{what}: an observer commands")
         pause = names.pause_of((cluster or {"metadata": {}})["metadata"].get("annotations") or {})
         age_s = asyncio.get_running_loop().time() - self.paused_since.get((machine.namespace, machine.cluster), 1e18)
-        if age_s > NOTICE_S and (pause is names.Pause.ALL or (pause is not names.Pause.NONE and verb != "patch_config")):
+        if age_s > NOTICE_S and (
+            pause is names.Pause.ALL or (pause is not names.Pause.NONE and verb != "patch_config")
+        ):
             self.breach(f"{what}: although the cluster is paused")
         if verb == "patch_config":
             return
@@ -181,7 +183,9 @@ class Monitor:
         if (metadata.get("annotations") or {}).get(names.ROLLING_UPDATE_REQUIRED) == "true":
             return True
         owner = self.store.find(STATEFUL_SETS, metadata["namespace"], metadata["labels"]["cluster-name"])
-        revision = self.store.find(CONTROLLER_REVISIONS, metadata["namespace"], metadata["labels"][names.REVISION_LABEL])
+        revision = self.store.find(
+            CONTROLLER_REVISIONS, metadata["namespace"], metadata["labels"][names.REVISION_LABEL]
+        )
         if owner is None or revision is None:
             return False
         made = {key: value for key, value in revision["data"]["spec"]["template"].items() if key != "$patch"}

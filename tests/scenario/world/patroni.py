@@ -11,6 +11,7 @@ from typing import Any
 from scenario.world.clock import EPOCH
 from scenario.world.hand import Hand
 from scenario.world.members import TTL_S, Machine, timestamp
+from scenario.world.quick import quick_patch
 from scenario.world.sql import Contents
 
 from howdah.adapters.patroni import Endpoint, NodeStatus, Patroni, PatroniVersion, RefusedError, UnreachableError
@@ -47,8 +48,7 @@ class Dcs:
             labels = {"application": "spilo", "cluster-name": self.cluster}
             body = {"metadata": {"namespace": key[0], "name": key[1], "labels": labels}}
             self.store.create(CONFIGMAPS, body, PATRONI)
-        patch = {"metadata": {"annotations": dict(annotations)}}
-        self.store.patch(CONFIGMAPS, key, lambda live: dict(merge_patched(live, patch)), PATRONI)
+        quick_patch(self.store, CONFIGMAPS, key, {"metadata": {"annotations": dict(annotations)}})
 
     def describe(self, pod: str, uid: str, status: str, role: str) -> None:
         """A member's heartbeat on its own pod."""
@@ -56,7 +56,7 @@ class Dcs:
         if live is None or live["metadata"]["uid"] != uid:
             return
         patch = {"metadata": {"annotations": {"status": status}, "labels": {"spilo-role": role}}}
-        self.store.patch(PODS, (self.namespace, pod), lambda now: dict(merge_patched(now, patch)), PATRONI)
+        quick_patch(self.store, PODS, (self.namespace, pod), patch)
 
     def config(self) -> dict[str, str]:
         return self.annotations("config")
@@ -196,7 +196,9 @@ class SimulatedPatroni(Patroni):
     async def restart(self, endpoint: Endpoint, *, only_pending: bool = True) -> str:
         machine = await self._reached(endpoint)
         if machine.state != "running" or (only_pending and not machine.pending):
-            raise RefusedError(f"Patroni at {endpoint.base}", status=503, message="restart conditions are not satisfied")
+            raise RefusedError(
+                f"Patroni at {endpoint.base}", status=503, message="restart conditions are not satisfied"
+            )
         self._judge(self._hand, "restart", machine)
         machine.restart(asyncio.get_running_loop().time())
         await self._hand.wrote(f"patroni restart {machine.pod}")

@@ -88,7 +88,9 @@ async def _run(scenario: Scenario, said: list[str]) -> None:
         for hand in world.hands:
             hand.die()
         task.cancel()
-        await asyncio.gather(*(t for t in asyncio.all_tasks() if t is not asyncio.current_task()), return_exceptions=True)
+        await asyncio.gather(
+            *(t for t in asyncio.all_tasks() if t is not asyncio.current_task()), return_exceptions=True
+        )
     bugs = [line for line in said if "by a bug" in line]
     if world.monitor.breaches or bugs:
         raise AssertionError(_report(world, said, None))
@@ -141,9 +143,7 @@ class World:
         on_death: Callable[[Hand], None] = lambda hand: None,
     ) -> Hand:
         """One more operator process, which believes that it leads."""
-        hand = Hand(
-            f"operator-{len(self.hands)}", lag_s, kill_after, observe_only, on_death, started_s=self.now_s
-        )
+        hand = Hand(f"operator-{len(self.hands)}", lag_s, kill_after, observe_only, on_death, started_s=self.now_s)
         self.hands.append(hand)
         self.monitor.operators_since = self.now_s
         self._note(f"{hand.name} starts (lag {lag_s:g} s, kill after {kill_after})")
@@ -233,6 +233,15 @@ class World:
         machine = next((m for m in self.machinery.machines.values() if m.pod == pod and m.state != "down"), None)
         if machine is not None:
             self.machinery.crash(machine, self.now_s)
+
+    def hand_over(self, name: str, candidate: str) -> None:
+        """Somebody asks Patroni for a switchover."""
+        self._note(f"hand over {name} to {candidate}")
+        dcs = self.machinery.dcs_of(NAMESPACE, name)
+        leader, target = dcs.leading(), next((m for m in dcs.machines() if m.pod == candidate and m.is_streaming), None)
+        if leader is not None and target is not None and leader is not target:
+            leader.demote(self.now_s)
+            dcs.take_lock(target, self.now_s)
 
     # looking
 
