@@ -53,7 +53,8 @@ TESTS ?= tests
 
 .PHONY: test
 test: $(VENV)/.dev ## all tests (TESTS=path for some)
-	@$(PYTEST) -q $(TESTS)
+	@$(PYTEST) -q -n 2 -m "not e2e" $(TESTS)
+	@$(PYTEST) -q -m e2e $(TESTS) || test $$? = 5
 
 .PHONY: format lint types imports
 format: $(VENV)/.dev ## format the code

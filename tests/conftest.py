@@ -1,0 +1,35 @@
+"""For all tests: in CI a skip that nobody expects is a failure."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+EXPECTED = Path(__file__).with_name("expected_skips.txt")
+
+_unexpected: list[str] = []
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if report.skipped and not hasattr(report, "wasxfail"):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        if not any(expected in reason for expected in _expected()):
+            _unexpected.append(f"{report.nodeid}: {reason}")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for line in _unexpected:
+        terminalreporter.write_line(f"unexpected skip: {line}", red=True)
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    is_worker = hasattr(session.config, "workerinput")
+    if _unexpected and os.environ.get("CI") and exitstatus == 0 and not is_worker:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def _expected() -> tuple[str, ...]:
+    lines = EXPECTED.read_text().splitlines()
+    return tuple(line for line in lines if line and not line.startswith("#"))
