@@ -101,7 +101,7 @@ def explain(
     output: Output = "text",
 ) -> None:
     """Say why a cluster is not ready, what it waits for, and when the operator looks again."""
-    from howdah.cli.plan import print_explanation
+    from howdah.cli.explain import print_explanation
 
     print_explanation(Connection(kubeconfig, context, namespace), name, output)
 
@@ -111,7 +111,7 @@ def orphans(
     kubeconfig: Kubeconfig = None, context: Context = None, namespace: Namespace = None, output: Output = "text"
 ) -> None:
     """List objects of clusters whose resource is gone. They are never removed by the operator."""
-    from howdah.cli.plan import print_orphans
+    from howdah.cli.orphans import print_orphans
 
     print_orphans(Connection(kubeconfig, context, namespace), output)
 

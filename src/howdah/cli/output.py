@@ -34,10 +34,14 @@ def say(line: str = "", *, to: TextIO | None = None) -> None:
 
 def print_data(data: Any, output: str) -> None:
     """JSON or YAML, with sorted keys: the same data are the same bytes. A list in YAML is one document."""
+    say(as_text(data, output))
+
+
+def as_text(data: Any, output: str) -> str:
+    """The data in a format for programs, without a line break at the end."""
     if output == JSON:
-        say(json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False))
-    else:
-        say(as_yaml(data).rstrip("\n"))
+        return json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False)
+    return as_yaml(data).rstrip("\n")
 
 
 def print_documents(bodies: Sequence[Mapping[str, Any]], output: str) -> None:

@@ -1,0 +1,82 @@
+"""`howdah orphans`: objects of clusters whose resource is gone. The operator reports them; only people remove them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from howdah.adapters.kubernetes import POSTGRESQLS, RESOURCES
+from howdah.cli.operator_settings import find_settings
+from howdah.cli.options import Connection
+from howdah.cli.output import TEXT, check_format, print_data, say, table
+from howdah.kube.client import Client
+from howdah.model.observed import Meta, SecretMeta
+
+KINDS = (
+    "StatefulSet",
+    "Pod",
+    "PersistentVolumeClaim",
+    "Service",
+    "Endpoints",
+    "ConfigMap",
+    "PodDisruptionBudget",
+    "Secret",
+)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Orphan:
+    """An object that carries the labels of a cluster that is not there."""
+
+    namespace: str
+    cluster: str
+    kind: str
+    name: str
+
+
+def print_orphans(connection: Connection, output: str) -> None:
+    """Of the namespace given, else of all."""
+    check_format(output)
+
+    async def work(client: Client, namespace: str) -> list[Orphan]:
+        del namespace
+        settings = (await find_settings(client)).settings
+        labels = ",".join(f"{key}={value}" for key, value in sorted(settings.cluster_labels.items()))
+        return await find_orphans(client, labels, settings.cluster_name_label, connection.namespace)
+
+    found = connection.run(work)
+    if output != TEXT:
+        fields = ("namespace", "cluster", "kind", "name")
+        print_data([{field: getattr(one, field) for field in fields} for one in found], output)
+        return
+    if not found:
+        say("no orphans")
+        return
+    rows = [(one.namespace, one.cluster, one.kind, one.name) for one in found]
+    for line in table(("NAMESPACE", "CLUSTER", "KIND", "NAME"), rows):
+        say(line)
+
+
+async def find_orphans(client: Client, labels: str, cluster_label: str, namespace: str | None) -> list[Orphan]:
+    """Read as metadata only: of Secrets and volumes nothing else is of interest."""
+    resources = await client.list(POSTGRESQLS, type=SecretMeta, metadata_only=True)
+    answers = await asyncio.gather(
+        *(
+            client.list(RESOURCES[kind], namespace=namespace, labels=labels, type=SecretMeta, metadata_only=True)
+            for kind in KINDS
+        )
+    )
+    present = {(item.metadata.namespace, item.metadata.name) for item in resources.items}
+    everything = [(kind, item.metadata) for kind, answer in zip(KINDS, answers, strict=True) for item in answer.items]
+    return sorted(orphans(everything, present, cluster_label))
+
+
+def orphans(objects: Iterable[tuple[str, Meta]], present: set[tuple[str, str]], cluster_label: str) -> Iterable[Orphan]:
+    """A role's Secret may be in another namespace than its cluster, so for a Secret any cluster of that name counts."""
+    names = {name for _, name in present}
+    for kind, meta in objects:
+        cluster = meta.label(cluster_label)
+        if not cluster or (meta.namespace, cluster) in present or (kind == "Secret" and cluster in names):
+            continue
+        yield Orphan(meta.namespace, cluster, kind, meta.name)

@@ -1,0 +1,207 @@
+"""`howdah plan`: what the operator would do now, or if a manifest were applied, and why; nothing is done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from howdah.adapters import kubernetes
+from howdah.adapters.kubernetes import POSTGRESQLS
+from howdah.cli.documents import clusters, read_documents
+from howdah.cli.exits import Exit, Failed
+from howdah.cli.operator_settings import OperatorSettings, find_settings
+from howdah.cli.options import Connection
+from howdah.cli.output import TEXT, check_format, coloured, print_data, print_problems, say
+from howdah.controller.look import as_applied, judge, observe_live
+from howdah.controller.observe import utc_now
+from howdah.core.deletion import deletion_policy, plan_deletion
+from howdah.core.plan import Apply, Plan, RunStatements, Step
+from howdah.core.planners import decide
+from howdah.kube.client import Client
+from howdah.model.errors import InvalidSpec, Problem
+from howdah.model.names import Pause, pause_of
+from howdah.model.observed import Live, Observed
+
+_SUFFIXES = (".yaml", ".yml", ".json")
+_CHANGES_SHOWN = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """The plan for one cluster, or why there is none."""
+
+    namespace: str
+    name: str
+    plan: Plan = field(default_factory=Plan)
+    notes: tuple[str, ...] = ()
+    warnings: tuple[Problem, ...] = ()
+    problems: tuple[Problem, ...] = ()
+
+    @property
+    def key(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+def print_plans(connection: Connection, what: Sequence[str], output: str) -> None:
+    """Of files (`-`, or a path) and of names; of all resources of the namespace without any. Raises Failed (2)."""
+    check_format(output)
+    files = [Path(word) for word in what if is_file(word)]
+    asked = [word for word in what if not is_file(word)]
+    documents = clusters(read_documents(files))
+    if files and not documents:
+        raise Failed("no postgresql resource in the files given", Exit.INVALID)
+
+    async def work(client: Client, namespace: str) -> list[Planned]:
+        operator = await find_settings(client)
+        found = [
+            await plan_of_manifest(client, operator, document.in_namespace(connection.namespace or namespace).body)
+            for document in documents
+        ]
+        everything = [] if files else await _names(client, namespace)
+        return found + [await plan_of(client, operator, namespace, name) for name in asked or everything]
+
+    plans = connection.run(work)
+    if output == TEXT:
+        for line in _text(plans):
+            say(line)
+    else:
+        print_data([as_data(planned) for planned in plans], output)
+    for planned in plans:
+        print_problems(planned.problems, where=planned.key)
+    if any(planned.problems for planned in plans):
+        raise Failed("not valid; the operator leaves the cluster as it is", Exit.INVALID)
+
+
+def is_file(word: str) -> bool:
+    """Whether a word of the command line is a manifest: no name of a resource looks like that."""
+    return word == "-" or "/" in word or word.endswith(_SUFFIXES)
+
+
+async def _names(client: Client, namespace: str) -> list[str]:
+    listed = await client.list(POSTGRESQLS, namespace=namespace)
+    return sorted(str(item["metadata"]["name"]) for item in listed.items)
+
+
+async def plan_of(client: Client, operator: OperatorSettings, namespace: str, name: str) -> Planned:
+    """Of a stored resource. Raises Failed (3) without one."""
+    observed = await observe_live(client, operator.settings, namespace, name, now=utc_now())
+    if observed is None:
+        raise Failed(f"{namespace}/{name}: no such postgresql resource", Exit.NOT_FOUND)
+    return await planned(client, operator, observed)
+
+
+async def plan_of_manifest(client: Client, operator: OperatorSettings, body: Mapping[str, Any]) -> Planned:
+    """As if the manifest were applied."""
+    namespace, name = body["metadata"]["namespace"], str(body["metadata"].get("name", ""))
+    stored = await kubernetes.read_resource(client, namespace, name) if name else None
+    return await planned_with(client, operator, as_applied(body, stored))
+
+
+async def planned_with(client: Client, operator: OperatorSettings, resource: Live) -> Planned:
+    """With another resource than the stored one."""
+    meta = resource.meta
+    observed = await observe_live(
+        client, operator.settings, meta.namespace, meta.name, now=utc_now(), resource=resource
+    )
+    return await planned(client, operator, observed) if observed is not None else Planned(meta.namespace, meta.name)
+
+
+async def planned(client: Client, operator: OperatorSettings, observed: Observed) -> Planned:
+    """Judged and decided as the operator does."""
+    meta = observed.resource.meta
+    if meta.deletion_timestamp is not None:
+        paused = pause_of(meta.annotations or {}) is not Pause.NONE
+        decision = plan_deletion(observed, deletion_policy(operator.settings), paused=paused)
+        plan = Plan(steps=decision.steps, waits=decision.waits, held=decision.held)
+        return Planned(meta.namespace, meta.name, plan, notes=("the resource is being deleted",))
+    try:
+        looked = await judge(client, operator.settings, operator.namespace, observed)
+    except InvalidSpec as invalid:
+        return Planned(meta.namespace, meta.name, problems=invalid.problems)
+    notes = () if looked.not_compared is None else (f"roles and databases are not compared: {looked.not_compared}",)
+    return Planned(
+        meta.namespace, meta.name, decide(looked.situation), notes=notes, warnings=looked.situation.cluster.warnings
+    )
+
+
+def _text(plans: Iterable[Planned]) -> Iterable[str]:
+    empty = True
+    for planned in plans:
+        empty = False
+        yield from text(planned)
+    if empty:
+        yield "no postgresql resources"
+
+
+def text(planned: Planned) -> Iterable[str]:
+    """For people: steps in order, what is held, what is waited for."""
+    plan = planned.plan
+    if planned.problems:
+        yield f"{coloured(planned.key, 'strong')}: {coloured('not valid', 'bad')}"
+        return
+    count = len(plan.steps)
+    said = "nothing to do" if plan.is_quiet else f"{count} step{'' if count == 1 else 's'}"
+    yield f"{coloured(planned.key, 'strong')}: {said}"
+    for number, step in enumerate(plan.steps, 1):
+        interrupts = coloured("  (interrupts connections)", "busy") if step.disruptive else ""
+        yield f"{number:>4}  {action(step)}{interrupts}"
+        yield f"      {coloured(step.reason, 'quiet')}"
+        yield from (f"        {detail}" for detail in details(step))
+    for held in plan.held:
+        yield f"  held: {action(held.step)}: {held.step.reason}  ({held.why})"
+    if plan.stopped is not None:
+        yield f"  stopped: {plan.stopped}"
+    for wait in plan.waits:
+        yield f"  waits: {wait.why}  (looks again within {wait.seconds:g} s)"
+    for note in planned.notes:
+        yield f"  note: {note}"
+    for warning in planned.warnings:
+        yield f"  warning: {warning}"
+
+
+def action(step: Step) -> str:
+    """What a step does to what: `create Secret NAME`, `run statements: database postgres`."""
+    name = type(step).__name__
+    words = "".join(f" {letter.lower()}" if letter.isupper() else letter for letter in name).split()
+    if step.target.lower().startswith(f"{words[-1]} "):
+        return " ".join([*words[:-1], step.target])
+    return f"{' '.join(words)}{'' if len(words) == 1 else ':'} {step.target}"
+
+
+def details(step: Step) -> tuple[str, ...]:
+    """What a step consists of: changed paths, statements."""
+    said: tuple[str, ...] = ()
+    if isinstance(step, Apply):
+        said = step.changes
+    if isinstance(step, RunStatements):
+        said = tuple(statement.reason for statement in step.statements if statement.reason != step.reason)
+    more = len(said) - _CHANGES_SHOWN
+    return (*said[:_CHANGES_SHOWN], f"… and {more} more") if more > 1 else said
+
+
+def as_data(planned: Planned) -> dict[str, Any]:
+    """For programs."""
+    plan = planned.plan
+    return {
+        "namespace": planned.namespace,
+        "name": planned.name,
+        "steps": [_step(step) for step in plan.steps],
+        "held": [{**_step(held.step), "why": held.why} for held in plan.held],
+        "waits": [{"seconds": wait.seconds, "why": wait.why} for wait in plan.waits],
+        "stopped": plan.stopped,
+        "nextLookSeconds": plan.next_look_s,
+        "notes": list(planned.notes),
+        "warnings": [_problem(warning) for warning in planned.warnings],
+        "problems": [_problem(problem) for problem in planned.problems],
+    }
+
+
+def _step(step: Step) -> dict[str, Any]:
+    found = {"kind": type(step).__name__, "target": step.target, "reason": step.reason, "disruptive": step.disruptive}
+    return {**found, "details": list(details(step))}
+
+
+def _problem(problem: Problem) -> dict[str, str]:
+    return {"path": problem.path, "message": problem.message, "hint": problem.hint}

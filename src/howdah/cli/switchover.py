@@ -1,0 +1,142 @@
+"""`howdah switchover`: the leader hands over to a member that can take it, planned; the time without writes is told."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import time
+from collections.abc import Mapping
+
+import aiohttp
+
+from howdah.adapters import kubernetes
+from howdah.adapters.patroni import Patroni, UnreachableError
+from howdah.cli.exits import Exit, Failed
+from howdah.cli.operator_settings import OperatorSettings, find_settings
+from howdah.cli.options import Connection
+from howdah.cli.output import say
+from howdah.controller.look import judge, observe_live
+from howdah.controller.members import Members
+from howdah.controller.observe import utc_now
+from howdah.core.patroni.member import Member, parse_leader, parse_member
+from howdah.core.patroni.switchover import choose_candidate, obstacle
+from howdah.core.situation import Situation
+from howdah.kube.client import Client
+from howdah.model import names
+
+LEADS_TIMEOUT_S = 60.0
+POLL_S = 0.1
+
+
+def switch_over(connection: Connection, name: str, to: str | None) -> None:
+    """Returns when the new leader is a primary. Raises Failed with the reasons of a refusal (1), or in vain (4)."""
+
+    async def work(client: Client, namespace: str) -> None:
+        async with aiohttp.ClientSession() as session:
+            members = Members(client, Patroni(session))
+            await _switch_over(client, await find_settings(client), members, (namespace, name), to)
+
+    connection.run(work)
+
+
+async def _switch_over(
+    client: Client, operator: OperatorSettings, members: Members, key: tuple[str, str], to: str | None
+) -> None:
+    observed = await observe_live(client, operator.settings, *key, now=utc_now())
+    if observed is None:
+        raise Failed(f"{key[0]}/{key[1]}: no such postgresql resource", Exit.NOT_FOUND)
+    looked = await judge(client, operator.settings, operator.namespace, observed)
+    situation = dataclasses.replace(looked.situation, members=await _heard(members, looked.situation.members))
+    view = situation.leader_view
+    leader = view.member if view is not None else None
+    if leader is None:
+        raise Failed(f"{key[0]}/{key[1]} has no leader; `howdah explain {key[1]}` says why", Exit.NOT_READY)
+    candidate = candidate_of(situation, leader.name, to)
+    say(f"{leader.name} hands over to {candidate}")
+    begin = time.monotonic()
+    await _ask(client, members, situation, leader, candidate)
+    answered_s = time.monotonic() - begin
+    await _until_leads(client, members, situation, candidate, begin)
+    say(f"{candidate} leads after {time.monotonic() - begin:.1f} s (Patroni answered after {answered_s:.1f} s)")
+
+
+async def _heard(members: Members, said: Mapping[str, Member]) -> dict[str, Member]:
+    """As they answer now; from outside of the pod network nobody does, and the annotations count."""
+    heard = await members.hear(said)
+    return {**said, **{name: member for name, member in heard.items() if member.problem is None}}
+
+
+async def _ask(client: Client, members: Members, situation: Situation, leader: Member, candidate: str) -> None:
+    """Over Patroni's REST API, or in the leader's container where that cannot be reached from here."""
+    try:
+        await members.switch_over(situation.cluster, leader, candidate)
+    except UnreachableError:
+        key = situation.cluster.key
+        argv = ("patronictl", "switchover", key.name, "--leader", leader.name, "--candidate", candidate, "--force")
+        done = await client.exec(
+            leader.name,
+            namespace=key.namespace,
+            container=names.POSTGRES_CONTAINER,
+            argv=argv,
+            timeout_s=LEADS_TIMEOUT_S,
+        )
+        if done.exit_code != 0:
+            said = (done.stderr or done.stdout).decode(errors="replace").strip()
+            raise Failed(f"Patroni refuses: {said}") from None
+
+
+def candidate_of(situation: Situation, leader: str, to: str | None) -> str:
+    """The member asked for, or the best. Raises Failed with what is in the way."""
+    others = {name: member for name, member in situation.members.items() if name != leader}
+    timeline, failsafe = _leader_timeline(situation, leader), situation.leader.failsafe
+    if to is None:
+        choice = choose_candidate(
+            others.values(),
+            synchronous=situation.sync.standbys,
+            leader_timeline=timeline,
+            failsafe=failsafe,
+        )
+        if choice.name is None:
+            raise Failed(f"no member can take over from {leader}: {choice.reason}")
+        return choice.name
+    if to == leader:
+        raise Failed(f"{to} leads already")
+    member = others.get(to)
+    if member is None:
+        raise Failed(f"{to} is no member; there are: {', '.join(sorted(situation.members)) or 'none'}", Exit.NOT_FOUND)
+    why_not = obstacle(member, timeline, failsafe)
+    if why_not is not None:
+        raise Failed(f"{to} cannot take over from {leader}: it {why_not}")
+    return to
+
+
+def _leader_timeline(situation: Situation, leader: str) -> int | None:
+    member = situation.members.get(leader)
+    return member.timeline if member is not None else None
+
+
+async def _until_leads(client: Client, members: Members, situation: Situation, candidate: str, begin: float) -> None:
+    kind, name = situation.cluster.names.leader_object
+    namespace, labels = situation.cluster.key.namespace, situation.cluster.labels.selector_text
+    while True:
+        found = (await kubernetes.read_patroni(client, namespace, labels, kind)).get((kind, name))
+        leads = found is not None and parse_leader(found.metadata.annotations).name == candidate
+        if leads and await _is_primary(client, members, situation, candidate):
+            return
+        if time.monotonic() - begin > LEADS_TIMEOUT_S:
+            raise Failed(
+                f"{candidate} does not lead after {LEADS_TIMEOUT_S:g} s; `howdah status` shows who does",
+                Exit.NOT_READY,
+            )
+        await asyncio.sleep(POLL_S)
+
+
+async def _is_primary(client: Client, members: Members, situation: Situation, candidate: str) -> bool:
+    key = situation.cluster.key
+    pods = await kubernetes.read_pods(client, key.namespace, situation.cluster.labels.selector_text)
+    said = {pod.name: parse_member(pod.name, pod.metadata.annotations) for pod in pods}
+    member = said.get(candidate)
+    if member is None:
+        return False
+    now = (await _heard(members, {candidate: member}))[candidate]
+    return now.role == "primary" and now.postgres_state == "running"
