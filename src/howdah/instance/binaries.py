@@ -43,7 +43,7 @@ def _candidates(path: str) -> Iterator[Path]:
     yield from sorted(DISTRIBUTION_ROOT.glob("*/bin"))
     for folder in path.split(os.pathsep):
         postgres = Path(folder) / "postgres"
-        if folder and postgres.exists():
+        if folder and _exists(postgres):
             yield postgres.resolve().parent
     spec = importlib.util.find_spec(WHEEL)
     for root in (spec.submodule_search_locations or ()) if spec is not None else ():
@@ -54,9 +54,17 @@ def _unique(folders: Iterable[Path]) -> Iterable[Path]:
     return dict.fromkeys(folders)
 
 
+def _exists(path: Path) -> bool:
+    """Not where we may not look: PATH may name another user's private folders."""
+    try:
+        return path.exists()
+    except PermissionError:
+        return False
+
+
 def probe(bin_dir: Path) -> Installation | None:
     """What the installation in `bin_dir` is; None where it is not one that Patroni can use."""
-    if not all((bin_dir / name).exists() for name in NEEDED):
+    if not all(_exists(bin_dir / name) for name in NEEDED):
         return None
     said = _ask(bin_dir / "pg_config", "--version", "--pkglibdir", "--sharedir", "--configure")
     if len(said) >= 4:
