@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -9,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,7 @@ from howdah.kube.resources import (
     SERVICES,
     STATEFUL_SETS,
 )
+from howdah.kube.watch import watch
 from howdah.local import supervisor, up
 from howdah.local.configuration import Platform
 from howdah.local.node import fencing, processes, volumes
@@ -329,19 +332,21 @@ async def test_deleted_pod_shows_its_end_before_it_goes(platform: Platform, clie
     uid = (await client.create(PODS, pod("ending", container("x/daemon:1"))))["metadata"]["uid"]
     await ready(client, "ending")
     await until(lambda: _two(uid), "the daemon")
-    seen: list[tuple[str, set[int]]] = []
+    version = (await client.get(PODS, "ending", namespace=NS))["metadata"]["resourceVersion"]
     await client.delete(PODS, "ending", namespace=NS)
-    while True:
-        try:
-            found = await client.get(PODS, "ending", namespace=NS)
-        except NotFound:
-            break
-        state = next(iter(found["status"]["containerStatuses"][0]["state"]))
-        if state == "terminated":
-            assert alive(uid) == set()
-        seen.append((state, alive(uid)))
+    states: list[str] = []
+    async with aclosing(watch(client, PODS, version, namespace=NS)) as events:
+        async for event in events:
+            found = json.loads(bytes(event.object))
+            if found["metadata"].get("uid") != uid:
+                continue
+            states.append(next(iter(found["status"]["containerStatuses"][0]["state"])))
+            if states[-1] == "terminated":
+                assert alive(uid) == set()
+            if event.type == "DELETED":
+                break
     assert alive(uid) == set()
-    assert "terminated" in [state for state, _ in seen] or not seen
+    assert "terminated" in states
 
     async def cleared() -> bool:
         return not (platform.directory / "node" / "pods" / uid).exists()
