@@ -184,17 +184,20 @@ class Watch:
             self.departed.append((key, Departed(pod.name, pod.metadata.uid, pod.is_proved_dead, self._clock())))
 
     async def _sweep(self) -> None:
-        """A lock that nobody renews makes no event: look at the clusters whose leader has gone silent."""
+        """A lock that nobody renews makes no event: look once at a cluster whose leader has gone silent."""
+        silent: dict[tuple[Key, str], str] = {}
         while True:
             await asyncio.sleep(SWEEP_S)
-            now = self._clock()
+            now = dt.datetime.now(dt.UTC)
             for informer in (*self.configmaps, *self.endpoints):
                 for obj in informer:
-                    key = self._label_key(obj)
-                    if key is not None and "renewTime" in (obj.metadata.annotations or {}):
-                        expires = parse_leader(obj.metadata.annotations).expires_at
-                        if expires is not None and expires < now:
-                            self._notify(key)
+                    renewed, place = obj.metadata.annotation("renewTime"), self._label_key(obj)
+                    if renewed is None or place is None or silent.get((place, obj.metadata.name)) == renewed:
+                        continue
+                    leader = parse_leader(obj.metadata.annotations)
+                    if leader.expires_at is not None and leader.expires_at < now:
+                        silent[place, obj.metadata.name] = renewed
+                        self._notify(place)
 
 
 def every(informers: Iterable[Informer[Any]], key: Key) -> tuple[Any, ...]:
