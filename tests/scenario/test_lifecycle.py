@@ -7,7 +7,6 @@ hold at every moment is the monitor's.
 from collections.abc import Awaitable, Callable
 
 import pytest
-from scenario.world.world import NAMESPACE, World, secret_name, simulate
 
 from howdah.adapters.kubernetes import POSTGRESQLS
 from howdah.kube.resources import (
@@ -20,6 +19,7 @@ from howdah.kube.resources import (
     STATEFUL_SETS,
 )
 from howdah.model import names
+from scenario.world.world import NAMESPACE, World, secret_name, simulate
 
 Story = Callable[[World, str], Awaitable[None]]
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import structlog
 
-from howdah.adapters.kubernetes import POSTGRESQLS
+from howdah.adapters.kubernetes import POSTGRESQLS, read_resource
 from howdah.controller import observe
 from howdah.controller.apply import Applier, Target
 from howdah.controller.attempts import Attempts
@@ -38,16 +38,17 @@ from howdah.core.resolve import resolve
 from howdah.core.situation import Situation, look
 from howdah.core.status import Event, Findings, Outcome, build_status, transitions
 from howdah.kube.client import Client
-from howdah.kube.errors import KubeError, NotFound
+from howdah.kube.errors import Conflict, KubeError, NotFound
 from howdah.kube.events import EventRecorder, Reference
 from howdah.model import names
 from howdah.model.cluster import Cluster
-from howdah.model.errors import InvalidSpec, Problem
+from howdah.model.errors import ExternalError, InvalidSpec, Problem
 from howdah.model.names import pause_of
 from howdah.model.observed import Live, Observed
 from howdah.model.settings import Settings
 
 SOON_S = 0.05  # after a write: the caches need a moment to hear of it
+AFTER_FAILURE_S = 5.0  # of a read or of the status
 AFTER_CONFLICT_S = 1.0  # what was in the way makes an event, which wakes the pass earlier
 
 _log = structlog.get_logger("howdah.pass")
@@ -119,7 +120,11 @@ class Reconciler:
     async def run(self, key: Key) -> PassResult:
         """One pass. Failures of the outside world are in the result; a bug of ours is raised."""
         started = time.perf_counter()
-        result = await self._pass(key)
+        try:
+            result = await self._pass(key)
+        except (KubeError, ExternalError) as error:  # a read: steps that fail are in the outcome
+            _log.warning("pass failed", namespace=key[0], cluster=key[1], error=str(error))
+            result = PassResult(again_in_s=AFTER_FAILURE_S, failed=str(error))
         self._metrics.passes.labels("failed" if result.failed else "ok").observe(time.perf_counter() - started)
         if result.failed is None:
             self._metrics.last_success.set_to_current_time()
@@ -143,7 +148,12 @@ class Reconciler:
     # deleting
 
     async def _delete(self, key: Key, observed: Observed) -> PassResult:
-        meta = observed.resource.meta
+        """What the caches had, if the resource is still there: a later one of its name can have made nothing of it yet."""
+        resource = await read_resource(self._client, *key)
+        if resource is None or resource.meta.uid != observed.resource.meta.uid:
+            return PassResult(again_in_s=AFTER_CONFLICT_S)
+        observed = dataclasses.replace(observed, resource=resource)
+        meta = resource.meta
         paused = pause_of(meta.annotations or {}) is not names.Pause.NONE
         decision = plan_deletion(observed, deletion_policy(self._settings), paused=paused)
         plan = Plan(steps=decision.steps, waits=decision.waits, held=decision.held)
@@ -174,8 +184,7 @@ class Reconciler:
         )
         status = build_status(previous, findings, Plan(), Outcome(), observed.now)
         status["members"] = previous.get("members") or []
-        await self._write_status(key, observed.resource, previous, status)
-        return PassResult()
+        return await self._write_status(key, observed.resource, previous, status) or PassResult()
 
     # converging
 
@@ -209,11 +218,12 @@ class Reconciler:
         disruptive = next((step for step in plan.steps if step.disruptive), None)
         if disruptive is not None and outcome.failed is None and not self._observe_only:
             outcome = await self._disrupt(target, built, disruptive, outcome)
-        elif disruptive is None and not plan.waits and outcome.failed is None:
-            await self._withdraw(target, observed)
+        undone: PassResult | None = None
+        if disruptive is None and not plan.waits and outcome.failed is None:
+            undone = await self._withdraw(target, observed)
         self._fleet.note(key, situation, plan)
-        await self._say(key, situation, plan, outcome)
-        return self._result(key, plan, outcome)
+        unsaid = await self._say(key, situation, plan, outcome)
+        return unsaid or undone or self._result(key, plan, outcome)
 
     def _situation(
         self, key: Key, built: Built, observed: Observed, heard: Mapping[str, Member] | None = None
@@ -280,14 +290,17 @@ class Reconciler:
             return None, {}
         return observed, await self._members.hear(situation.members)
 
-    async def _withdraw(self, target: Target, observed: Observed) -> None:
+    async def _withdraw(self, target: Target, observed: Observed) -> PassResult | None:
+        """When to try again, if it was not taken."""
         meta = observed.resource.meta
         if meta.annotation(names.DISRUPTION) is None or self._observe_only:
-            return
+            return None
         try:
             await self._applier.withdraw(target, meta.resource_version)
         except KubeError as error:
             _log.info("intent not withdrawn yet", namespace=target.namespace, cluster=target.name, error=str(error))
+            return PassResult(again_in_s=AFTER_CONFLICT_S)
+        return None
 
     async def _carry_out(self, target: Target, steps: tuple[Step, ...]) -> Outcome:
         key = (target.namespace, target.name)
@@ -308,32 +321,41 @@ class Reconciler:
 
     # saying
 
-    async def _say(self, key: Key, situation: Situation, plan: Plan, outcome: Outcome) -> None:
+    async def _say(self, key: Key, situation: Situation, plan: Plan, outcome: Outcome) -> PassResult | None:
         resource = situation.observed.resource
         previous = resource.decoded_status()
         status = build_status(previous, findings_of(situation), plan, outcome, situation.observed.now)
-        await self._write_status(key, resource, previous, status)
+        return await self._write_status(key, resource, previous, status)
 
-    async def _write_status(self, key: Key, resource: Live, previous: dict[str, Any], status: dict[str, Any]) -> None:
-        """One write, and only if something changed that the installed CRD keeps."""
+    async def _write_status(
+        self, key: Key, resource: Live, previous: dict[str, Any], status: dict[str, Any]
+    ) -> PassResult | None:
+        """One write, and only if something changed that the installed CRD keeps. When to try again, if it was not taken.
+
+        With the version that was seen: an operator with late caches must not have the last word.
+        """
         self.memory.phases[key] = status["PostgresClusterStatus"]
         kept = {name: value for name, value in status.items() if name not in self.memory.pruned}
         if self._observe_only or kept == previous:
-            return
+            return None
         body = {**{name: None for name in previous if name not in kept}, **kept}
-        patch = {"metadata": {"uid": resource.meta.uid}, "status": body}
+        seen = {"uid": resource.meta.uid, "resourceVersion": resource.meta.resource_version}
+        patch = {"metadata": seen, "status": body}
         try:
             answer = await self._client.merge_patch(
                 POSTGRESQLS, key[1], patch, namespace=key[0], subresource="status", type=Live
             )
         except NotFound:
-            return
+            return None
+        except Conflict:  # it was written since, mostly by this very pass
+            return PassResult(again_in_s=SOON_S)
         except KubeError as error:
             _log.warning("status not written", namespace=key[0], cluster=key[1], error=str(error))
-            return
+            return PassResult(again_in_s=AFTER_FAILURE_S, failed=str(error))
         self._notice_pruning(kept, answer.decoded_status())
         for event in transitions(previous, status):
             self._tell(resource, event)
+        return None
 
     def _notice_pruning(self, sent: Mapping[str, Any], kept: Mapping[str, Any]) -> None:
         missing = frozenset(name for name, value in sent.items() if value and name not in kept)

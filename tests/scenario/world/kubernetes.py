@@ -12,11 +12,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from scenario.world.members import START_S, Machine
-from scenario.world.patroni import Dcs
-from scenario.world.quick import quick_patch
-from scenario.world.sql import Contents
-
 from howdah.kube.resources import (
     CONTROLLER_REVISIONS,
     PERSISTENT_VOLUME_CLAIMS,
@@ -30,6 +25,10 @@ from howdah.local.controllers import podset, revisions
 from howdah.local.controllers.owners import controller_reference
 from howdah.local.controllers.revisions import History
 from howdah.local.controllers.statefulset import Create, Delete, claims_of, decide, ordinal_of, pod_of
+from scenario.world.members import START_S, Machine
+from scenario.world.patroni import Dcs
+from scenario.world.quick import quick_patch
+from scenario.world.sql import Contents
 
 PULL_S, STOP_S, RESTART_DELAY_S = 1.0, 1.5, 3.0
 CONTROLLER = Writer("kube-controller-manager")

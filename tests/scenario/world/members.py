@@ -64,9 +64,8 @@ class Machine:
         """What Patroni's loop would do now."""
         if self.state == "down":
             return
-        if self.state in ("starting", "initializing new cluster", "creating replica", "restarting", "stopping"):
-            if now_s >= self.until_s:
-                self._arrive(dcs, now_s)
+        if self.state != "running" and now_s >= self.until_s:
+            self._arrive(dcs, now_s)
         if self.state == "running":
             self._lead_or_follow(dcs, now_s)
             self._take_parameters(dcs)
@@ -134,15 +133,15 @@ class Machine:
         if self.role == "primary":
             self.role, self.state, self.until_s = "replica", "starting", now_s + START_S
             return
-        leader = dcs.leading()
-        may = leader is not None and leader.volume.contents is not None
-        if may and leader is not None and leader.volume.contents is not None:
-            may = leader.volume.contents.accepts("standby", self.standby_password)
-        if not may:
+        self._follow(dcs.leading(), now_s)
+
+    def _follow(self, leader: Machine | None, now_s: float) -> None:
+        served = leader.volume.contents if leader is not None else None
+        if leader is None or served is None or not served.accepts("standby", self.standby_password):
             self.is_streaming, self.streams_from_s = False, None
         elif self.streams_from_s is None:
             self.streams_from_s = now_s + CONNECT_S
-        if self.streams_from_s is not None and now_s >= self.streams_from_s and leader is not None:
+        elif now_s >= self.streams_from_s:
             self.is_streaming, self.timeline, self.lsn = True, leader.timeline, leader.lsn
             self.volume.timeline = self.timeline or 1
 

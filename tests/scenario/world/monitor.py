@@ -10,16 +10,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from scenario.world.hand import Hand
-from scenario.world.kubernetes import Machinery
-from scenario.world.members import TTL_S, Machine
-
 from howdah.adapters.kubernetes import POSTGRESQLS, RESOURCES
 from howdah.core.patroni.member import parse_leader
 from howdah.kube.resources import CONTROLLER_REVISIONS, PERSISTENT_VOLUME_CLAIMS, PODS, STATEFUL_SETS, Resource
 from howdah.kube.testing import Request, Store
 from howdah.local.controllers.owners import is_ready
 from howdah.model import names
+from scenario.world.hand import Hand
+from scenario.world.kubernetes import Machinery
+from scenario.world.members import TTL_S, Machine
 
 BLIND_S = 2 * TTL_S + 10.0
 """So long may a silent leader be taken for one: the ttl, as much slack for unlike clocks, and the sweep."""
@@ -56,8 +55,9 @@ class Monitor:
         live = self._live(request)
         cluster = self._cluster(request, live)
         self._pause(hand, request, cluster, what)
-        if request.verb == "delete" and live is not None:
-            self._deletion(request, live, cluster, what)
+        if request.verb == "delete":
+            if live is not None:
+                self._deletion(request, live, cluster, what)
         elif request.resource == "secrets" and request.verb != "create":
             self.breach(f"{what}: a Secret is changed")
         if request.resource == "postgresqls/status":
@@ -85,8 +85,7 @@ class Monitor:
             return
         age_s = asyncio.get_running_loop().time() - since
         if age_s > NOTICE_S + 2 * hand.lag_s and pause is names.Pause.ALL:
-            if not (request.resource == "postgresqls" and names.DISRUPTION in str(request.body)):
-                self.breach(f"{what}: written although everything is paused")
+            self.breach(f"{what}: written although everything is paused")
         if age_s > NOTICE_S and request.verb == "delete" and request.resource == "pods":
             self.breach(f"{what}: a pod is deleted although the cluster is paused")
 
@@ -114,7 +113,7 @@ class Monitor:
 
     def _pods_of(self, live: Object) -> list[Object]:
         name = (live["metadata"].get("labels") or {}).get("cluster-name")
-        return [p for p in self._pods(live["metadata"]["namespace"], name or "")]
+        return self._pods(live["metadata"]["namespace"], name or "")
 
     # disruptions
 

@@ -8,18 +8,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from scenario.world.clock import EPOCH
-from scenario.world.hand import Hand
-from scenario.world.members import TTL_S, Machine, timestamp
-from scenario.world.quick import quick_patch
-from scenario.world.sql import Contents
-
 from howdah.adapters.patroni import Endpoint, NodeStatus, Patroni, PatroniVersion, RefusedError, UnreachableError
 from howdah.core.patroni.member import parse_leader
 from howdah.kube.resources import CONFIGMAPS, PODS
 from howdah.kube.testing import Store
 from howdah.kube.testing.patches import merge_patched
 from howdah.kube.testing.store import Writer
+from scenario.world.clock import EPOCH
+from scenario.world.hand import Hand
+from scenario.world.members import TTL_S, Machine, timestamp
+from scenario.world.quick import quick_patch
+from scenario.world.sql import Contents
 
 PATRONI = Writer("Patroni")
 SWITCHOVER_S = 1.0

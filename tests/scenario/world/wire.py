@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
-from scenario.world.hand import Hand
 
 from howdah.kube.client import Client
 from howdah.kube.errors import ApiError, NotFound, Unreachable, api_error
@@ -21,6 +20,7 @@ from howdah.kube.testing.answers import bookmark_line, status_object
 from howdah.kube.testing.selectors import selection
 from howdah.kube.testing.store import Change, Watcher, refusal
 from howdah.kube.transport import Call, Transport
+from scenario.world.hand import Hand
 
 BOOKMARK_S = 60.0
 

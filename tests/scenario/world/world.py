@@ -1,4 +1,4 @@
-"""The simulated world: an API server, its controllers, a kubelet, Patroni, PostgreSQL, people, and operators that may be killed.
+"""The simulated world: an API server, its controllers, a kubelet, Patroni, PostgreSQL, people, and operators that die.
 
     def test_it():
         simulate(scenario, seed=1)      # async def scenario(world: World) -> None
@@ -17,13 +17,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import structlog
-from scenario.world.clock import OWNER, VirtualLoop, now
-from scenario.world.hand import Hand
-from scenario.world.kubernetes import Machinery, secret_value
-from scenario.world.monitor import Monitor
-from scenario.world.patroni import SimulatedPatroni
-from scenario.world.sql import SimulatedServers
-from scenario.world.wire import SimulatedClient
 
 from howdah.adapters.kubernetes import POSTGRESQLS
 from howdah.controller.main import Edges, Operator, Options
@@ -34,6 +27,13 @@ from howdah.kube.testing.patches import merge_patched
 from howdah.kube.testing.store import Writer
 from howdah.model import names
 from howdah.model.settings import Settings, settings_from_configmap
+from scenario.world.clock import OWNER, VirtualLoop, now
+from scenario.world.hand import Hand
+from scenario.world.kubernetes import Machinery, secret_value
+from scenario.world.monitor import Monitor
+from scenario.world.patroni import SimulatedPatroni
+from scenario.world.sql import SimulatedServers
+from scenario.world.wire import SimulatedClient
 
 STEP_S = 0.5
 NAMESPACE = "team"
