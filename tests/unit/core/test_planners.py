@@ -1,0 +1,396 @@
+"""What a pass decides: every planner, their order, and what a pause holds. One sentence per case."""
+
+import datetime as dt
+from dataclasses import replace
+
+import pytest
+from psycopg import sql
+
+from howdah.core.plan import (
+    AnnotatePod,
+    Apply,
+    Create,
+    CreateSecret,
+    Decision,
+    GrowClaim,
+    PatchDynamicConfiguration,
+    Plan,
+    ReleaseLeader,
+    ReplacePod,
+    RestartMember,
+    RunStatements,
+    SetFinalizers,
+    Switchover,
+    Wait,
+)
+from howdah.core.planners import (
+    PLANNERS,
+    awaited,
+    databases,
+    dead_leader,
+    decide,
+    dynamic_configuration,
+    finalizer,
+    hold_paused,
+    kept_volumes,
+    restarts,
+    scale_in,
+    system_passwords,
+)
+from howdah.core.situation import DatabaseLook
+from howdah.model import names
+from howdah.model.observed import Departed
+from howdah.model.postgres.statements import Kind, Statement
+from unit.core.clusters import (
+    NAME,
+    NOW,
+    OUTDATED,
+    QUIET,
+    claim,
+    leader,
+    lock,
+    pod,
+    situation,
+    three,
+)
+
+ALTER = Statement(Kind.ALTER_ROLE, "foo", "postgres", sql.SQL("ALTER ROLE foo").format(), "role foo may log in")
+LACKING = replace(QUIET, statements=(("postgres", (ALTER,)),))
+EDITED = replace(QUIET, edited=frozenset({"standby"}), statements=(("postgres", (ALTER,)),))
+GONE = Departed(f"{NAME}-0", "uid-of-pod-0", was_proved_dead=True, seen_at=NOW - dt.timedelta(seconds=60))
+TWO = (pod(1), pod(2))
+
+
+def kinds(plan):
+    return [type(step) for step in plan.steps]
+
+
+def test_a_quiet_cluster_has_an_empty_plan():
+    assert decide(situation(*three())).is_quiet
+
+
+def test_a_new_cluster_gets_its_finalizer_then_its_secrets_then_its_objects():
+    everything = ("StatefulSet", "Service", "PodDisruptionBudget", "ServiceAccount", "RoleBinding")
+    plan = decide(situation(finalizers=(), secrets=False, without=everything, initialize=None))
+    found = kinds(plan)
+    assert found[0] is SetFinalizers
+    assert found[1:3] == [CreateSecret, CreateSecret]
+    assert set(found[3:]) == {Create}
+    last = plan.steps[-1]
+    assert isinstance(last, Create)
+    assert not any(step.disruptive for step in plan.steps)
+
+
+# --- finalizer ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_resource_gets_our_finalizer_beside_those_of_others():
+    (step,) = finalizer(situation(*three(), finalizers=("others/finalizer",))).steps
+    assert step.finalizers == ("others/finalizer", names.FINALIZER)
+    assert step.resource_version == "50"
+    assert finalizer(situation(*three())).steps == ()
+
+
+# --- a dead leader -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("claim", "pods", "parts", "released", "waits"),
+    [
+        ("its pod is there", three(), {"departed": (GONE,)}, False, False),
+        ("its pod is gone, and proved dead", TWO, {"departed": (GONE,)}, True, False),
+        (
+            "its pod is gone, and nothing is proved",
+            TWO,
+            {"departed": (replace(GONE, was_proved_dead=False),)},
+            False,
+            False,
+        ),
+        ("its pod is gone, and nobody saw it go", TWO, {}, False, False),
+        ("another pod is gone", TWO, {"departed": (replace(GONE, name="acid-a-9"),)}, False, False),
+        ("it is gone since a moment", TWO, {"departed": (replace(GONE, seen_at=NOW),)}, False, True),
+        (
+            "it is gone since a moment, and a standby has all commits",
+            TWO,
+            {"departed": (replace(GONE, seen_at=NOW),), "synchronous": ["acid-a-1"]},
+            True,
+            False,
+        ),
+        (
+            "its new pod has not started yet",
+            (leader(0, waiting="ContainerCreating"), *TWO),
+            {"departed": (GONE,)},
+            True,
+            False,
+        ),
+        ("nobody holds the lock", TWO, {"departed": (GONE,), "leader_lock": {}}, False, False),
+        (
+            "what was seen last counts: its second pod is not proved dead",
+            TWO,
+            {"departed": (GONE, replace(GONE, was_proved_dead=False))},
+            False,
+            False,
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_the_lock_of_a_leader_is_released_only_when_its_death_is_proved(claim, pods, parts, released, waits):
+    decision = dead_leader(situation(*pods, **parts))
+    assert [type(step) for step in decision.steps] == ([ReleaseLeader] if released else []), claim
+    assert bool(decision.waits) is waits
+
+
+def test_the_release_names_the_lock_that_was_seen():
+    (step,) = dead_leader(situation(*TWO, departed=(GONE,))).steps
+    assert (step.object_kind, step.name, step.uid) == ("ConfigMap", "acid-a-leader", "uid-of-leader")
+    assert (step.resource_version, step.leader) == ("300", "acid-a-0")
+
+
+# --- kept volumes ------------------------------------------------------------------------------------------------------
+
+NEW = {"without": ("StatefulSet",), "initialize": None, "claims": [claim(0)]}
+
+
+def test_volumes_of_an_earlier_cluster_are_not_taken_up_without_a_word():
+    decision = kept_volumes(situation(**NEW))
+    assert decision.ends
+    assert decision.stopped is not None
+    assert "pgdata-acid-a-0" in decision.stopped
+    plan = decide(situation(**NEW))
+    assert Create not in kinds(plan)
+
+
+@pytest.mark.parametrize(
+    ("claim", "pods", "parts"),
+    [
+        ("with the word they are", (), {**NEW, "annotations": {names.USE_KEPT_VOLUMES: "true"}}),
+        ("there are none", (), {**NEW, "claims": []}),
+        ("Patroni's state is there: it is the same cluster", (), {**NEW, "initialize": "7000"}),
+        ("the StatefulSet is there", (), {**NEW, "without": ()}),
+        ("pods are there: the StatefulSet is being made anew", (leader(),), NEW),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_volumes_are_no_obstacle_when(claim, pods, parts):
+    assert not kept_volumes(situation(*pods, **parts)).ends, claim
+
+
+# --- scaling in --------------------------------------------------------------------------------------------------------
+
+LAST_LEADS = (pod(0), pod(1), leader(2))
+
+
+def test_a_leader_that_is_to_go_hands_over_to_a_member_that_stays():
+    parts = {"leader_lock": lock("acid-a-2"), "spec": {"numberOfInstances": 1}}
+    decision = scale_in(situation(*LAST_LEADS, **parts))
+    (step,) = decision.steps
+    assert (step.leader, step.candidate) == ("acid-a-2", "acid-a-0")
+    assert decision.ends, "the StatefulSet is not made smaller in the same pass"
+    assert kinds(decide(situation(*LAST_LEADS, **parts))) == [Switchover]
+
+
+def test_nothing_shrinks_while_the_leader_cannot_hand_over():
+    pods = (pod(0, state="starting"), pod(1), leader(2))
+    plan = decide(situation(*pods, leader_lock=lock("acid-a-2"), spec={"numberOfInstances": 1}))
+    assert plan.steps == ()
+    assert "acid-a-0 is in state starting" in plan.waits[0].why
+
+
+@pytest.mark.parametrize(
+    ("claim", "parts"),
+    [
+        ("the leader stays", {"spec": {"numberOfInstances": 1}}),
+        ("no member is to stay", {"spec": {"numberOfInstances": 0}, "leader_lock": lock("acid-a-2")}),
+        ("nobody leads", {"spec": {"numberOfInstances": 1}, "leader_lock": {}}),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_nobody_hands_over_when(claim, parts):
+    pods = LAST_LEADS if parts.get("leader_lock") else three()
+    assert scale_in(situation(*pods, **parts)) == Decision(), claim
+
+
+# --- dynamic configuration ---------------------------------------------------------------------------------------------
+
+
+def test_what_the_manifest_says_of_patroni_is_patched_when_it_differs():
+    asked = {"spec": {"patroni": {"ttl": 45}}}
+    (step,) = dynamic_configuration(situation(*three(), **asked, dynamic={"ttl": 30})).steps
+    assert isinstance(step, PatchDynamicConfiguration)
+    assert step.patch == {"ttl": 45}
+    assert dynamic_configuration(situation(*three(), **asked, dynamic={"ttl": 45})).steps == ()
+
+
+@pytest.mark.parametrize(
+    ("claim", "pods", "parts"),
+    [
+        ("no member accepts writes", (leader(state="starting", role="primary"), *TWO), {}),
+        ("the leader's lock is long over", three(), {"leader_lock": lock(age_s=61)}),
+        ("Patroni has not written it yet", three(), {"initialize": None}),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_patroni_is_not_configured_while(claim, pods, parts):
+    seen = situation(*pods, spec={"patroni": {"ttl": 45}}, dynamic={"ttl": 30}, **parts)
+    assert dynamic_configuration(seen).steps == (), claim
+
+
+# --- passwords and databases -------------------------------------------------------------------------------------------
+
+
+def test_an_edited_password_of_a_system_role_marks_every_pod_before_the_role_is_altered():
+    plan = decide(situation(*three(), database=EDITED))
+    marks, (alter,) = plan.steps[:3], plan.steps[3:]
+    assert [mark.name for mark in marks if isinstance(mark, AnnotatePod)] == ["acid-a-0", "acid-a-1", "acid-a-2"]
+    assert all(mark.annotations[names.ROLLING_UPDATE_REQUIRED] == "true" for mark in marks)
+    assert isinstance(alter, RunStatements)
+
+
+def test_a_pod_is_marked_once():
+    marked = {names.ROLLING_UPDATE_REQUIRED: "true"}
+    assert system_passwords(situation(*three(annotations=marked), database=EDITED)).steps == ()
+
+
+def test_a_paused_cluster_alters_no_role_whose_pods_may_not_roll():
+    plan = decide(situation(*three(), database=EDITED, annotations={names.PAUSE: "disruptive"}))
+    assert plan.steps == ()
+    assert {type(held.step) for held in plan.held} == {AnnotatePod}
+
+
+def test_the_statements_of_a_database_are_one_step_with_their_reasons():
+    (step,) = databases(situation(*three(), database=LACKING)).steps
+    assert (step.database, step.statements, step.reason) == ("postgres", (ALTER,), "role foo may log in")
+
+
+def test_many_statements_are_summed_up():
+    many = replace(QUIET, statements=(("postgres", (ALTER,) * 5),))
+    (step,) = databases(situation(*three(), database=many)).steps
+    assert step.reason == "role foo may log in; role foo may log in; role foo may log in and 2 more"
+
+
+def test_databases_that_cannot_be_read_are_waited_for():
+    decision = databases(situation(*three(), database=DatabaseLook(error="no route")))
+    assert [wait.why for wait in decision.waits] == ["no route"]
+
+
+# --- restarts ----------------------------------------------------------------------------------------------------------
+
+MORE = {"max_connections": ("100", "200")}
+FEWER = {"max_connections": ("200", "100")}
+
+
+@pytest.mark.parametrize(
+    ("claim", "pods", "first"),
+    [
+        ("nothing is pending", three(), None),
+        ("replicas first for an increase", three(pending_restart=MORE), "acid-a-2"),
+        ("the leader first for a decrease", three(pending_restart=FEWER), "acid-a-0"),
+        ("the leader when it is the last", (leader(pending_restart=MORE), *TWO), "acid-a-0"),
+        ("not while a member is sick", (leader(pending_restart=MORE), pod(1), pod(2, ready=False)), None),
+        ("not while a member restarts", (leader(pending_restart=MORE), pod(1), pod(2, state="restarting")), None),
+        ("not while pods are to be replaced", three(pending_restart=MORE, revision=OUTDATED), None),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_one_restart_at_a_time(claim, pods, first):
+    steps = restarts(situation(*pods)).steps
+    assert [step.name for step in steps] == ([first] if first else []), claim
+    assert all(isinstance(step, RestartMember) and step.disruptive for step in steps)
+
+
+# --- waiting -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("pods", "parts", "why"),
+    [
+        (three(), {}, None),
+        ((), {"spec": {"numberOfInstances": 0}, "initialize": None}, None),
+        ((), {"initialize": None}, "the first member initialises the database"),
+        ((leader(state="starting", role="primary"), *TWO), {}, "no member accepts writes"),
+        ((leader(), pod(1), pod(2, ready=False)), {}, "Pod acid-a-2 is not ready (phase Running)"),
+        ((leader(), pod(1)), {}, "2 of 3 pods exist"),
+        (three(), {"database": DatabaseLook(is_due=True)}, "roles and databases are being read"),
+    ],
+)
+def test_what_a_cluster_waits_for(pods, parts, why):
+    assert [wait.why for wait in awaited(situation(*pods, **parts)).waits] == ([why] if why else [])
+
+
+def test_after_a_restart_of_the_operator_a_settled_cluster_waits_for_nothing():
+    settled = {"PostgresClusterStatus": "Running", "observedGeneration": 1}
+    unread = DatabaseLook(is_due=True)
+    assert not situation(*three(), database=unread, status=settled).awaits_databases
+    assert situation(*three(), database=unread, status={**settled, "observedGeneration": 0}).awaits_databases
+
+
+# --- together ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_planners_are_asked_in_this_order():
+    assert [planner.__name__ for planner in PLANNERS] == [
+        "finalizer",
+        "dead_leader",
+        "kept_volumes",
+        "scale_in",
+        "missing_secrets",
+        "align_objects",
+        "align_pod_annotations",
+        "grow_claims",
+        "dynamic_configuration",
+        "system_passwords",
+        "databases",
+        "replacements",
+        "restarts",
+        "awaited",
+    ]
+
+
+def test_what_disturbs_nobody_comes_before_what_does():
+    claims = [claim(0), claim(1), claim(2)]
+    asked = {"spec": {"volume": {"size": "2Gi"}, "patroni": {"ttl": 45}}}
+    plan = decide(situation(*three(revision=OUTDATED), **asked, claims=claims, dynamic={"ttl": 30}, database=LACKING))
+    assert kinds(plan) == [GrowClaim, GrowClaim, GrowClaim, PatchDynamicConfiguration, RunStatements, ReplacePod]
+
+
+def test_a_planner_that_ends_keeps_the_later_ones_from_being_asked():
+    before = situation(*three(), finalizers=(), without=("Service",), database=LACKING)
+    assert RunStatements in kinds(decide(before))
+    ended = situation(**NEW, finalizers=(), secrets=False)
+    assert kinds(decide(ended)) == [SetFinalizers]
+
+
+def test_only_one_disruptive_step_is_planned():
+    plan = decide(situation(*three(revision=OUTDATED, pending_restart=MORE)))
+    assert sum(step.disruptive for step in plan.steps) == 1
+
+
+STEPS = (
+    Apply(reason="r", body={"kind": "Service", "metadata": {"name": "a"}}, uid="u"),
+    ReplacePod(reason="r", name="a", uid="u", resource_version="1"),
+    Switchover(reason="r", leader="a", candidate="b", api_url="u"),
+    RestartMember(reason="r", name="a", uid="u", api_url="u"),
+)
+
+
+@pytest.mark.parametrize(
+    ("pause", "kept", "held"),
+    [
+        (names.Pause.NONE, STEPS, ()),
+        (names.Pause.DISRUPTIVE, STEPS[:1], STEPS[1:]),
+        (names.Pause.ALL, (), STEPS),
+    ],
+)
+def test_a_pause_holds_what_it_covers_and_forgets_nothing(pause, kept, held):
+    plan = hold_paused(Plan(steps=STEPS, waits=(Wait(1.0, "w"),), stopped="s"), pause)
+    assert plan.steps == kept
+    assert tuple(one.step for one in plan.held) == held
+    assert (plan.waits, plan.stopped) == ((Wait(1.0, "w"),), "s")
+    assert all(one.why == f"annotation howdah.dev/pause: {pause.value}" for one in plan.held)
+
+
+def test_a_paused_cluster_is_left_alone():
+    everything_differs = {"database": LACKING, "finalizers": (), "without": ("Service",), "secrets": False}
+    plan = decide(situation(*three(revision=OUTDATED), annotations={names.PAUSE: "all"}, **everything_differs))
+    assert plan.steps == ()
+    assert plan.held

@@ -1,0 +1,326 @@
+"""What may happen next to the pods of a cluster: every rule of the roll, one sentence per case."""
+
+import datetime as dt
+from dataclasses import replace
+
+import pytest
+
+from howdah.core.objects.build import build
+from howdah.core.patroni.member import parse_member
+from howdah.core.plan import FleetBudget, ReplacePod, Switchover
+from howdah.core.planners import replacements
+from howdah.core.rollout import HOPELESS, START_DEADLINE, has_failed, replacement, unhealthy_reason
+from howdah.model import names
+from unit.core.clusters import (
+    CURRENT,
+    NOW,
+    OUTDATED,
+    cluster,
+    leader,
+    lock,
+    outdated,
+    pod,
+    situation,
+    template_of,
+    three,
+)
+
+TEMPLATE = template_of(build(cluster()))
+CAUSE = "spec.containers[postgres].image"
+OLD_LEADER = leader(0, revision=OUTDATED)
+OTHER_STARTS = FleetBudget(rolling={CAUSE: 1})
+
+
+def next_step(*pods, **parts):
+    """(what, whom) of the roll's next step; None without one."""
+    steps = replacements(situation(*pods, **parts)).steps
+    assert len(steps) <= 1, "one disruptive step at a time"
+    if not steps:
+        return None
+    (step,) = steps
+    if isinstance(step, Switchover):
+        return "switchover", step.leader, step.candidate
+    assert isinstance(step, ReplacePod)
+    return "replace", step.name
+
+
+# --- what goes next ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("claim", "pods", "parts", "expected"),
+    [
+        ("nothing is due", three(), {}, None),
+        ("the last replica begins", three(revision=OUTDATED), {}, ("replace", "acid-a-2")),
+        ("then the next", (OLD_LEADER, pod(1, revision=OUTDATED), pod(2)), {}, ("replace", "acid-a-1")),
+        ("the leader hands over last", (OLD_LEADER, pod(1), pod(2)), {}, ("switchover", "acid-a-0", "acid-a-1")),
+        (
+            "to the replica that lacks least",
+            (OLD_LEADER, pod(1, lsn=10), pod(2, lsn=20)),
+            {},
+            ("switchover", "acid-a-0", "acid-a-2"),
+        ),
+        (
+            "or to the synchronous one",
+            (OLD_LEADER, pod(1, lsn=10), pod(2, lsn=20)),
+            {"synchronous": ["acid-a-1"]},
+            ("switchover", "acid-a-0", "acid-a-1"),
+        ),
+        (
+            "the synchronous standby is the last of the replicas",
+            three(revision=OUTDATED),
+            {"synchronous": ["acid-a-2"]},
+            ("replace", "acid-a-1"),
+        ),
+        (
+            "the former leader is a replica like any other",
+            (pod(0, revision=OUTDATED), leader(1), pod(2)),
+            {"leader_lock": lock("acid-a-1")},
+            ("replace", "acid-a-0"),
+        ),
+        (
+            "a single member is replaced in place",
+            (OLD_LEADER,),
+            {"spec": {"numberOfInstances": 1}},
+            ("replace", "acid-a-0"),
+        ),
+        (
+            "a leader nobody can follow waits",
+            (OLD_LEADER, pod(1, state="starting"), pod(2, state="starting")),
+            {},
+            None,
+        ),
+        (
+            "a replica that failsafe mode does not know yet is no candidate",
+            (OLD_LEADER, pod(1), pod(2)),
+            {"leader_lock": lock(failsafe=["acid-a-0", "acid-a-2"])},
+            ("switchover", "acid-a-0", "acid-a-2"),
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_the_order_of_a_roll(claim, pods, parts, expected):
+    assert next_step(*pods, **parts) == expected, claim
+
+
+@pytest.mark.parametrize(
+    ("claim", "pods", "expected"),
+    [
+        ("while a pod is going", (OLD_LEADER, pod(1, revision=OUTDATED), pod(2, deleting=True)), None),
+        ("while a pod is missing", (OLD_LEADER, pod(1, revision=OUTDATED)), None),
+        ("while the new pod is not ready", (OLD_LEADER, pod(1, revision=OUTDATED), pod(2, ready=False)), None),
+        ("while the new pod does not stream", (OLD_LEADER, pod(1, revision=OUTDATED), pod(2, state="starting")), None),
+        ("while the new pod is silent", (OLD_LEADER, pod(1, revision=OUTDATED), pod(2, silent=True)), None),
+        ("while the new pod is on another timeline", (OLD_LEADER, pod(1, revision=OUTDATED), pod(2, timeline=2)), None),
+        ("while the leader is not well", (leader(0, state="stopping"), pod(1, revision=OUTDATED), pod(2)), None),
+        (
+            "a broken pod of the old template goes whatever else is wrong",
+            (OLD_LEADER, pod(1, ready=False, revision=OUTDATED), pod(2, waiting="ErrImagePull")),
+            ("replace", "acid-a-1"),
+        ),
+        (
+            "also when the others are not made yet, for they may wait for it",
+            (OLD_LEADER, pod(1, ready=False, revision=OUTDATED)),
+            ("replace", "acid-a-1"),
+        ),
+        (
+            "a broken leader is not among those",
+            (leader(0, ready=False, revision=OUTDATED), pod(1), pod(2, ready=False)),
+            None,
+        ),
+        (
+            "a ready replica that does not stream is replaced first under a good leader",
+            (OLD_LEADER, pod(1, revision=OUTDATED, state="starting"), pod(2, revision=OUTDATED)),
+            ("replace", "acid-a-1"),
+        ),
+        (
+            "but not under a leader that is not well, which it may be about to follow",
+            (leader(0, state="stopping", revision=OUTDATED), pod(1, state="starting", revision=OUTDATED), pod(2)),
+            None,
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_nothing_else_is_touched_while_a_member_is_not_well(claim, pods, expected):
+    assert next_step(*pods) == expected, claim
+
+
+@pytest.mark.parametrize("reason", sorted(HOPELESS))
+def test_a_first_pod_that_cannot_start_stops_the_roll(reason):
+    decision = replacements(situation(OLD_LEADER, pod(1, revision=OUTDATED), pod(2, waiting=reason)))
+    assert decision.steps == ()
+    assert decision.stopped == (
+        f"Pod acid-a-2 waits: {reason}{'' if reason == 'CrashLoopBackOff' else ': because'}; "
+        "not replaced because of it: acid-a-0, acid-a-1"
+    )
+
+
+def test_a_pod_that_is_not_healthy_after_ten_minutes_stops_the_roll_too():
+    late = pod(2, state="starting", age=START_DEADLINE + dt.timedelta(seconds=1))
+    assert replacements(situation(OLD_LEADER, pod(1, revision=OUTDATED), late)).stopped is not None
+    soon = pod(2, state="starting", age=START_DEADLINE - dt.timedelta(seconds=1))
+    assert replacements(situation(OLD_LEADER, pod(1, revision=OUTDATED), soon)).stopped is None
+
+
+def test_a_pod_that_is_going_is_waited_for_before_a_broken_one_is_touched():
+    pods = (OLD_LEADER, pod(1, revision=OUTDATED, ready=False), pod(2, deleting=True))
+    decision = replacements(situation(*pods))
+    assert decision.steps == ()
+    assert [wait.why for wait in decision.waits] == ["Pod acid-a-2 is being deleted"]
+
+
+def test_a_broken_pod_needs_no_budget():
+    pods = (OLD_LEADER, pod(1, revision=OUTDATED), pod(2, revision=OUTDATED, ready=False))
+    assert next_step(*pods, budget=FleetBudget(rolling={CAUSE: 9})) == ("replace", "acid-a-2")
+
+
+def test_a_replacement_names_exactly_the_pod_that_was_seen():
+    (step,) = replacements(situation(*three(revision=OUTDATED))).steps
+    assert (step.uid, step.resource_version) == ("uid-of-pod-2", "202")
+    assert step.disruptive
+    assert CAUSE in step.reason
+
+
+# --- the fleet ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("claim", "budget", "starts"),
+    [
+        ("nobody rolls", FleetBudget(), True),
+        ("one rolls, and none has shown that it works", OTHER_STARTS, False),
+        ("one rolls, and one has finished", replace(OTHER_STARTS, finished=frozenset({CAUSE})), True),
+        ("the limit is used up", FleetBudget(rolling={CAUSE: 5}, finished=frozenset({CAUSE})), False),
+        ("one below the limit", FleetBudget(rolling={CAUSE: 4}, finished=frozenset({CAUSE})), True),
+        ("others roll for another cause", FleetBudget(rolling={"another": 9}), True),
+        ("one has stopped", FleetBudget(failed={CAUSE: "acid-b"}, finished=frozenset({CAUSE})), False),
+        ("one has stopped for another cause", FleetBudget(failed={"another": "acid-b"}), True),
+        ("not every cluster was looked at", FleetBudget(is_complete=False), False),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_new_roll_starts_only_as_the_fleet_allows(claim, budget, starts):
+    decision = replacements(situation(*three(revision=OUTDATED), budget=budget))
+    assert bool(decision.steps) is starts, claim
+    assert starts or decision.waits, "who is held looks again"
+    assert starts or decision.held or not budget.is_complete
+
+
+def test_a_roll_that_is_under_way_goes_on_without_asking():
+    pods = (OLD_LEADER, pod(1, revision=OUTDATED), pod(2))
+    assert next_step(*pods, budget=FleetBudget(rolling={CAUSE: 9}, is_complete=False)) == ("replace", "acid-a-1")
+
+
+def test_what_the_fleet_holds_is_said_with_the_step():
+    (held,) = replacements(situation(*three(revision=OUTDATED), budget=FleetBudget(failed={CAUSE: "acid-b"}))).held
+    assert isinstance(held.step, ReplacePod)
+    assert held.why == f"the roll of acid-b for the same cause stopped ({CAUSE})"
+
+
+# --- one pod -----------------------------------------------------------------------------------------------------------
+
+
+def judged(seen, *, is_leader=False, head=None):
+    return unhealthy_reason(seen, parse_member(seen.name, seen.metadata.annotations), head, is_leader=is_leader)
+
+
+HEAD = parse_member("acid-a-0", leader().metadata.annotations)
+
+
+@pytest.mark.parametrize(
+    ("seen", "is_leader", "reason"),
+    [
+        (pod(1), False, None),
+        (leader(), True, None),
+        (pod(1, deleting=True), False, "is being deleted"),
+        (pod(1, waiting="ImagePullBackOff"), False, "waits: ImagePullBackOff: because"),
+        (pod(1, waiting="CrashLoopBackOff"), False, "waits: CrashLoopBackOff"),
+        (pod(1, terminated=3), False, "ended with code 3"),
+        (pod(1, ready=False), False, "is not ready (phase Running)"),
+        (pod(1, silent=True), False, "has not reported to Patroni yet"),
+        (leader(state="starting", role="primary"), True, "leads, but PostgreSQL is starting"),
+        (pod(1, state="starting"), False, "does not stream (state starting)"),
+        (pod(1, state="in archive recovery"), False, "does not stream (state in archive recovery)"),
+        (pod(1, timeline=2), False, "is on timeline 2, the leader on 1"),
+        (pod(1, timeline=None), False, None),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_why_a_member_does_not_do_its_part(seen, is_leader, reason):
+    assert judged(seen, is_leader=is_leader, head=HEAD) == reason
+
+
+def test_without_a_leader_no_timeline_is_wrong():
+    assert judged(pod(1, timeline=7), head=None) is None
+
+
+@pytest.mark.parametrize(
+    ("claim", "seen", "unhealthy", "failed"),
+    [
+        ("healthy", pod(1, age=START_DEADLINE * 2), None, False),
+        ("unhealthy, but young", pod(1), "does not stream", False),
+        ("unhealthy and old", pod(1, age=START_DEADLINE * 2), "does not stream", True),
+        ("waits for an image", pod(1, waiting="ErrImagePull"), "waits", True),
+        ("waits for a volume", pod(1, waiting="ContainerCreating"), "waits", False),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_when_waiting_helps_no_more(claim, seen, unhealthy, failed):
+    assert has_failed(seen, unhealthy, NOW) is failed, claim
+
+
+MARK = {names.ROLLING_UPDATE_REQUIRED: "true"}
+
+
+@pytest.mark.parametrize(
+    ("claim", "seen", "made_from", "expected"),
+    [
+        ("made from what is intended", pod(1), TEMPLATE, ("", "")),
+        ("nothing is known of its template", pod(1), None, ("", "")),
+        (
+            "marked",
+            pod(1, annotations=MARK),
+            TEMPLATE,
+            ("it is marked for replacement", "mark:it is marked for replacement"),
+        ),
+        (
+            "marked with a reason",
+            pod(1, annotations={**MARK, names.REPLACE_REASON: "because"}),
+            None,
+            ("because", "mark:because"),
+        ),
+        ("marked as not needed", pod(1, annotations={names.ROLLING_UPDATE_REQUIRED: "false"}), TEMPLATE, ("", "")),
+        (
+            "made from another image",
+            pod(1),
+            outdated(TEMPLATE),
+            (
+                f"its template differs: {CAUSE} is registry.example/spilo:old and shall be "
+                f"{TEMPLATE['spec']['containers'][0]['image']}",
+                CAUSE,
+            ),
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_why_a_pod_has_to_be_replaced(claim, seen, made_from, expected):
+    assert replacement(seen, TEMPLATE, made_from) == expected, claim
+
+
+def test_a_new_image_alone_waits_where_images_are_lazy():
+    assert replacement(pod(1), TEMPLATE, outdated(TEMPLATE), is_image_lazy=True) == ("", "")
+    other = outdated(TEMPLATE)
+    other["spec"]["serviceAccountName"] = "another"
+    because, cause = replacement(pod(1), TEMPLATE, other, is_image_lazy=True)
+    assert cause == "spec.serviceAccountName"
+    assert "image" not in because
+
+
+def test_what_others_write_into_the_stateful_set_does_not_roll():
+    injected = {**TEMPLATE, "spec": {**TEMPLATE["spec"], "hostAliases": [{"ip": "10.0.0.9"}]}}
+    assert replacement(pod(1), TEMPLATE, injected, injected) == ("", "")
+    assert replacement(pod(1), TEMPLATE, injected)[1] == "spec.hostAliases"
+
+
+def test_the_revision_decides_and_not_the_live_pod():
+    assert next_step(leader(), pod(1, revision=CURRENT), pod(2, revision="revision-unknown")) is None
