@@ -52,7 +52,8 @@ async def summary(
         endpoints.append(endpoint)
         lines += [*await _members(client, operator, namespace, name), ""]
         lines += [*_how_to_connect(endpoint, status), ""]
-    _write_passfile(endpoints, _passfile(status))
+    if endpoints:
+        _write_passfile(endpoints, _passfile(status))
     lines += _machine(status, present)
     lines += [f"  {line}" for line in await _left_out(client, operator, clusters)]
     return [*lines, "", *_what_next(clusters, status)]

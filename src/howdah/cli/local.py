@@ -10,6 +10,7 @@ import socket
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TypeVar
@@ -128,6 +129,9 @@ def down(directory: Path | None, *, remove: bool) -> None:
         say(f"no platform in {place}")
         return
     _run(lambda: platform.down(place, remove=remove, on_progress=progress.told))
+    if remove and directory is None:
+        with suppress(OSError):  # others may keep something there
+            place.parent.rmdir()
 
 
 def print_local_status(directory: Path | None, output: str) -> None:

@@ -26,6 +26,7 @@ Context = Annotated[str | None, typer.Option(help="context of the kubeconfig")]
 Kubeconfig = Annotated[Path | None, typer.Option(help="path of the kubeconfig (default: $KUBECONFIG, ~/.kube/config)")]
 Namespace = Annotated[str | None, typer.Option("--namespace", "-n", help="namespace (default: the context's)")]
 Output = Annotated[str, typer.Option("--output", "-o", help="text, json or yaml")]
+Documents = Annotated[str, typer.Option("--output", "-o", help="yaml or json")]
 Directory = Annotated[Path | None, typer.Option("--dir", help="folder of the platform")]
 Name = Annotated[str, typer.Argument(help="name of the postgresql resource")]
 Files = Annotated[list[Path], typer.Argument(help="manifests; - for standard input")]
@@ -45,7 +46,7 @@ def operator(
 
 
 @app.command()
-def crds(output: Output = "yaml") -> None:
+def crds(output: Documents = "yaml") -> None:
     """Print the custom resource definitions."""
     from howdah.cli.render import print_crds
 
@@ -53,7 +54,7 @@ def crds(output: Output = "yaml") -> None:
 
 
 @app.command()
-def render(files: Files, namespace: Namespace = None, output: Output = "yaml") -> None:
+def render(files: Files, namespace: Namespace = None, output: Documents = "yaml") -> None:
     """Print the objects that a manifest would become; no cluster is needed.
 
     Further documents may give the operator's configuration and objects that the manifest refers to.
