@@ -1,0 +1,183 @@
+"""How a cluster goes: in which order, what stays, and what keeps it from going. Absence is never consent."""
+
+import datetime as dt
+from dataclasses import replace
+
+import pytest
+
+from howdah.core.deletion import DeletionPolicy, deletion_policy, plan_deletion, protection
+from howdah.core.plan import Delete, SetFinalizers
+from howdah.model import names
+from howdah.model.errors import ExternalError
+from howdah.model.observed import Observed
+from howdah.model.settings import settings_from_configmap
+from unit.core.clusters import NAME, NOW, UID, claim, pod, resource, situation, three
+
+POLICY = DeletionPolicy(claims=True, secrets=True, date_key="", name_key="")
+KEEPING = replace(POLICY, claims=False, secrets=False)
+OURS = (names.FINALIZER,)
+
+
+def going(*pods, annotations=None, finalizers=OURS, objects=True, rest=True, **changes):
+    """A cluster whose resource is being deleted; `rest`: services, secrets, claims and Patroni's objects are there."""
+    seen = situation(*three()).observed
+    kept = {place: found for place, found in seen.objects.items() if rest or place[0] == "StatefulSet"}
+    if not objects:
+        kept = {place: found for place, found in kept.items() if place[0] != "StatefulSet"}
+    empty = {} if rest else {"secrets": {}, "patroni": {}, "claims": ()}
+    asked = resource(annotations, finalizers=finalizers, deleted=True)
+    return replace(seen, resource=asked, pods=pods, objects=kept, **{**empty, **changes})
+
+
+def deleted(decision):
+    return [(step.kind, step.name) for step in decision.steps if isinstance(step, Delete)]
+
+
+# --- the order ---------------------------------------------------------------------------------------------------------
+
+
+def test_first_the_stateful_set_goes_and_leaves_its_pods():
+    decision = plan_deletion(going(*three()), POLICY, paused=False)
+    (step,) = decision.steps
+    assert isinstance(step, Delete)
+    assert (step.kind, step.propagation, step.uid) == ("StatefulSet", "Orphan", "uid-of-StatefulSet-acid-a")
+
+
+def test_then_all_pods_go_at_once():
+    decision = plan_deletion(going(pod(0), pod(1, deleting=True), objects=False), POLICY, paused=False)
+    assert deleted(decision) == [("Pod", "acid-a-0")]
+    assert decision.waits[0].why == "2 pod(s) are ending"
+
+
+def test_nothing_of_the_rest_goes_while_a_pod_is_ending():
+    decision = plan_deletion(going(pod(1, deleting=True), objects=False), POLICY, paused=False)
+    assert decision.steps == ()
+    assert decision.waits
+
+
+def test_then_claims_secrets_budgets_services_and_patronis_objects_go():
+    decision = plan_deletion(going(objects=False), POLICY, paused=False)
+    kinds = [kind for kind, _ in deleted(decision)]
+    order = ["PersistentVolumeClaim", "Secret", "PodDisruptionBudget", "Service", "ConfigMap"]
+    assert sorted(set(kinds), key=order.index) == list(dict.fromkeys(kinds)) == order
+    assert all(step.uid for step in decision.steps if isinstance(step, Delete))
+
+
+def test_what_is_shared_by_the_namespace_stays():
+    found = deleted(plan_deletion(going(objects=False), POLICY, paused=False))
+    assert not {kind for kind, _ in found} & {"ServiceAccount", "RoleBinding"}
+
+
+def test_at_last_our_finalizer_goes_and_those_of_others_stay():
+    seen = going(objects=False, rest=False, finalizers=("others/one", names.FINALIZER))
+    (step,) = plan_deletion(seen, POLICY, paused=False).steps
+    assert isinstance(step, SetFinalizers)
+    assert (step.finalizers, step.resource_version) == (("others/one",), "50")
+
+
+def test_the_finalizer_stays_until_everything_is_gone():
+    for seen in (going(*three()), going(pod(0, deleting=True), objects=False), going(objects=False)):
+        steps = plan_deletion(seen, POLICY, paused=False).steps
+        assert not any(isinstance(step, SetFinalizers) for step in steps)
+
+
+def test_who_is_in_another_namespace_is_deleted_there():
+    seen = going(objects=False)
+    (place, secret), *_ = seen.secrets.items()
+    there = type(secret)(metadata=type(secret.metadata)(name="elsewhere", namespace="other", uid="uid-there"))
+    decision = plan_deletion(
+        replace(seen, secrets={**seen.secrets, ("other", "elsewhere"): there}), POLICY, paused=False
+    )
+    assert place[0] == "ns"
+    assert ("elsewhere", "other") in [(s.name, s.namespace) for s in decision.steps if isinstance(s, Delete)]
+
+
+# --- what stays --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("claim", "policy", "gone", "kept"),
+    [
+        ("volumes", replace(POLICY, claims=False), "Secret", "PersistentVolumeClaim"),
+        ("passwords", replace(POLICY, secrets=False), "PersistentVolumeClaim", "Secret"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_the_settings_keep_stays(claim, policy, gone, kept):
+    found = {kind for kind, _ in deleted(plan_deletion(going(objects=False), policy, paused=False))}
+    assert gone in found, claim
+    assert kept not in found
+
+
+def test_kept_volumes_do_not_keep_the_resource():
+    seen = replace(going(objects=False, rest=False), claims=(claim(0),))
+    (step,) = plan_deletion(seen, KEEPING, paused=False).steps
+    assert isinstance(step, SetFinalizers)
+
+
+# --- what keeps it from going ------------------------------------------------------------------------------------------
+
+
+def test_without_our_finalizer_nothing_is_touched():
+    for finalizers in ((), ("others/one",)):
+        decision = plan_deletion(going(*three(), finalizers=finalizers), POLICY, paused=False)
+        assert (decision.steps, decision.held, decision.ends) == ((), (), True)
+
+
+def test_a_paused_resource_waits_with_its_reason():
+    decision = plan_deletion(going(*three()), POLICY, paused=True)
+    assert decision.steps == ()
+    assert decision.held[0].why == "the resource is paused"
+
+
+def test_what_could_not_be_read_is_not_taken_for_gone():
+    problem = ExternalError("kubernetes", transient=True, message="secrets: 403")
+    decision = plan_deletion(going(objects=False, rest=False, problems=(problem,)), POLICY, paused=False)
+    assert decision.steps == ()
+    assert "403" in decision.waits[0].why
+
+
+PROTECTED = replace(POLICY, date_key="delete-date", name_key="delete-name")
+
+
+@pytest.mark.parametrize(
+    ("annotations", "asks_for"),
+    [
+        ({}, "delete-date=2026-01-02"),
+        ({"delete-date": "2026-01-02"}, "delete-name=acid-a"),
+        ({"delete-date": "2026-01-01", "delete-name": "acid-a"}, "delete-date=2026-01-02"),
+        ({"delete-date": "2026-01-02", "delete-name": "acid-b"}, "delete-name=acid-a"),
+        ({"delete-date": "2026-01-02", "delete-name": "acid-a"}, None),
+    ],
+)
+def test_a_protected_cluster_goes_only_when_every_annotation_confirms_it(annotations, asks_for):
+    seen = going(*three(), annotations=annotations)
+    why = protection(seen, PROTECTED)
+    assert (why is None) is (asks_for is None)
+    assert asks_for is None or asks_for in (why or "")
+    assert bool(plan_deletion(seen, PROTECTED, paused=False).steps) is (asks_for is None)
+
+
+def test_the_day_of_the_protection_is_that_of_utc():
+    late = dt.timezone(dt.timedelta(hours=-5))
+    at = dt.datetime(2026, 1, 1, 23, 0, tzinfo=late)  # the second of January in UTC
+    seen = replace(going(annotations={"delete-date": "2026-01-02", "delete-name": NAME}), now=at)
+    assert protection(seen, PROTECTED) is None
+
+
+def test_the_policy_is_what_the_settings_say():
+    options = {
+        "enable_persistent_volume_claim_deletion": "false",
+        "enable_secrets_deletion": "false",
+        "delete_annotation_date_key": "d",
+        "delete_annotation_name_key": "n",
+    }
+    assert deletion_policy(settings_from_configmap(options)[0]) == DeletionPolicy(False, False, "d", "n")
+    assert deletion_policy(settings_from_configmap({})[0]) == POLICY
+
+
+def test_a_resource_seen_for_the_first_time_with_nothing_around_it_just_goes():
+    seen = Observed(now=NOW, resource=resource(deleted=True))
+    assert seen.resource.meta.uid == UID
+    (step,) = plan_deletion(seen, POLICY, paused=False).steps
+    assert isinstance(step, SetFinalizers)
