@@ -188,14 +188,14 @@ class Watch:
         silent: dict[tuple[Key, str], str] = {}
         while True:
             await asyncio.sleep(SWEEP_S)
-            now = dt.datetime.now(dt.UTC)
+            now = self._clock()
             for informer in (*self.configmaps, *self.endpoints):
                 for obj in informer:
                     renewed, place = obj.metadata.annotation("renewTime"), self._label_key(obj)
                     if renewed is None or place is None or silent.get((place, obj.metadata.name)) == renewed:
                         continue
                     leader = parse_leader(obj.metadata.annotations)
-                    if leader.expires_at is not None and leader.expires_at < now:
+                    if leader.is_silent(now):
                         silent[place, obj.metadata.name] = renewed
                         self._notify(place)
 

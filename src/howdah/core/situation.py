@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -72,15 +71,11 @@ class Situation:
 
     @property
     def accepts_writes(self) -> bool:
-        """Whether the holder of the leader lock is a running primary.
-
-        A lock that nobody renews any more is none; a whole ttl of slack keeps unlike clocks from being taken for that.
-        """
+        """Whether the holder of the leader lock is a running primary. A lock that nobody renews any more is none."""
         view = self.leader_view
         if view is None or view.member is None or view.pod.is_deleting or view.unhealthy is not None:
             return False
-        expires, slack = self.leader.expires_at, dt.timedelta(seconds=self.leader.ttl_s or 0)
-        return view.member.role == "primary" and (expires is None or expires + slack > self.observed.now)
+        return view.member.role == "primary" and not self.leader.is_silent(self.observed.now)
 
     @property
     def awaits_databases(self) -> bool:

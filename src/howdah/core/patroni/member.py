@@ -81,6 +81,12 @@ class Leader:
         return self.renewed_at + dt.timedelta(seconds=self.ttl_s)
 
 
+    def is_silent(self, now: dt.datetime) -> bool:
+        """Whether nobody holds the lock any more. A whole ttl of slack keeps unlike clocks from being taken for that."""
+        expires = self.expires_at
+        return expires is not None and now > expires + dt.timedelta(seconds=self.ttl_s or 0)
+
+
 @dataclass(frozen=True, slots=True)
 class Promotion:
     """One line of the history: `timeline` ended at `lsn`."""
