@@ -137,11 +137,14 @@ def applied(live: Object, intent: Object, me: Manager, *, force: bool, keyed: bo
 
 
 def updated(old: Object | None, new: Object, me: Manager, *, keyed: bool) -> Object:
-    """`new` with managedFields after `me` wrote it by POST, PUT or a patch: what changed is now its own."""
+    """`new` with managedFields after `me` wrote it by POST, PUT or a patch: what changed is now its own.
+
+    A write may change managedFields themselves; one that empties them is taken as saying nothing of them.
+    """
     paths = owned_paths(new, keyed=keyed)
     before = owned_paths(old, keyed=keyed) if old else frozenset()
     changed = {p for p in paths if p not in before or (p[-1] != "." and _value(old, p) != _value(new, p))}
-    managers = managers_of(old) if old else ()
+    managers = (managers_of(new) or managers_of(old)) if old else ()
     others = [replace(m, paths=(m.paths & paths) - changed) for m in managers if not _same(m, me)]
     own = next((m for m in managers if _same(m, me)), None)
     kept = (own.paths & paths) if own else frozenset()
