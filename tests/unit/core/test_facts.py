@@ -1,0 +1,111 @@
+"""What a cluster is already, read from what was observed; and what an announcement keeps others from."""
+
+import datetime as dt
+from copy import deepcopy
+from dataclasses import replace
+
+import msgspec
+import pytest
+
+from howdah.core.facts import facts_version, live_facts
+from howdah.core.intent import IN_FLIGHT, in_the_way, intent_of
+from howdah.core.objects.build import build
+from howdah.core.plan import ReplacePod, RestartMember, Switchover
+from howdah.core.request.asked import LiveFacts
+from howdah.model import names
+from howdah.model.observed import Observed
+from unit.core.clusters import NAME, NOW, cluster, leader, live, lock, pod, resource, situation, three
+
+STATEFUL_SET = ("StatefulSet", NAME)
+BODY = next(body for body in build(cluster()) if body["kind"] == "StatefulSet")
+
+
+def test_a_cluster_that_does_not_exist_has_no_facts():
+    assert live_facts(Observed(now=NOW, resource=resource())) == LiveFacts(exists=False, dcs=None)
+
+
+def test_the_facts_of_a_running_cluster():
+    facts = live_facts(situation(*three()).observed)
+    assert (facts.exists, facts.dcs) == (True, "configmaps")
+    assert facts.claim_template is not None
+    assert facts.claim_template["metadata"]["name"] == "pgdata"
+    assert facts.spilo_bootstrap is not None
+    assert "dcs" in facts.spilo_bootstrap
+
+
+@pytest.mark.parametrize(
+    ("settings", "dcs"),
+    [({"kubernetes_use_configmaps": "true"}, "configmaps"), ({"kubernetes_use_configmaps": "false"}, "endpoints")],
+)
+def test_patronis_own_annotations_say_where_its_state_is(settings, dcs):
+    assert live_facts(situation(*three(), settings=settings).observed).dcs == dcs
+
+
+def test_objects_that_patroni_has_not_written_say_nothing():
+    seen = situation(*three(), initialize=None).observed
+    assert live_facts(seen).dcs is None
+
+
+def test_a_lost_stateful_set_is_not_a_new_cluster():
+    facts = live_facts(situation(*three(), without=("StatefulSet",)).observed)
+    assert (facts.exists, facts.dcs, facts.claim_template) == (True, "configmaps", None)
+
+
+@pytest.mark.parametrize("text", ["", "no JSON", "[]", '{"other": 1}'])
+def test_a_configuration_that_cannot_be_read_wins_over_nothing(text):
+    body = deepcopy(BODY)
+    entry = next(
+        e for e in body["spec"]["template"]["spec"]["containers"][0]["env"] if e["name"] == "SPILO_CONFIGURATION"
+    )
+    entry["value"] = text
+    assert live_facts(situation(*three(), objects={STATEFUL_SET: live(body)}).observed).spilo_bootstrap is None
+
+
+def test_the_same_version_means_the_same_facts():
+    seen = situation(*three()).observed
+    assert facts_version(seen) == facts_version(replace(seen, pods=(), secrets={}))
+    newer = {**seen.objects, STATEFUL_SET: live(BODY, resourceVersion="101")}
+    assert facts_version(seen) != facts_version(replace(seen, objects=newer))
+    assert facts_version(seen) != facts_version(replace(seen, patroni={}))
+
+
+# --- the announcement of a disruptive step -----------------------------------------------------------------------------
+
+REPLACE = ReplacePod(reason="r", name="acid-a-1", uid="uid-of-pod-1", resource_version="201")
+OTHER = ReplacePod(reason="r", name="acid-a-2", uid="uid-of-pod-2", resource_version="202")
+SWITCH = Switchover(reason="r", leader="acid-a-0", candidate="acid-a-1", api_url="u")
+RESTART = RestartMember(reason="r", name="acid-a-1", uid="uid-of-pod-1", api_url="u")
+PENDING = (leader(), pod(1, pending_restart={"shared_buffers": ("1", "2")}), pod(2))
+LONG_AGO = IN_FLIGHT + dt.timedelta(seconds=1)
+
+
+def announced(step, *pods, age=dt.timedelta(seconds=1), text=None, **parts):
+    written = msgspec.json.encode(intent_of(step, NOW - age)).decode() if text is None else text
+    return situation(*(pods or three()), annotations={names.DISRUPTION: written}, **parts)
+
+
+@pytest.mark.parametrize(
+    ("claim", "seen", "step", "is_in_the_way"),
+    [
+        ("nothing was announced", situation(*three()), REPLACE, False),
+        ("the same step", announced(REPLACE), REPLACE, False),
+        ("another step, a moment ago", announced(REPLACE), OTHER, True),
+        ("another step, long ago", announced(REPLACE, age=LONG_AGO), OTHER, False),
+        ("its pod is gone, so it has had its effect", announced(REPLACE, *three()[::2]), OTHER, False),
+        ("a switchover, and the leader is the old one", announced(SWITCH), OTHER, True),
+        ("a switchover, and nobody leads", announced(SWITCH, leader_lock={}), OTHER, True),
+        ("a switchover, and another leads", announced(SWITCH, leader_lock=lock("acid-a-1")), OTHER, False),
+        ("a restart that is still pending", announced(RESTART, *PENDING), OTHER, True),
+        ("a restart that was done", announced(RESTART), OTHER, False),
+        ("what a person wrote", announced(REPLACE, text="do not touch"), OTHER, False),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_an_announced_step_may_still_take_effect(claim, seen, step, is_in_the_way):
+    assert (in_the_way(seen, step) is not None) is is_in_the_way, claim
+
+
+def test_an_intent_names_the_member_and_the_pod_that_is_acted_on():
+    intent = intent_of(REPLACE, NOW)
+    assert (intent.step, intent.member, intent.uid, intent.at) == ("ReplacePod", "acid-a-1", "uid-of-pod-1", NOW)
+    assert (intent_of(SWITCH, NOW).member, intent_of(SWITCH, NOW).uid) == ("acid-a-0", "")
