@@ -11,6 +11,7 @@ import datetime as dt
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from typing import Any
+from zlib import crc32
 
 from howdah.core.objects.diff import Effect, template_differences
 from howdah.core.patroni.member import Member
@@ -107,8 +108,9 @@ def replacement(
     flag = pod.metadata.annotation(names.ROLLING_UPDATE_REQUIRED)
     if flag is not None and flag.lower() == "true":
         because = pod.metadata.annotation(names.REPLACE_REASON) or "it is marked for replacement"
-        return because, f"mark:{because}"
-    if made_from is None:
+        # A mark concerns this cluster alone: what it shows is no lesson for others.
+        return because, f"mark of {pod.metadata.namespace}/{pod.name.rpartition('-')[0]}"
+    if made_from is None or made_from == standing:
         return "", ""
     found = template_differences(intended, made_from, standing=standing)
     rolls = [d for d in found if d.effect in (Effect.ROLL, Effect.REPLACE)]
@@ -116,19 +118,20 @@ def replacement(
         rolls = [d for d in rolls if not d.path.endswith("].image")]
     if not rolls:
         return "", ""
-    paths = ", ".join(d.path for d in rolls)
-    return f"its template differs: {'; '.join(d.reason for d in rolls)}", paths
+    # The same paths with other values are another cause: a typo in one manifest must not stop the rolls of others.
+    cause = ", ".join(f"{d.path} ({crc32(repr(d.intended).encode()):08x})" for d in rolls)
+    return f"its template differs: {'; '.join(d.reason for d in rolls)}", cause
 
 
 def has_failed(pod: Pod, unhealthy: str | None, now: dt.datetime) -> bool:
     """Whether the pod is not healthy, and will not become so by waiting."""
     statuses = pod.status.container_statuses or ()
-    if unhealthy is not None and any(
-        s.state.waiting is not None and s.state.waiting.reason in HOPELESS for s in statuses
-    ):
+    if unhealthy is None or pod.is_ready:
+        return False  # one that is Ready and does not stream may do so the next moment
+    if any(s.state.waiting is not None and s.state.waiting.reason in HOPELESS for s in statuses):
         return True
-    created = pod.metadata.creation_timestamp
-    return unhealthy is not None and created is not None and now - created > START_DEADLINE
+    since = pod.not_ready_since or pod.metadata.creation_timestamp
+    return since is not None and now - since > START_DEADLINE
 
 
 def next_replacement(
@@ -174,7 +177,9 @@ def _broken_ones_first(views: tuple[MemberView, ...], due: tuple[MemberView, ...
     Ready, not healthy: a replica that does not stream at this moment may be the one that a failover is promoting.
     """
     del views
-    broken = [view for view in due if not view.pod.is_ready and not view.is_leader]
+    down = [view for view in due if not view.pod.is_ready]
+    # The holder of the lock only when it has failed for good: it may be about to start with all commits.
+    broken = [v for v in down if not v.is_leader] + [v for v in down if v.is_leader and v.has_failed]
     return Decision(steps=(_replace(broken[0]),)) if broken else None
 
 

@@ -81,6 +81,7 @@ class PodCondition(_Wire, frozen=True):
     status: str
     reason: str | None = None
     message: str | None = None
+    last_transition_time: dt.datetime | None = None
 
 
 class PodStatus(_Wire, frozen=True):
@@ -126,6 +127,12 @@ class Pod(_Wire, frozen=True):
         return any(c.type == "Ready" and c.status == "True" for c in self.status.conditions or ())
 
     @property
+    def not_ready_since(self) -> dt.datetime | None:
+        """When the pod ceased to be Ready, or was first seen not to be; None while it is, and where nobody said."""
+        found = (c for c in self.status.conditions or () if c.type == "Ready" and c.status != "True")
+        return next((c.last_transition_time for c in found), None)
+
+    @property
     def has_started(self) -> bool:
         """Whether the kubelet has started a container of it."""
         statuses = self.status.container_statuses or ()
@@ -135,7 +142,9 @@ class Pod(_Wire, frozen=True):
     def is_proved_dead(self) -> bool:
         """The kubelet says of every container that its processes have ended. A force-deleted pod never says so."""
         statuses = self.status.container_statuses or ()
-        return bool(statuses) and all(s.state.terminated is not None for s in statuses)
+        # A crashed container that is about to be started again has ended, too, for a moment.
+        is_over = self.is_deleting or self.status.phase in ("Failed", "Succeeded")
+        return is_over and bool(statuses) and all(s.state.terminated is not None for s in statuses)
 
 
 class ClaimSpecResources(_Wire, frozen=True):

@@ -155,15 +155,15 @@ _TRANSIENT_CLASSES = frozenset({"08", "40", "53", "57", "58"})
 """Connection, conflict with another transaction, resources, shutdown and time-outs, the server's I/O."""
 _TRANSIENT_STATES = frozenset({"25006", "55006", "55P03"})
 """Became read-only (demoted), object in use, lock not got."""
-_AUTHENTICATION = ("password authentication failed", "no password supplied", "no pg_hba.conf entry")
-_AUTHENTICATION_STATES = frozenset({"28P01", "28000"})
+_REFUSED_TEXT = "password authentication failed"
+_REFUSED_STATE = "28P01"
 
 
 def external(error: psycopg.Error, place: str) -> ExternalError:
     """`error` as ours: the primary message only, since its other parts may quote the statement."""
     state = error.sqlstate
     message = f"{place}: {sentence(error)}"
-    if state in _AUTHENTICATION_STATES:
+    if state == _REFUSED_STATE:
         return AuthenticationFailed(SYSTEM, transient=False, message=message)
     if state is None:  # libpq: the connection broke
         return ExternalError(SYSTEM, transient=isinstance(error, psycopg.OperationalError), message=message)
@@ -182,6 +182,7 @@ def sentence(error: psycopg.Error) -> str:
 def _connect_error(error: psycopg.OperationalError, place: str) -> ExternalError:
     """A failed connection has no SQLSTATE: libpq tells only the text."""
     text = " ".join(str(error).split())
-    kind = AuthenticationFailed if any(phrase in text for phrase in _AUTHENTICATION) else ExternalError
+    # Refused by pg_hba, or no password at all, is no wrong password: nobody has edited a Secret.
+    kind = AuthenticationFailed if _REFUSED_TEXT in text else ExternalError
     transient = kind is ExternalError and "certificate" not in text
     return kind(SYSTEM, transient=transient, message=f"{place}: {text}")

@@ -99,25 +99,31 @@ def template_differences(
 ) -> tuple[Difference, ...]:
     """What differs between the intended pod template and the one that a pod was made from, in both directions.
 
-    `standing`: the template of the live StatefulSet, if known. What the revision has beside what is intended does not
-    count while the standing template has it too: somebody else wrote it there, and a new pod would have it again.
+    `standing`: the template of the live StatefulSet, if known. What the revision has in common with it does not count:
+    a new pod would be made with it again, whoever wrote it there, and whatever is held back.
     """
     found = found_differences(intended, revision, Scope.EQUAL)
     if standing is not None:
-        kept = frozenset(
-            one.steps for one in found_differences(intended, standing, Scope.EQUAL) if one.intended is ABSENT
-        )
-        found = (one for one in found if one.intended is not ABSENT or one.steps not in kept)
+        same = {one.steps: one.live for one in found_differences(intended, standing, Scope.EQUAL)}
+        found = (one for one in found if one.steps not in same or same[one.steps] != one.live)
     return tuple(_judged(found, _TEMPLATE))
 
 
 def _judged(found: Iterator[Found], rules: tuple[Rule, ...]) -> Iterator[Difference]:
     for one in found:
-        is_credential = _is_credential(one)
-        effect = Effect.PATCH if is_credential else _effect(one.steps, rules)
-        if effect is not Effect.IGNORE:
-            path, live = _path(one.steps), None if is_credential else _or_none(one.live)
-            yield Difference(path, _or_none(one.intended), live, effect, _reason(path, one))
+        effect = Effect.PATCH if _is_credential(one) else _effect(one.steps, rules)
+        if effect is Effect.IGNORE:
+            continue
+        path = _path(one.steps)
+        if _is_variable(one.steps):  # its value may be a credential, and reasons are read by many
+            yield Difference(path, None, None, effect, f"{path} differs")
+        else:
+            yield Difference(path, _or_none(one.intended), _or_none(one.live), effect, _reason(path, one))
+
+
+def _is_variable(steps: tuple[str, ...]) -> bool:
+    """Whether this is the literal value of an environment variable."""
+    return steps[-1] == "value" and "env" in steps
 
 
 def _effect(steps: tuple[str, ...], rules: tuple[Rule, ...]) -> Effect:
