@@ -12,7 +12,7 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
 
@@ -36,6 +36,7 @@ from howdah.model.postgres.statements import Statement
 RETRY_AFTER_S = 5.0
 LOOK_TIMEOUT_S = 180.0
 REPAIR_TIMEOUT_S = 30.0
+NOTHING_IN_PARTICULAR = Interest(frozenset(), frozenset())
 
 _log = structlog.get_logger("howdah.databases")
 
@@ -88,7 +89,10 @@ class Databases:
         if known.task is None and self._is_due(known, _fingerprint(situation)):
             key = (cluster.key.namespace, cluster.key.name)
             known.task = asyncio.create_task(self._read(key, known, situation), name=f"databases {key}")
-        return replace(known.look, is_due=known.fingerprint != _fingerprint(situation))
+        if known.fingerprint == _fingerprint(situation):
+            return known.look
+        # What was decided for another request, or for other Secrets, must not be done any more.
+        return replace(known.look, statements=(), edited=frozenset(), is_due=True)
 
     def _is_due(self, known: _Known, fingerprint: object) -> bool:
         age_s = asyncio.get_running_loop().time() - known.read_at
@@ -107,6 +111,8 @@ class Databases:
             )
         except AuthenticationFailed:
             await self._repair(situation, passwords)
+            # Refused again, the password was not the reason: that is a failure, and no success to be repeated.
+            await self._server.observe(_target(situation, passwords), NOTHING_IN_PARTICULAR)
             return
         finally:
             self.forget_look(situation)
@@ -127,16 +133,16 @@ class Databases:
             known.task.cancel()
 
     async def _read(self, key: Key, known: _Known, situation: Situation) -> None:
-        fingerprint = _fingerprint(situation)
         try:
             async with asyncio.timeout(LOOK_TIMEOUT_S):
-                look = await self._looked(situation)
+                known.look = await self._looked(situation)
         except (ExternalError, KubeError, TimeoutError) as error:
-            look = DatabaseLook(error=str(error) or "the databases did not answer in time")
+            known.look = DatabaseLook(error=str(error) or "the databases did not answer in time")
             _log.info("databases not read", namespace=key[0], cluster=key[1], error=str(error))
-        known.look, known.fingerprint, known.task = look, fingerprint, None
-        known.read_at = asyncio.get_running_loop().time()
-        self._notify(key)
+        finally:
+            known.fingerprint, known.task = _fingerprint(situation), None
+            known.read_at = asyncio.get_running_loop().time()
+            self._notify(key)
 
     async def _looked(self, situation: Situation) -> DatabaseLook:
         cluster = situation.cluster
@@ -147,7 +153,8 @@ class Databases:
         except AuthenticationFailed:
             return _locked_out(cluster, desired)
         matching = await self._checks.matching(desired.roles, catalogue, passwords)
-        found = difference(desired, catalogue, matching=matching)
+        everything = difference(desired, catalogue, matching=matching)
+        found = tuple(s for s in everything if s.password is None or s.password.source in passwords)
         for sentence in unmet(desired, catalogue):
             _log.info(
                 "cannot be brought in place", namespace=cluster.key.namespace, cluster=cluster.key.name, what=sentence
@@ -158,6 +165,9 @@ class Databases:
             statements=tuple((name, tuple(group)) for name, group in groupby(found, key=lambda s: s.database)),
             edited=edited,
             is_known=True,
+            without_password=frozenset(
+                s.password.role for s in everything if s not in found and s.password is not None
+            ),
             server_version=catalogue.version,
         )
 
@@ -200,8 +210,9 @@ class Databases:
                 except NotFound:
                     continue
             if place in found_secrets:
-                source = PasswordSource(request.username, request.namespace)
-                found[source] = _password(found_secrets[place])
+                password = _password(found_secrets[place])
+                if password is not None:
+                    found[PasswordSource(request.username, request.namespace)] = password
         return found
 
 
@@ -213,10 +224,14 @@ def _locked_out(cluster: Cluster, desired: Desired) -> DatabaseLook:
     return DatabaseLook(statements=(("postgres", change),), edited=frozenset({superuser}), is_known=True)
 
 
-def _password(secret: Mapping[str, object]) -> Password:
-    data, meta = secret.get("data"), secret["metadata"]
-    value = base64.b64decode(data.get("password", "")).decode() if isinstance(data, dict) else ""
-    return Password(value, f"{meta['uid']}:{meta['resourceVersion']}")  # type: ignore[index]
+def _password(secret: Mapping[str, Any]) -> Password | None:
+    """None where the Secret holds none, or nothing that could be one: then nobody's password is touched."""
+    meta = secret["metadata"]
+    try:
+        value = base64.b64decode((secret.get("data") or {}).get("password") or "").decode()
+    except ValueError:
+        return None
+    return Password(value, f"{meta['uid']}:{meta['resourceVersion']}") if value else None
 
 
 def _target(situation: Situation, passwords: Mapping[PasswordSource, Password]) -> Target:
@@ -224,8 +239,11 @@ def _target(situation: Situation, passwords: Mapping[PasswordSource, Password]) 
     address = view.pod.status.pod_ip if view is not None else None
     password = passwords.get(PasswordSource(cluster.access.super_username, cluster.key.namespace))
     if address is None or password is None:
-        missing = "address of the leader" if address is None else f"Secret of role {cluster.access.super_username}"
-        raise ExternalError("postgres", transient=True, message=f"no {missing} yet")
+        superuser = cluster.access.super_username
+        missing = (
+            "address of the leader" if address is None else f"password in Secret {cluster.names.secret(superuser)}"
+        )
+        raise ExternalError("postgres", transient=True, message=f"there is no {missing}")
     identifier = situation.config.initialize
     return Target(
         host=address,

@@ -392,6 +392,7 @@ def findings_of(situation: Situation) -> Findings:
         leader=head.name if head is not None else None,
         accepts_writes=situation.accepts_writes,
         version=_version_text(database.server_version),
+        without_password=database.without_password,
         credentials_in_sync=not database.edited if database.is_known else None,
         database_error=database.error,
         awaits_databases=situation.awaits_databases,

@@ -31,6 +31,7 @@ from howdah.core.plan import (
 from howdah.core.rollout import LOOK_AGAIN_S, next_replacement
 from howdah.core.situation import Situation
 from howdah.model import names
+from howdah.model.observed import Pod
 
 RESTART_GRACE_S = 10.0
 
@@ -137,11 +138,20 @@ def system_passwords(situation: Situation) -> Decision:
             annotations={names.ROLLING_UPDATE_REQUIRED: "true", names.REPLACE_REASON: because},
         )
         for pod in situation.observed.pods
-        if pod.metadata.annotation(names.ROLLING_UPDATE_REQUIRED) != "true"
+        if pod.metadata.annotation(names.ROLLING_UPDATE_REQUIRED) != "true" and not _is_younger(pod, situation)
     )
     if situation.cluster.pause is not names.Pause.NONE:
         return Decision(held=tuple(Held(mark, "the resource is paused") for mark in marks), ends=True)
     return Decision(steps=marks)
+
+
+def _is_younger(pod: Pod, situation: Situation) -> bool:
+    """Whether the pod was made after the Secrets in question were written: it has their passwords already."""
+    created = pod.metadata.creation_timestamp
+    places = [(situation.cluster.key.namespace, situation.cluster.names.secret(r)) for r in situation.database.edited]
+    secrets = [situation.observed.secrets.get(place) for place in places]
+    times = [secret.changed_at for secret in secrets if secret is not None and secret.changed_at is not None]
+    return created is not None and len(times) == len(places) and created > max(times)
 
 
 def databases(situation: Situation) -> Decision:

@@ -40,6 +40,7 @@ class DatabaseLook:
     edited: frozenset[str] = frozenset()
     error: str | None = None
     is_known: bool = False
+    without_password: frozenset[str] = frozenset()  # roles whose Secret holds none: nothing is done about them
     is_due: bool = False
     server_version: int = 0  # server_version_num, such as 180004
 

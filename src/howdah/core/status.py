@@ -44,6 +44,7 @@ class Findings:
     accepts_writes: bool = False
     version: str | None = None  # of the leader's PostgreSQL, such as "18.4"
     credentials_in_sync: bool | None = None  # None: not known yet
+    without_password: frozenset[str] = frozenset()  # roles whose Secret holds none
     database_error: str | None = None
     awaits_databases: bool = False  # nobody knows yet whether they are as the manifest says
     problems: tuple[Problem, ...] = ()  # of the manifest: it is not acted on
@@ -181,6 +182,9 @@ def _restart_pending(findings: Findings, plan: Plan, outcome: Outcome) -> Condit
 
 def _credentials(findings: Findings, plan: Plan, outcome: Outcome) -> Condition:
     del plan, outcome
+    if findings.without_password:
+        said = f"no password in the Secret of {', '.join(sorted(findings.without_password))}; nothing is changed"
+        return Condition("CredentialsInSync", "False", "NoPassword", said)
     if findings.credentials_in_sync is None:
         return Condition("CredentialsInSync", "Unknown", "NotChecked", "")
     if findings.credentials_in_sync:

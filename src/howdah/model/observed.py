@@ -175,12 +175,6 @@ class PatroniObject(_Wire, frozen=True):
     metadata: Meta
 
 
-class SecretMeta(_Wire, frozen=True):
-    """A Secret, as metadata only: its data are read when its version changes, and never kept here."""
-
-    metadata: Meta
-
-
 class Revision(_Wire, frozen=True):
     """A ControllerRevision; `data` holds `{"spec": {"template": …}}` as raw JSON, decoded only when compared."""
 
@@ -221,6 +215,19 @@ class Managed(_Wire, frozen=True):
 
 class OwnedMeta(Meta, frozen=True):
     managed_fields: list[Managed] | None = None
+
+
+class SecretMeta(_Wire, frozen=True):
+    """A Secret, as metadata only: its data are read when its version changes, and never kept here."""
+
+    metadata: OwnedMeta
+
+    @property
+    def changed_at(self) -> dt.datetime | None:
+        """When its data were written last, to the second; None where nobody said."""
+        entries = self.metadata.managed_fields or ()
+        times = [entry.time for entry in entries if entry.time and b'"f:data"' in bytes(entry.fields_v1)]
+        return max((dt.datetime.fromisoformat(time) for time in times), default=None)
 
 
 class Live(_Wire, frozen=True):

@@ -37,9 +37,7 @@ def _moves(entry: Entry) -> bool:
 
 
 def _is_ours(entry: Entry) -> bool:
-    return (
-        entry.get("operation") == "Apply" and not entry.get("subresource") and entry.get("manager") == FIELD_MANAGER
-    )
+    return entry.get("operation") == "Apply" and not entry.get("subresource") and entry.get("manager") == FIELD_MANAGER
 
 
 def _merged(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:

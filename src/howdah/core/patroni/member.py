@@ -80,7 +80,6 @@ class Leader:
             return None
         return self.renewed_at + dt.timedelta(seconds=self.ttl_s)
 
-
     def is_silent(self, now: dt.datetime) -> bool:
         """Whether nobody holds the lock any more. A whole ttl of slack keeps unlike clocks from being taken for that."""
         expires = self.expires_at
