@@ -239,6 +239,7 @@ _HANDLERS: Mapping[type[p.Step], Callable[[Applier, Target, Any], Awaitable[None
     p.CreateSecret: Applier._create_secret,
     p.CreateEnvironmentSecret: Applier._create_environment_secret,
     p.Apply: Applier._apply,
+    p.ScaleIn: Applier._apply,
     p.TakeOver: Applier._take_over,
     p.Delete: Applier._delete,
     p.SetFinalizers: Applier._set_finalizers,

@@ -358,7 +358,7 @@ class Reconciler:
         return None
 
     def _notice_pruning(self, sent: Mapping[str, Any], kept: Mapping[str, Any]) -> None:
-        missing = frozenset(name for name, value in sent.items() if value and name not in kept)
+        missing = frozenset(sent) - frozenset(kept)
         if missing - self.memory.pruned:
             self.memory.pruned |= missing
             _log.warning("the installed CRD does not keep these status fields", fields=sorted(missing))

@@ -23,6 +23,7 @@ from howdah.core.plan import (
     Delete,
     GrowClaim,
     Held,
+    ScaleIn,
     Step,
     TakeOver,
     Wait,
@@ -87,12 +88,40 @@ def _align(body: Body, live: Live, situation: Situation, steps: list[Step], held
     found = situation.differences.get((body["kind"], body["metadata"]["name"]), ())
     if not found:
         return
-    aligned = _replacing(body, live, found) or _applying(body, live, found)
+    aligned = _replacing(body, live, found) or _sized(body, live, found, situation)
     why_held = _adoption(live, situation, found)
     if why_held is not None:
         held.extend(Held(step, why_held) for step in aligned)
     else:
         steps.extend(aligned)
+
+
+def leaves_leader(situation: Situation) -> str | None:
+    """Why the asked number of instances would take the leader away; None when it would not.
+
+    The holder of the lock counts, also while its pod is away: its volume may hold commits that no other has.
+    """
+    instances, leader = situation.cluster.instances, situation.leader
+    if leader.name is None or instances == 0 or leader.is_silent(situation.observed.now):
+        return None
+    ordinal = leader.name.rpartition("-")[2]
+    if not ordinal.isdigit() or int(ordinal) < instances:
+        return None
+    return f"{leader.name} leads, and numberOfInstances {instances} leaves it out"
+
+
+def _sized(body: Body, live: Live, found: tuple[Difference, ...], situation: Situation) -> tuple[Step, ...]:
+    """Fewer replicas is a step of its own, disruptive, and only without the leader; everything else does not wait for it."""
+    replicas = next((d for d in found if d.path == "spec.replicas"), None)
+    if body["kind"] != "StatefulSet" or replicas is None or not int(replicas.live or 0) > int(replicas.intended):
+        return _applying(body, live, found)
+    others = tuple(d for d in found if d is not replicas)
+    if others:
+        return _applying({**body, "spec": {**body["spec"], "replicas": replicas.live}}, live, others)
+    if leaves_leader(situation) is not None:
+        return ()
+    reason = f"numberOfInstances is {replicas.intended}, {replicas.live} replicas are there"
+    return (ScaleIn(reason=reason, body=body, uid=live.meta.uid, changes=(replicas.path,)),)
 
 
 def _replacing(body: Body, live: Live, found: tuple[Difference, ...]) -> tuple[Step, ...]:

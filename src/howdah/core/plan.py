@@ -76,6 +76,13 @@ class Apply(Step):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ScaleIn(Apply):
+    """Apply of a StatefulSet with fewer replicas: the members with the highest ordinals go."""
+
+    disruptive: ClassVar[bool] = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TakeOver(Step):
     """Move the fields that another manager owns by `Update` to ours, so that a later apply can give them up."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from howdah.core.alignment import align_objects, align_pod_annotations, grow_claims, missing_secrets
+from howdah.core.alignment import align_objects, align_pod_annotations, grow_claims, leaves_leader, missing_secrets
 from howdah.core.patroni.dynamic import dynamic_patch
 from howdah.core.patroni.restart import restart_order
 from howdah.core.patroni.switchover import choose_candidate
@@ -60,6 +60,8 @@ def dead_leader(situation: Situation) -> Decision:
     leader, observed = situation.leader, situation.observed
     if leader.name is None or any(pod.name == leader.name and pod.has_started for pod in observed.pods):
         return NOTHING
+    if situation.config.is_paused:
+        return NOTHING  # in maintenance mode nobody would take over
     gone = next((d for d in reversed(observed.departed) if d.name == leader.name), None)
     lock = observed.patroni.get(situation.cluster.names.leader_object)
     if gone is None or not gone.was_proved_dead or lock is None or not situation.members:
@@ -100,23 +102,26 @@ def kept_volumes(situation: Situation) -> Decision:
 
 
 def scale_in(situation: Situation) -> Decision:
-    """The leader is not among the pods that go: it hands over first, to one that stays."""
+    """The leader is not among the pods that go: it hands over first, to one that stays. See `alignment.leaves_leader`."""
     view, instances = situation.leader_view, situation.cluster.instances
-    if view is None or instances == 0 or view.pod.ordinal < instances:
+    why_not = leaves_leader(situation)
+    if why_not is None:
         return NOTHING
+    if view is None:
+        return Decision(waits=(Wait(LOOK_AGAIN_S, why_not),))
     staying = [v.member for v in situation.views if v.pod.ordinal < instances and v.member is not None]
     choice = choose_candidate(staying, synchronous=situation.sync.standbys, failsafe=situation.leader.failsafe)
     if choice.name is None or situation.leader_api_url is None:
-        why = f"{view.name} leads, and numberOfInstances {instances} leaves it out; no switchover: {choice.reason}"
-        return Decision(waits=(Wait(LOOK_AGAIN_S, why),), ends=True)
-    reason = f"{view.name} leads, and numberOfInstances {instances} leaves it out"
-    step = Switchover(reason=reason, leader=view.name, candidate=choice.name, api_url=situation.leader_api_url)
-    return Decision(steps=(step,), ends=True)
+        return Decision(waits=(Wait(LOOK_AGAIN_S, f"{why_not}; no switchover: {choice.reason}"),))
+    return Decision(
+        steps=(Switchover(reason=why_not, leader=view.name, candidate=choice.name, api_url=situation.leader_api_url),)
+    )
 
 
 def dynamic_configuration(situation: Situation) -> Decision:
     """What the manifest says of Patroni's dynamic configuration, once there is one."""
-    if situation.config.dynamic is None or not situation.accepts_writes:
+    view = situation.leader_view
+    if situation.config.dynamic is None or view is None or view.unhealthy is not None:
         return NOTHING
     patch = dynamic_patch(situation.cluster.dynamic, situation.config.dynamic)
     if not patch:
@@ -255,7 +260,16 @@ def decide(situation: Situation) -> Plan:
         )
         if decision.ends:
             break
-    return hold_paused(plan, situation.cluster.pause)
+    return hold_paused(_hold_for_patroni(plan, situation), situation.cluster.pause)
+
+
+def _hold_for_patroni(plan: Plan, situation: Situation) -> Plan:
+    """In Patroni's maintenance mode a server that is stopped is not started again."""
+    if not situation.config.is_paused:
+        return plan
+    why = "Patroni is in maintenance mode; `patronictl resume` ends it"
+    held = tuple(Held(step, why) for step in plan.steps if step.disruptive)
+    return replace(plan, steps=tuple(s for s in plan.steps if not s.disruptive), held=plan.held + held)
 
 
 def hold_paused(plan: Plan, pause: names.Pause) -> Plan:

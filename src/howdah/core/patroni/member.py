@@ -107,6 +107,11 @@ class ConfigObject:
     problem: str | None = None
 
     @property
+    def is_paused(self) -> bool:
+        """Maintenance mode: Patroni neither fails over nor starts a server."""
+        return self.dynamic is not None and self.dynamic.get("pause") is True
+
+    @property
     def is_initialized(self) -> bool:
         """Whether the cluster was bootstrapped once."""
         return bool(self.initialize)
