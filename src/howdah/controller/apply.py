@@ -11,6 +11,7 @@ import string
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -27,6 +28,7 @@ from howdah.kube.errors import AlreadyExists, Conflict, Invalid, KubeError, NotF
 from howdah.kube.resources import SECRETS
 from howdah.model import names
 from howdah.model.errors import ExternalError
+from howdah.model.observed import Live, Meta
 
 PASSWORD_LENGTH = 64
 ALPHABET = string.ascii_letters + string.digits
@@ -70,14 +72,15 @@ class Applier:
         self._client = client
         self._members = members
         self._databases = databases
-        self._may_write = may_write
+        self.may_write = may_write
         self._told = told
 
     async def carry_out(self, target: Target, steps: tuple[p.Step, ...]) -> Outcome:
         """Do the steps in order, up to the first that fails."""
         done: list[p.Step] = []
+        passed_over: tuple[p.Step, str] | None = None
         for step in steps:
-            if not self._may_write():
+            if not self.may_write():
                 raise NotLeading
             try:
                 await _HANDLERS[type(step)](self, target, step)
@@ -87,10 +90,13 @@ class Applier:
                 if _is_stale(error):
                     return Outcome(tuple(done), step, str(error), is_conflict=True)
                 self._told(target, step, str(error))
-                return Outcome(tuple(done), step, str(error))
+                if step.holds_up:
+                    return Outcome(tuple(done), step, str(error))
+                passed_over = passed_over or (step, str(error))
+                continue
             self._told(target, step, None)
             done.append(step)
-        return Outcome(tuple(done))
+        return Outcome(tuple(done), *(passed_over or (None, None)))
 
     async def announce(self, target: Target, intent: Intent, resource_version: str) -> None:
         """Write the intent on the resource, if it is still the one that the decision was made from."""
@@ -101,6 +107,8 @@ class Applier:
         await self._annotate(target, resource_version, None)
 
     async def _annotate(self, target: Target, resource_version: str, intent: str | None) -> None:
+        if not self.may_write():
+            raise NotLeading
         metadata = {
             "uid": target.uid,
             "resourceVersion": resource_version,
@@ -111,20 +119,45 @@ class Applier:
     # one handler per kind of step
 
     async def _create(self, target: Target, step: p.Create) -> None:
-        del target
         try:
             await self._client.create(RESOURCES[step.body["kind"]], step.body)
         except AlreadyExists as exists:
-            raise LookAgain(str(exists)) from exists
+            await self._explain_existing(target, step.body, exists)
 
     async def _create_secret(self, target: Target, step: p.CreateSecret) -> None:
-        del target
         password = "".join(secrets.choice(ALPHABET) for _ in range(PASSWORD_LENGTH))
         body = {**step.body, "stringData": {"username": step.username, "password": password}}
         try:
             await self._client.create(SECRETS, body)
         except AlreadyExists as exists:  # its password stands; ours was never used
+            await self._take_up_secret(step.body, exists)
+
+    async def _take_up_secret(self, body: Mapping[str, Any], exists: AlreadyExists) -> None:
+        """A Secret that a person made to choose the password becomes the role's by our labels; its data stay."""
+        metadata = body["metadata"]
+        live = await self._client.get(
+            SECRETS, metadata["name"], namespace=metadata["namespace"], metadata_only=True, type=Live
+        )
+        if _has_labels(live.metadata, metadata):
             raise LookAgain(str(exists)) from exists
+        patch = {"metadata": {"uid": live.metadata.uid, "labels": metadata["labels"]}}
+        await self._client.merge_patch(SECRETS, metadata["name"], patch, namespace=metadata["namespace"])
+
+    async def _explain_existing(self, target: Target, body: Mapping[str, Any], exists: AlreadyExists) -> None:
+        """Late caches are looked past; an object of somebody else is not taken, and said."""
+        del target
+        metadata, resource = body["metadata"], RESOURCES[body["kind"]]
+        live = await self._client.get(
+            resource, metadata["name"], namespace=metadata.get("namespace"), metadata_only=True, type=Live
+        )
+        if _has_labels(live.metadata, metadata):
+            raise LookAgain(str(exists)) from exists
+        said = ", ".join(f"{key}={value}" for key, value in sorted((metadata.get("labels") or {}).items()))
+        message = (
+            f"{body['kind']} {metadata['name']} exists and is not this cluster's: "
+            f"delete it, or label it {said} to have it taken over"
+        )
+        raise ExternalError("kubernetes", transient=False, message=message) from exists
 
     async def _create_environment_secret(self, target: Target, step: p.CreateEnvironmentSecret) -> None:
         asked = target.for_situation().cluster.environment_secret
@@ -132,7 +165,7 @@ class Applier:
         try:
             await self._client.create(SECRETS, body)
         except AlreadyExists as exists:
-            raise LookAgain(str(exists)) from exists
+            await self._explain_existing(target, step.body, exists)
 
     async def _apply(self, target: Target, step: p.Apply) -> None:
         del target
@@ -224,7 +257,15 @@ def _member(situation: Situation, name: str) -> Member:
     found = situation.members.get(name)
     if found is None or found.api_url is None:
         raise LookAgain(f"{name} has not said yet where its Patroni is")
+    addresses = {pod.status.pod_ip for pod in situation.observed.pods if pod.name == name}
+    if urlsplit(found.api_url).hostname not in addresses:  # credentials go to the pod itself, whatever it says
+        message = f"{name} says that its Patroni is at {found.api_url}, which is not the address of its pod"
+        raise ExternalError("patroni", transient=True, message=message)
     return found
+
+
+def _has_labels(live: Meta, intended: Mapping[str, Any]) -> bool:
+    return all(live.label(key) == value for key, value in (intended.get("labels") or {}).items())
 
 
 def _is_stale(error: Exception) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ from howdah.core.plan import Step
 
 FIRST_S = 0.5
 LONGEST_S = 60.0
+QUARREL, QUARREL_S = 5, 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,7 @@ class Attempts:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._failures: dict[Key, Failure] = {}
+        self._done: dict[Key, dict[tuple[str, str, str], deque[float]]] = {}
 
     def held_back(self, key: Key, step: Step) -> Failure | None:
         """The failure because of which the step is not to be tried yet."""
@@ -50,6 +53,18 @@ class Attempts:
 
     def succeeded(self, key: Key) -> None:
         self._failures.pop(key, None)
+
+    def done(self, key: Key, step: Step) -> None:
+        """Note a success; one that is needed again and again is a quarrel with somebody, and gets slower."""
+        times = self._done.setdefault(key, {}).setdefault((*_identity(step), step.reason), deque(maxlen=QUARREL))
+        times.append(self._clock())
+        if len(times) == QUARREL and times[-1] - times[0] < QUARREL_S:
+            self.failed(key, step, f"done {QUARREL} times in {QUARREL_S:g} s: somebody else undoes it")
+
+    def forget(self, key: Key) -> None:
+        """The cluster is gone."""
+        self._failures.pop(key, None)
+        self._done.pop(key, None)
 
 
 def _identity(step: Step) -> tuple[str, str]:

@@ -28,9 +28,11 @@ class Fleet:
         self._all_keys = all_keys
         self._rolls: dict[Key, _Roll] = {}
         self._finished: set[str] = set()
+        self._noted: set[Key] = set()
 
     def note(self, key: Key, situation: Situation, plan: Plan) -> None:
         """Remember what this pass saw."""
+        self._noted.add(key)
         before = self._rolls.get(key)
         found = causes(situation.views)
         if before is not None and before.is_under_way:
@@ -42,8 +44,10 @@ class Fleet:
         self._rolls[key] = _Roll(found, under_way, plan.stopped)
 
     def seen(self, key: Key) -> None:
-        """A cluster that was looked at, and has no roll to speak of (invalid, deleted, not ours)."""
-        self._rolls.setdefault(key, _Roll(frozenset(), is_under_way=False, stopped=None))
+        """A cluster that was looked at; without a `note` in this pass it has no roll to speak of (invalid, not ours)."""
+        if key not in self._noted:
+            self._rolls[key] = _Roll(frozenset(), is_under_way=False, stopped=None)
+        self._noted.discard(key)
 
     def forget(self, key: Key) -> None:
         self._rolls.pop(key, None)

@@ -254,7 +254,8 @@ class Operator:
             result = await self._reconciler.run(key)
         except NotLeading:
             return
-        self._fleet.seen(key)
+        finally:
+            self._fleet.seen(key)  # also after a bug: one odd manifest must not hold up the rolls of all others
         self._queue.forget(key)  # only a bug of ours makes the queue back off; see attempts.py for the rest
         resync_s = self._settings.resync_period.seconds * random.uniform(0.9, 1.1)
         self._queue.after(key, min(resync_s, result.again_in_s or resync_s))

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import datetime as dt
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from howdah.adapters import kubernetes
 from howdah.controller.watch import Key, Watch, every
 from howdah.kube.client import Client
+from howdah.model.cluster import SecretRequest
 from howdah.model.observed import Live, Observed, Pod, Revision
 
 Clock = Callable[[], dt.datetime]
@@ -35,15 +36,28 @@ def from_caches(watch: Watch, key: Key, now: dt.datetime) -> Observed | None:
         secrets={(s.metadata.namespace, s.metadata.name): s for s in every(watch.secrets, key)},
         patroni=_patroni(watch, key),
         templates=_templates(pods, every(watch.revisions, key), watch),
+        problems=watch.denied,
         departed=tuple(departed for at, departed in watch.departed if at == key),
     )
 
 
+def with_secrets(watch: Watch, observed: Observed, wanted: Iterable[SecretRequest]) -> Observed:
+    """The same with the wanted Secrets of other namespaces, which the cluster's own label does not lead to."""
+    found = dict(observed.secrets)
+    for request in wanted:
+        place = (request.namespace, request.name)
+        secret = next((s for part in watch.secrets if (s := part.get(*place)) is not None), None)
+        if secret is not None:
+            found[place] = secret
+    return dataclasses.replace(observed, secrets=found) if len(found) > len(observed.secrets) else observed
+
+
 def _objects(watch: Watch, key: Key) -> dict[tuple[str, str], Live]:
     owned = {(kind, o.metadata.name): o for kind, part in watch.owned.items() for o in every(part, key)}
-    for kind, part in watch.shared.items():
-        for informer in part:
-            owned |= {(kind, o.metadata.name): o for o in informer if o.metadata.namespace == key[0]}
+    for kind, (name, part) in watch.shared.items():
+        found = next((o for informer in part if (o := informer.get(key[0], name)) is not None), None)
+        if found is not None:
+            owned[(kind, name)] = found
     return owned
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import structlog
 
-from howdah.adapters.kubernetes import POSTGRESQLS, read_resource
+from howdah.adapters.kubernetes import POSTGRESQLS, read_pods, read_resource
 from howdah.controller import observe
 from howdah.controller.apply import Applier, Target
 from howdah.controller.attempts import Attempts
@@ -32,9 +32,9 @@ from howdah.core.intent import in_the_way, intent_of
 from howdah.core.objects.build import build
 from howdah.core.objects.diff import Difference
 from howdah.core.patroni.member import Member
-from howdah.core.plan import Plan, Step
+from howdah.core.plan import Plan, SetFinalizers, Step
 from howdah.core.planners import decide
-from howdah.core.resolve import resolve
+from howdah.core.resolve import label_keys, resolve
 from howdah.core.situation import Situation, look
 from howdah.core.status import Event, Findings, Outcome, build_status, transitions
 from howdah.kube.client import Client
@@ -152,20 +152,27 @@ class Reconciler:
         resource = await read_resource(self._client, *key)
         if resource is None or resource.meta.uid != observed.resource.meta.uid:
             return PassResult(again_in_s=AFTER_CONFLICT_S)
-        observed = dataclasses.replace(observed, resource=resource)
         meta = resource.meta
+        selector = label_keys(self._settings).selector(meta.name)
+        pods = await read_pods(self._client, key[0], ",".join(f"{k}={v}" for k, v in sorted(selector.items())))
+        observed = dataclasses.replace(observed, resource=resource, pods=pods)
         paused = pause_of(meta.annotations or {}) is not names.Pause.NONE
         decision = plan_deletion(observed, deletion_policy(self._settings), paused=paused)
         plan = Plan(steps=decision.steps, waits=decision.waits, held=decision.held)
         outcome = await self._carry_out(Target(*key, meta.uid), plan.steps)
         for held in plan.held:
             self._tell(observed.resource, Event("Warning", "DeletionHeld", held.why))
+        if not any(isinstance(step, SetFinalizers) for step in outcome.done):
+            previous = resource.decoded_status()
+            findings = Findings(generation=meta.generation, instances=0, is_deleting=True)
+            status = build_status(previous, findings, plan, outcome, observed.now)
+            await self._write_status(key, resource, previous, status)
         return self._result(key, plan, outcome)
 
     def _forget(self, key: Key) -> None:
         self._databases.forget(key)
         self._fleet.forget(key)
-        self._attempts.succeeded(key)
+        self._attempts.forget(key)
         self.memory.built.pop(key, None)
         self.memory.phases.pop(key, None)
         for compared in [c for c in self.memory.compared if c[0] == key]:
@@ -175,15 +182,14 @@ class Reconciler:
 
     async def _refuse(self, key: Key, observed: Observed, problems: tuple[Problem, ...]) -> PassResult:
         """The cluster stays as it is; the resource says every mistake."""
-        previous = observed.resource.decoded_status()
-        findings = Findings(
-            generation=observed.resource.meta.generation,
-            instances=0,
-            problems=problems,
-            leader=previous.get("leader"),
-        )
+        previous, known = observed.resource.decoded_status(), self.memory.built.get(key)
+        findings = Findings(generation=observed.resource.meta.generation, instances=0, problems=problems)
+        if known is not None:
+            valid = findings_of(self._situation(key, known, observed))
+            findings = dataclasses.replace(valid, generation=findings.generation, problems=problems)
         status = build_status(previous, findings, Plan(), Outcome(), observed.now)
-        status["members"] = previous.get("members") or []
+        if known is None:
+            _keep_what_is_not_known(status, previous)
         return await self._write_status(key, observed.resource, previous, status) or PassResult()
 
     # converging
@@ -210,13 +216,15 @@ class Reconciler:
         return built
 
     async def _converge(self, key: Key, built: Built, observed: Observed) -> PassResult:
+        observed = observe.with_secrets(self._watch, observed, built.cluster.secrets)
         situation = self._situation(key, built, observed)
         plan = decide(situation)
         target = Target(*key, observed.resource.meta.uid, situation)
         harmless = _before_disruption(plan.steps)
         outcome = await self._carry_out(target, harmless)
         disruptive = next((step for step in plan.steps if step.disruptive), None)
-        if disruptive is not None and outcome.failed is None and not self._observe_only:
+        goes_on = outcome.failed is None or not outcome.failed.holds_up
+        if disruptive is not None and goes_on and not self._observe_only:
             outcome = await self._disrupt(target, built, disruptive, outcome)
         undone: PassResult | None = None
         if disruptive is None and not plan.waits and outcome.failed is None:
@@ -263,6 +271,8 @@ class Reconciler:
         observed, heard = await self._look_live(situation)
         if observed is None:
             return dataclasses.replace(outcome, failed=step, error="the resource is gone", is_conflict=True)
+        if _asked(observed.resource) != _asked(situation.observed.resource):
+            return dataclasses.replace(outcome, failed=step, error="the resource has just changed", is_conflict=True)
         fresh = self._situation((target.namespace, target.name), built, observed, heard)
         again = next((s for s in decide(fresh).steps if s.disruptive), None)
         if again is None or (type(again), again.target) != (type(step), step.target):
@@ -272,8 +282,11 @@ class Reconciler:
         try:
             intent = intent_of(again, observed.now)
             await self._applier.announce(target, intent, observed.resource.meta.resource_version)
-        except KubeError as error:
+        except Conflict as error:
             return dataclasses.replace(outcome, failed=step, error=str(error), is_conflict=True)
+        except KubeError as error:
+            self._attempts.failed((target.namespace, target.name), step, str(error))
+            return dataclasses.replace(outcome, failed=step, error=str(error))
         done = await self._carry_out(dataclasses.replace(target, situation=fresh), (again,))
         return Outcome(outcome.done + done.done, done.failed, done.error, done.is_conflict)
 
@@ -308,15 +321,20 @@ class Reconciler:
             for step in steps:
                 _log.info("would do", namespace=key[0], cluster=key[1], target=step.target, reason=step.reason)
             return Outcome()
-        ready = tuple(takewhile(lambda step: self._attempts.held_back(key, step) is None, steps))
+        held_back = {id(step) for step in steps if self._attempts.held_back(key, step) is not None}
+        tried = tuple(takewhile(lambda step: id(step) not in held_back or not step.holds_up, steps))
+        ready = tuple(step for step in tried if id(step) not in held_back)
         outcome = await self._applier.carry_out(target, ready)
         if outcome.failed is not None and outcome.error is not None and not outcome.is_conflict:
             self._attempts.failed(key, outcome.failed, outcome.error)
-        elif outcome.failed is None and len(ready) < len(steps):
-            held = self._attempts.held_back(key, steps[len(ready)])
-            return Outcome(outcome.done, steps[len(ready)], held.error if held is not None else None)
+        elif outcome.failed is None and held_back:
+            waiting = next(step for step in steps if id(step) in held_back)
+            held = self._attempts.held_back(key, waiting)
+            return Outcome(outcome.done, waiting, held.error if held is not None else None)
         elif outcome.done:
             self._attempts.succeeded(key)
+        for step in outcome.done:
+            self._attempts.done(key, step)
         return outcome
 
     # saying
@@ -336,7 +354,7 @@ class Reconciler:
         """
         self.memory.phases[key] = status["PostgresClusterStatus"]
         kept = {name: value for name, value in status.items() if name not in self.memory.pruned}
-        if self._observe_only or kept == previous:
+        if self._observe_only or kept == previous or not self._applier.may_write():
             return None
         body = {**{name: None for name in previous if name not in kept}, **kept}
         seen = {"uid": resource.meta.uid, "resourceVersion": resource.meta.resource_version}
@@ -348,7 +366,7 @@ class Reconciler:
         except NotFound:
             return None
         except Conflict:  # it was written since, mostly by this very pass
-            return PassResult(again_in_s=SOON_S)
+            return PassResult(again_in_s=AFTER_CONFLICT_S)
         except KubeError as error:
             _log.warning("status not written", namespace=key[0], cluster=key[1], error=str(error))
             return PassResult(again_in_s=AFTER_FAILURE_S, failed=str(error))
@@ -391,12 +409,21 @@ def findings_of(situation: Situation) -> Findings:
         views=situation.views,
         leader=head.name if head is not None else None,
         accepts_writes=situation.accepts_writes,
+        leads=head is not None and head.unhealthy is None and not situation.leader.is_silent(situation.observed.now),
         version=_version_text(database.server_version),
         without_password=database.without_password,
         credentials_in_sync=not database.edited if database.is_known else None,
         database_error=database.error,
         awaits_databases=situation.awaits_databases,
     )
+
+
+def _keep_what_is_not_known(status: dict[str, Any], previous: Mapping[str, Any]) -> None:
+    """Without a valid manifest since the operator's start, nothing new can be said of the servers."""
+    said = {c["type"]: c for c in previous.get("conditions") or ()}
+    told = ("Progressing", "Degraded")
+    status["conditions"] = [c if c["type"] in told else said.get(c["type"], c) for c in status["conditions"]]
+    status |= {name: previous[name] for name in ("members", "leader") if name in previous}
 
 
 def _version_text(server_version: int) -> str | None:
@@ -411,6 +438,12 @@ def _before_disruption(steps: tuple[Step, ...]) -> tuple[Step, ...]:
             break
         harmless.append(step)
     return tuple(harmless)
+
+
+def _asked(resource: Live) -> tuple[object, ...]:
+    """What a person asks of the cluster by its resource: a disruptive step is only done for the newest of it."""
+    meta = resource.meta
+    return meta.uid, meta.generation, meta.labels, _without_intent(meta.annotations), meta.deletion_timestamp
 
 
 def _without_intent(annotations: Mapping[str, str] | None) -> dict[str, str]:

@@ -7,6 +7,7 @@ member's position and renews the leader every few seconds, and that is not work.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime as dt
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
@@ -19,14 +20,17 @@ from howdah.adapters.kubernetes import POSTGRESQLS
 from howdah.core.patroni.member import parse_leader
 from howdah.kube import resources as r
 from howdah.kube.client import Client
+from howdah.kube.errors import Forbidden
 from howdah.kube.informer import Informer
 from howdah.kube.resources import Resource
 from howdah.model import names
+from howdah.model.errors import ExternalError
 from howdah.model.observed import Claim, Departed, Live, Meta, PatroniObject, Pod, Revision, SecretMeta
 
 Key = tuple[str, str]  # (namespace, cluster name)
 DEPARTED_KEPT = 64
 SWEEP_S = 5.0
+SYNC_POLL_S = 0.2
 
 # Patroni renews these without anything having happened.
 _VOLATILE = frozenset({"renewTime", "optime", "retain_slots", "slots"})
@@ -84,8 +88,9 @@ class Watch:
         }
         shared = ((r.SERVICE_ACCOUNTS, scope.service_account), (r.ROLE_BINDINGS, scope.role_binding))
         self.shared = {
-            resource.kind: self._all(
-                client, resource, Live, Live.significant, _no_key, labels="", fields=f"metadata.name={name}"
+            resource.kind: (
+                name,
+                self._all(client, resource, Live, Live.significant, _no_key, labels="", fields=f"metadata.name={name}"),
             )
             for resource, name in shared
         }
@@ -100,9 +105,20 @@ class Watch:
             tasks.create_task(self._sweep())
 
     async def synced(self) -> None:
-        """Wait until every cache has been filled once."""
+        """Wait until every cache has been filled once, or is not allowed to us."""
         for informer in self._informers:
-            await informer.synced.wait()
+            while not informer.synced.is_set() and not _is_denied(informer):
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(informer.synced.wait(), SYNC_POLL_S)
+
+    @property
+    def denied(self) -> tuple[ExternalError, ...]:
+        """Kinds that we may not see: nothing may be concluded from their absence."""
+        return tuple(
+            ExternalError("kubernetes", transient=True, message=str(informer.last_error))
+            for informer in self._informers
+            if not informer.synced.is_set() and _is_denied(informer)
+        )
 
     @property
     def not_synced(self) -> tuple[str, ...]:
@@ -208,6 +224,10 @@ def every(informers: Iterable[Informer[Any]], key: Key) -> tuple[Any, ...]:
 def _resource(resource: Live) -> tuple[object, ...]:
     """Without the announcement that we write ourselves."""
     return (_meta(resource.metadata, frozenset({names.DISRUPTION})), bytes(resource.spec))
+
+
+def _is_denied(informer: Informer[Any]) -> bool:
+    return isinstance(informer.last_error, Forbidden)
 
 
 def _no_key(_: object) -> Key | None:

@@ -33,7 +33,9 @@ def live_facts(observed: Observed) -> LiveFacts:
 def facts_version(observed: Observed) -> tuple[object, ...]:
     """What the facts depend on: the same version means the same facts."""
     stateful_set: Live | None = observed.objects.get(("StatefulSet", observed.resource.meta.name))
-    return (_state_store(observed), stateful_set.version if stateful_set is not None else None)
+    # The generation, for the status changes with every pod that comes or goes.
+    seen = (stateful_set.meta.uid, stateful_set.meta.generation) if stateful_set is not None else None
+    return (_state_store(observed), seen)
 
 
 def _state_store(observed: Observed) -> names.Dcs | None:

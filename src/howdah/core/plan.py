@@ -19,6 +19,7 @@ class Step:
     """`reason` is a sentence that the user may read. A disruptive step interrupts somebody's connections."""
 
     disruptive: ClassVar[bool] = False
+    holds_up: ClassVar[bool] = True  # the steps after one that failed are not tried
     reason: str
 
     @property
@@ -139,8 +140,9 @@ class AnnotatePod(Step):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GrowClaim(Step):
-    """Ask for a larger volume."""
+    """Ask for a larger volume. A storage class that cannot grow one must not hold up everything else."""
 
+    holds_up: ClassVar[bool] = False
     name: str
     uid: str
     storage: str

@@ -38,6 +38,14 @@ RESTART_GRACE_S = 10.0
 Planner = Callable[[Situation], Decision]
 
 
+def blind(situation: Situation) -> Decision:
+    """What may not be seen is not absent: nothing is made, changed or deleted without it."""
+    if not situation.observed.problems:
+        return NOTHING
+    why = "; ".join(problem.message for problem in situation.observed.problems)
+    return Decision(waits=(Wait(30.0, why),), stopped=why, ends=True)
+
+
 def finalizer(situation: Situation) -> Decision:
     """Before anything is made, so that its end will be in order too."""
     meta = situation.observed.resource.meta
@@ -230,6 +238,7 @@ def awaited(situation: Situation) -> Decision:
 
 
 PLANNERS: tuple[Planner, ...] = (
+    blind,  # before everything: absence is never consent
     finalizer,  # first, so that whatever is made later is removed in order
     dead_leader,  # seconds matter, and it depends on nothing
     kept_volumes,  # before anything is made that could take them up

@@ -42,6 +42,8 @@ class Findings:
     views: tuple[MemberView, ...] = ()
     leader: str | None = None
     accepts_writes: bool = False
+    leads: bool = False  # the holder of the lock does its part, in a standby cluster without accepting writes
+    is_deleting: bool = False
     version: str | None = None  # of the leader's PostgreSQL, such as "18.4"
     credentials_in_sync: bool | None = None  # None: not known yet
     without_password: frozenset[str] = frozenset()  # roles whose Secret holds none
@@ -117,11 +119,13 @@ def _incomplete(findings: Findings, plan: Plan) -> bool:
 
 def _ready(findings: Findings, plan: Plan, outcome: Outcome) -> Condition:
     del plan, outcome
-    if findings.instances == 0:
+    if findings.is_deleting:
+        return Condition("Ready", "False", "Deleting", "the cluster is being deleted")
+    if findings.instances == 0 and not findings.problems:
         return Condition(
             "Ready", "False", "NoInstances", "numberOfInstances is 0: no server runs, as the manifest says"
         )
-    if findings.is_standby and findings.leader is not None:
+    if findings.is_standby and findings.leads:
         return Condition(
             "Ready",
             "True",
