@@ -54,7 +54,8 @@ def with_secrets(watch: Watch, observed: Observed, wanted: Iterable[SecretReques
 
 def _objects(watch: Watch, key: Key) -> dict[tuple[str, str], Live]:
     owned = {(kind, o.metadata.name): o for kind, part in watch.owned.items() for o in every(part, key)}
-    for kind, (name, part) in watch.shared.items():
+    for kind, part in watch.shared.items():
+        name = watch.shared_names[kind]
         found = next((o for informer in part if (o := informer.get(key[0], name)) is not None), None)
         if found is not None:
             owned[(kind, name)] = found

@@ -86,13 +86,18 @@ class Watch:
             resource.kind: self._all(client, resource, Live, Live.significant, self._label_key)
             for resource in (r.STATEFUL_SETS, r.SERVICES, r.POD_DISRUPTION_BUDGETS)
         }
-        shared = ((r.SERVICE_ACCOUNTS, scope.service_account), (r.ROLE_BINDINGS, scope.role_binding))
+        self.shared_names = {"ServiceAccount": scope.service_account, "RoleBinding": scope.role_binding}
         self.shared = {
-            resource.kind: (
-                name,
-                self._all(client, resource, Live, Live.significant, _no_key, labels="", fields=f"metadata.name={name}"),
+            resource.kind: self._all(
+                client,
+                resource,
+                Live,
+                Live.significant,
+                _no_key,
+                labels="",
+                fields=f"metadata.name={self.shared_names[resource.kind]}",
             )
-            for resource, name in shared
+            for resource in (r.SERVICE_ACCOUNTS, r.ROLE_BINDINGS)
         }
 
     # running
