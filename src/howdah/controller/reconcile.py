@@ -162,7 +162,7 @@ class Reconciler:
         outcome = await self._carry_out(Target(*key, meta.uid), plan.steps)
         for held in plan.held:
             self._tell(observed.resource, Event("Warning", "DeletionHeld", held.why))
-        if not any(isinstance(step, SetFinalizers) for step in outcome.done):
+        if names.FINALIZER in (meta.finalizers or ()) and not any(isinstance(s, SetFinalizers) for s in outcome.done):
             previous = resource.decoded_status()
             findings = Findings(generation=meta.generation, instances=0, is_deleting=True)
             status = build_status(previous, findings, plan, outcome, observed.now)

@@ -234,11 +234,11 @@ def _budget(
         return Decision(waits=(Wait(1.0, "not every cluster has been looked at yet; rolls start after that"),))
     if (failed := budget.failed.get(cause)) is not None:
         return Decision(
-            held=(Held(step, f"the roll of {failed} for the same cause stopped ({cause})"),), waits=(_LATER,)
+            held=(Held(step, f"the roll of {failed} for the same cause stopped"),), waits=(_LATER,)
         )
     allowed = budget.limit if cause in budget.finished else 1
     if (rolling := budget.rolling.get(cause, 0)) >= allowed:
-        why = f"{rolling} cluster(s) roll for the same cause already, {allowed} may ({cause})"
+        why = f"{rolling} cluster(s) roll for the same cause already, {allowed} may"
         return Decision(held=(Held(step, why),), waits=(_LATER,))
     return None
 

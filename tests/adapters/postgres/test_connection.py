@@ -51,9 +51,10 @@ async def test_a_wrong_password_is_told_apart(server: Server) -> None:
     assert not told.value.transient
 
 
-async def test_a_missing_password_is_told_apart(server: Server) -> None:
-    with pytest.raises(AuthenticationFailed):
+async def test_no_password_at_all_is_not_taken_for_an_edited_one(server: Server) -> None:
+    with pytest.raises(ExternalError) as refused:
         await observe(dataclasses.replace(server.target, password=""), NOTHING)
+    assert not isinstance(refused.value, AuthenticationFailed)
 
 
 async def test_the_local_socket_is_the_way_back_from_a_lost_password(server: Server) -> None:

@@ -64,7 +64,7 @@ def test_a_configuration_that_cannot_be_read_wins_over_nothing(text):
 def test_the_same_version_means_the_same_facts():
     seen = situation(*three()).observed
     assert facts_version(seen) == facts_version(replace(seen, pods=(), secrets={}))
-    newer = {**seen.objects, STATEFUL_SET: live(BODY, resourceVersion="101")}
+    newer = {**seen.objects, STATEFUL_SET: live(BODY, generation=7)}
     assert facts_version(seen) != facts_version(replace(seen, objects=newer))
     assert facts_version(seen) != facts_version(replace(seen, patroni={}))
 

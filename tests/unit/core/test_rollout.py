@@ -26,7 +26,8 @@ from unit.core.clusters import (
 )
 
 TEMPLATE = template_of(build(cluster()))
-CAUSE = "spec.containers[postgres].image"
+IMAGE = "spec.containers[postgres].image"
+CAUSE = replacement(pod(1), TEMPLATE, outdated(TEMPLATE))[1]
 OLD_LEADER = leader(0, revision=OUTDATED)
 OTHER_STARTS = FleetBudget(rolling={CAUSE: 1})
 
@@ -156,9 +157,9 @@ def test_a_first_pod_that_cannot_start_stops_the_roll(reason):
 
 
 def test_a_pod_that_is_not_healthy_after_ten_minutes_stops_the_roll_too():
-    late = pod(2, state="starting", age=START_DEADLINE + dt.timedelta(seconds=1))
+    late = pod(2, state="starting", ready=False, age=START_DEADLINE + dt.timedelta(seconds=1))
     assert replacements(situation(OLD_LEADER, pod(1, revision=OUTDATED), late)).stopped is not None
-    soon = pod(2, state="starting", age=START_DEADLINE - dt.timedelta(seconds=1))
+    soon = pod(2, state="starting", ready=False, age=START_DEADLINE - dt.timedelta(seconds=1))
     assert replacements(situation(OLD_LEADER, pod(1, revision=OUTDATED), soon)).stopped is None
 
 
@@ -178,7 +179,7 @@ def test_a_replacement_names_exactly_the_pod_that_was_seen():
     (step,) = replacements(situation(*three(revision=OUTDATED))).steps
     assert (step.uid, step.resource_version) == ("uid-of-pod-2", "202")
     assert step.disruptive
-    assert CAUSE in step.reason
+    assert IMAGE in step.reason
 
 
 # --- the fleet ---------------------------------------------------------------------------------------------------------
@@ -214,7 +215,7 @@ def test_a_roll_that_is_under_way_goes_on_without_asking():
 def test_what_the_fleet_holds_is_said_with_the_step():
     (held,) = replacements(situation(*three(revision=OUTDATED), budget=FleetBudget(failed={CAUSE: "acid-b"}))).held
     assert isinstance(held.step, ReplacePod)
-    assert held.why == f"the roll of acid-b for the same cause stopped ({CAUSE})"
+    assert held.why == "the roll of acid-b for the same cause stopped"
 
 
 # --- one pod -----------------------------------------------------------------------------------------------------------
@@ -259,7 +260,8 @@ def test_without_a_leader_no_timeline_is_wrong():
     [
         ("healthy", pod(1, age=START_DEADLINE * 2), None, False),
         ("unhealthy, but young", pod(1), "does not stream", False),
-        ("unhealthy and old", pod(1, age=START_DEADLINE * 2), "does not stream", True),
+        ("not ready and old", pod(1, age=START_DEADLINE * 2, ready=False), "is not ready", True),
+        ("Ready, and behind for a moment", pod(1, age=START_DEADLINE * 2), "does not stream", False),
         ("waits for an image", pod(1, waiting="ErrImagePull"), "waits", True),
         ("waits for a volume", pod(1, waiting="ContainerCreating"), "waits", False),
     ],
@@ -281,13 +283,13 @@ MARK = {names.ROLLING_UPDATE_REQUIRED: "true"}
             "marked",
             pod(1, annotations=MARK),
             TEMPLATE,
-            ("it is marked for replacement", "mark:it is marked for replacement"),
+            ("it is marked for replacement", "mark of ns/acid-a"),
         ),
         (
             "marked with a reason",
             pod(1, annotations={**MARK, names.REPLACE_REASON: "because"}),
             None,
-            ("because", "mark:because"),
+            ("because", "mark of ns/acid-a"),
         ),
         ("marked as not needed", pod(1, annotations={names.ROLLING_UPDATE_REQUIRED: "false"}), TEMPLATE, ("", "")),
         (
@@ -295,7 +297,7 @@ MARK = {names.ROLLING_UPDATE_REQUIRED: "true"}
             pod(1),
             outdated(TEMPLATE),
             (
-                f"its template differs: {CAUSE} is registry.example/spilo:old and shall be "
+                f"its template differs: {IMAGE} is registry.example/spilo:old and shall be "
                 f"{TEMPLATE['spec']['containers'][0]['image']}",
                 CAUSE,
             ),
@@ -312,14 +314,47 @@ def test_a_new_image_alone_waits_where_images_are_lazy():
     other = outdated(TEMPLATE)
     other["spec"]["serviceAccountName"] = "another"
     because, cause = replacement(pod(1), TEMPLATE, other, is_image_lazy=True)
-    assert cause == "spec.serviceAccountName"
+    assert cause.startswith("spec.serviceAccountName (")
     assert "image" not in because
 
 
 def test_what_others_write_into_the_stateful_set_does_not_roll():
     injected = {**TEMPLATE, "spec": {**TEMPLATE["spec"], "hostAliases": [{"ip": "10.0.0.9"}]}}
     assert replacement(pod(1), TEMPLATE, injected, injected) == ("", "")
-    assert replacement(pod(1), TEMPLATE, injected)[1] == "spec.hostAliases"
+    assert replacement(pod(1), TEMPLATE, injected)[1].startswith("spec.hostAliases (")
+
+
+def test_a_pod_is_not_replaced_by_one_that_would_be_the_same():
+    """As long as the StatefulSet has the other image: held for adoption, or rewritten by a webhook."""
+    theirs = outdated(TEMPLATE)
+    assert replacement(pod(1), TEMPLATE, theirs, theirs) == ("", "")
+    moved_on = {**theirs, "spec": {**theirs["spec"], "serviceAccountName": "another"}}
+    because, _ = replacement(pod(1), TEMPLATE, moved_on, theirs)
+    assert "serviceAccountName" in because
+    assert "image" not in because
+
+
+def test_the_same_field_with_another_value_is_another_cause():
+    other = {**TEMPLATE, "spec": {**TEMPLATE["spec"], "serviceAccountName": "mine"}}
+    another = {**TEMPLATE, "spec": {**TEMPLATE["spec"], "serviceAccountName": "yours"}}
+    assert replacement(pod(1), other, TEMPLATE)[1] != replacement(pod(1), another, TEMPLATE)[1]
+
+
+def test_a_reason_holds_no_value_of_a_variable():
+    secret = {"name": "TOKEN", "value": "s3cret"}
+    container = TEMPLATE["spec"]["containers"][0]
+    changed = {**container, "env": [*container["env"], secret]}
+    template = {**TEMPLATE, "spec": {**TEMPLATE["spec"], "containers": [changed]}}
+    made_from = {
+        **TEMPLATE,
+        "spec": {
+            **TEMPLATE["spec"],
+            "containers": [{**container, "env": [*container["env"], {**secret, "value": "old-s3cret"}]}],
+        },
+    }
+    because, cause = replacement(pod(1), template, made_from)
+    assert "TOKEN" in because
+    assert "s3cret" not in because + cause
 
 
 def test_the_revision_decides_and_not_the_live_pod():

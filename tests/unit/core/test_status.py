@@ -140,7 +140,7 @@ HOLDING = Plan(held=(Held(REPLACE, "annotation howdah.dev/pause: all"),), waits=
         ),
         (
             "Ready",
-            replace(GOOD, is_standby=True, accepts_writes=False),
+            replace(GOOD, is_standby=True, accepts_writes=False, leads=True),
             NOTHING,
             DONE,
             ("True", "StandbyLeaderRuns", "acid-a-0 leads a standby cluster; it accepts no writes"),
