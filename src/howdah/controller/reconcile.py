@@ -306,7 +306,8 @@ class Reconciler:
     async def _withdraw(self, target: Target, observed: Observed) -> PassResult | None:
         """When to try again, if it was not taken."""
         meta = observed.resource.meta
-        if meta.annotation(names.DISRUPTION) is None or self._observe_only:
+        is_paused = pause_of(meta.annotations or {}) is names.Pause.ALL
+        if meta.annotation(names.DISRUPTION) is None or is_paused or self._observe_only:
             return None
         try:
             await self._applier.withdraw(target, meta.resource_version)

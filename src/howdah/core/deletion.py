@@ -25,6 +25,7 @@ class DeletionPolicy:
     secrets: bool
     date_key: str
     name_key: str
+    templates: names.Templates
 
 
 def deletion_policy(settings: Settings) -> DeletionPolicy:
@@ -33,6 +34,11 @@ def deletion_policy(settings: Settings) -> DeletionPolicy:
         secrets=settings.enable_secrets_deletion,
         date_key=settings.delete_annotation_date_key,
         name_key=settings.delete_annotation_name_key,
+        templates=names.Templates(
+            secret=settings.secret_name_template,
+            primary_budget=settings.pdb_name_format,
+            service_account=settings.pod_service_account_name,
+        ),
     )
 
 
@@ -121,5 +127,7 @@ def _belongings(observed: Observed, policy: DeletionPolicy) -> list[tuple[str, M
         found += [("PersistentVolumeClaim", claim.metadata) for claim in observed.claims]
     if policy.secrets:
         found += [("Secret", secret.metadata) for secret in observed.secrets.values()]
-    unique = {(kind, meta.uid): (kind, meta) for kind, meta in found}
+    cluster = observed.resource.meta.name
+    ours = ((kind, meta) for kind, meta in found if names.belongs(kind, meta.name, cluster, policy.templates))
+    unique = {(kind, meta.uid): (kind, meta) for kind, meta in ours}
     return sorted(unique.values(), key=lambda thing: (ORDER.index(thing[0]), thing[1].name))

@@ -45,9 +45,9 @@ def _has_happened(announced: Intent, situation: Situation) -> bool:
     member = situation.members.get(announced.member)
     if announced.step == Switchover.__name__:
         return situation.leader.name is not None and situation.leader.name != announced.member
-    if announced.step == RestartMember.__name__:
-        return member is not None and not member.pending_restart
-    return all(pod.metadata.uid != announced.uid for pod in situation.observed.pods)
+    if all(pod.metadata.uid != announced.uid for pod in situation.observed.pods):
+        return True  # the pod is gone, and what it waited for with it
+    return announced.step == RestartMember.__name__ and member is not None and not member.pending_restart
 
 
 def _announced(observed: Observed) -> Intent | None:

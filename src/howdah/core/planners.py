@@ -192,6 +192,7 @@ def replacements(situation: Situation) -> Decision:
         replicas=situation.cluster.instances,
         budget=situation.budget,
         synchronous=situation.sync.standbys,
+        only_synchronous=situation.config.is_synchronous,
         failsafe=situation.leader.failsafe,
         leader_api_url=situation.leader_api_url,
     )

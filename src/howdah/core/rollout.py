@@ -140,10 +140,12 @@ def next_replacement(
     replicas: int,
     budget: FleetBudget,
     synchronous: frozenset[str] = frozenset(),
+    only_synchronous: bool = False,
     failsafe: Set[str] | None = None,
     leader_api_url: str | None = None,
 ) -> Decision:
-    """What may happen next in a roll. `views` by ordinal; `synchronous`: names of the synchronous standbys.
+    """What may happen next in a roll. `views` by ordinal; `synchronous`: names of the synchronous standbys;
+    `only_synchronous`: nobody else may take over.
 
     `failsafe`: the members that Patroni's failsafe mode knows, which alone may take over; None where it is off.
     """
@@ -159,7 +161,14 @@ def next_replacement(
         # The synchronous standby last: it is the one that a failover would need.
         chosen = min(followers, key=lambda v: (v.name in synchronous, -v.pod.ordinal))
         return Decision(steps=(_replace(chosen),))
-    return _hand_over(views, due[0], leader_api_url, synchronous=synchronous, failsafe=failsafe)
+    return _hand_over(
+        views,
+        due[0],
+        leader_api_url,
+        synchronous=synchronous,
+        only_synchronous=only_synchronous,
+        failsafe=failsafe,
+    )
 
 
 def _in_flight(views: tuple[MemberView, ...], due: tuple[MemberView, ...], **_: object) -> Decision | None:
@@ -233,9 +242,7 @@ def _budget(
     if not budget.is_complete:
         return Decision(waits=(Wait(1.0, "not every cluster has been looked at yet; rolls start after that"),))
     if (failed := budget.failed.get(cause)) is not None:
-        return Decision(
-            held=(Held(step, f"the roll of {failed} for the same cause stopped"),), waits=(_LATER,)
-        )
+        return Decision(held=(Held(step, f"the roll of {failed} for the same cause stopped"),), waits=(_LATER,))
     allowed = budget.limit if cause in budget.finished else 1
     if (rolling := budget.rolling.get(cause, 0)) >= allowed:
         why = f"{rolling} cluster(s) roll for the same cause already, {allowed} may"
@@ -262,6 +269,7 @@ def _hand_over(
     api_url: str | None,
     *,
     synchronous: frozenset[str],
+    only_synchronous: bool,
     failsafe: Set[str] | None,
 ) -> Decision:
     """The old leader goes last, after a switchover; a single instance is replaced in place."""
@@ -269,8 +277,11 @@ def _hand_over(
     if len(views) == 1:
         return Decision(steps=(_replace(leader, " (there is no replica to switch to: a short outage)"),))
     choice = choose_candidate(others, synchronous=synchronous, failsafe=failsafe)
-    if choice.name is None or api_url is None:
-        return Decision(waits=(Wait(LOOK_AGAIN_S, f"no switchover from {leader.name}: {choice.reason}"),))
+    why_not = choice.reason if choice.name is None or api_url is None else None
+    if only_synchronous and choice.name not in synchronous:
+        why_not = "there is no synchronous standby yet, and Patroni hands over to no other"
+    if why_not is not None or choice.name is None or api_url is None:
+        return Decision(waits=(Wait(LOOK_AGAIN_S, f"no switchover from {leader.name}: {why_not}"),))
     reason = f"{leader.name} has to be replaced: {leader.replace}"
     return Decision(steps=(Switchover(reason=reason, leader=leader.name, candidate=choice.name, api_url=api_url),))
 

@@ -194,6 +194,26 @@ class Names:
         return "ConfigMap" if self.dcs == "configmaps" else "Endpoints"
 
 
+def belongs(kind: str, name: str, cluster: str, templates: Templates) -> bool:
+    """Whether an object of this name is one that the operator or Patroni makes for `cluster`; labels alone do not tell."""
+    parts = ("-config", "-leader", "-failover", "-sync")
+    known: Mapping[str, frozenset[str]] = {
+        "Service": frozenset({cluster, f"{cluster}-repl", f"{cluster}-config"}),
+        "ConfigMap": frozenset(f"{cluster}{part}" for part in parts),
+        "Endpoints": frozenset({cluster, f"{cluster}-repl", *(f"{cluster}{part}" for part in parts)}),
+        "PodDisruptionBudget": frozenset(
+            {templates.primary_budget.replace("{cluster}", cluster), f"postgres-{cluster}-critical-op-pdb"}
+        ),
+    }
+    if kind == "Secret":
+        before, _, after = credentials_secret(templates.secret, "*", cluster).partition("*")
+        return name == f"{cluster}-environment" or (name.startswith(before) and name.endswith(after))
+    if kind == "PersistentVolumeClaim":
+        claim, _, ordinal = name.rpartition("-")
+        return claim == f"{DATA_VOLUME}-{cluster}" and ordinal.isdigit()
+    return name in known.get(kind, frozenset())
+
+
 def credentials_secret(template: str, username: str, cluster: str) -> str:
     """The name of the Secret of role `username` of `cluster`; placeholders that are not known stay."""
     values = {"username": username.replace("_", "-"), "cluster": cluster, "tprkind": KIND, "tprgroup": GROUP}

@@ -5,15 +5,15 @@ from dataclasses import replace
 
 import pytest
 
-from howdah.core.deletion import DeletionPolicy, deletion_policy, plan_deletion, protection
+from howdah.core.deletion import deletion_policy, plan_deletion, protection
 from howdah.core.plan import Delete, SetFinalizers
 from howdah.model import names
 from howdah.model.errors import ExternalError
 from howdah.model.observed import Observed
-from howdah.model.settings import settings_from_configmap
+from howdah.model.settings import default_settings, settings_from_configmap
 from unit.core.clusters import NAME, NOW, UID, claim, pod, resource, situation, three
 
-POLICY = DeletionPolicy(claims=True, secrets=True, date_key="", name_key="")
+POLICY = replace(deletion_policy(default_settings()[0]), claims=True, secrets=True)
 KEEPING = replace(POLICY, claims=False, secrets=False)
 OURS = (names.FINALIZER,)
 
@@ -84,12 +84,11 @@ def test_the_finalizer_stays_until_everything_is_gone():
 def test_who_is_in_another_namespace_is_deleted_there():
     seen = going(objects=False)
     (place, secret), *_ = seen.secrets.items()
-    there = type(secret)(metadata=type(secret.metadata)(name="elsewhere", namespace="other", uid="uid-there"))
-    decision = plan_deletion(
-        replace(seen, secrets={**seen.secrets, ("other", "elsewhere"): there}), POLICY, paused=False
-    )
+    elsewhere = f"other.app.{NAME}.credentials.postgresql.acid.zalan.do"
+    there = type(secret)(metadata=type(secret.metadata)(name=elsewhere, namespace="other", uid="uid-there"))
+    decision = plan_deletion(replace(seen, secrets={**seen.secrets, ("other", elsewhere): there}), POLICY, paused=False)
     assert place[0] == "ns"
-    assert ("elsewhere", "other") in [(s.name, s.namespace) for s in decision.steps if isinstance(s, Delete)]
+    assert (elsewhere, "other") in [(s.name, s.namespace) for s in decision.steps if isinstance(s, Delete)]
 
 
 # --- what stays --------------------------------------------------------------------------------------------------------
@@ -172,7 +171,9 @@ def test_the_policy_is_what_the_settings_say():
         "delete_annotation_date_key": "d",
         "delete_annotation_name_key": "n",
     }
-    assert deletion_policy(settings_from_configmap(options)[0]) == DeletionPolicy(False, False, "d", "n")
+    assert deletion_policy(settings_from_configmap(options)[0]) == replace(
+        POLICY, claims=False, secrets=False, date_key="d", name_key="n"
+    )
     assert deletion_policy(settings_from_configmap({})[0]) == POLICY
 
 
@@ -181,3 +182,13 @@ def test_a_resource_seen_for_the_first_time_with_nothing_around_it_just_goes():
     assert seen.resource.meta.uid == UID
     (step,) = plan_deletion(seen, POLICY, paused=False).steps
     assert isinstance(step, SetFinalizers)
+
+
+def test_what_people_made_under_the_clusters_labels_stays():
+    seen = going(objects=False)
+    (_, secret), *_ = seen.secrets.items()
+    theirs = type(secret)(metadata=type(secret.metadata)(name="my-own-secret", namespace="ns", uid="uid-mine"))
+    decision = plan_deletion(
+        replace(seen, secrets={**seen.secrets, ("ns", "my-own-secret"): theirs}), POLICY, paused=False
+    )
+    assert "my-own-secret" not in [step.name for step in decision.steps if isinstance(step, Delete)]

@@ -107,6 +107,11 @@ class ConfigObject:
     problem: str | None = None
 
     @property
+    def is_synchronous(self) -> bool:
+        """Commits wait for a named standby (quorum commit waits for any of several)."""
+        return self.dynamic is not None and str(self.dynamic.get("synchronous_mode")).lower() in ("true", "on")
+
+    @property
     def is_paused(self) -> bool:
         """Maintenance mode: Patroni neither fails over nor starts a server."""
         return self.dynamic is not None and self.dynamic.get("pause") is True
