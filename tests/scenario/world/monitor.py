@@ -6,6 +6,7 @@ Raising would only be one more failed request to the operator; the scenario fail
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -187,8 +188,7 @@ class Monitor:
         )
         if owner is None or revision is None:
             return False
-        made = {key: value for key, value in revision["data"]["spec"]["template"].items() if key != "$patch"}
-        return bool(made != owner["spec"]["template"])
+        return _rolling_part(revision["data"]["spec"]["template"]) != _rolling_part(owner["spec"]["template"])
 
     def _leader(self, namespace: str, cluster: str) -> str | None:
         return parse_leader(self.machinery.dcs_of(namespace, cluster).annotations("leader")).name
@@ -234,6 +234,22 @@ class Monitor:
 
     def _clusters(self) -> Iterator[Object]:
         yield from self.store.select(POSTGRESQLS, None, lambda _: True)
+
+
+def _rolling_part(template: Object) -> object:
+    """What of a template makes pods anew: not its annotations, nor what only counts when a cluster begins."""
+    container, *others = template["spec"]["containers"]
+    environment = [_without_bootstrap(entry) for entry in container["env"]]
+    return template["metadata"].get("labels"), {
+        **template["spec"],
+        "containers": [environment, container["image"], others],
+    }
+
+
+def _without_bootstrap(entry: Object) -> Object:
+    if entry["name"] != "SPILO_CONFIGURATION":
+        return entry
+    return {key: value for key, value in json.loads(entry["value"]).items() if key != "bootstrap"}
 
 
 def _is_ending(cluster: Object) -> bool:

@@ -115,7 +115,7 @@ class Wire(Transport):
                 await self._worked(http, request, resource)
             await asyncio.sleep(fault.delay_s)
         if fault.status == 0:
-            raise ConnectionResetError("cut by the scenario")
+            raise Unreachable("cut by the scenario")
         error = refusal(fault.status, fault.reason, fault.message)
         error.retry_after_s = fault.retry_after_s
         raise error
