@@ -1,0 +1,136 @@
+"""Plans, explanations and orphans as people and programs read them."""
+
+import pytest
+
+from howdah.cli.documents import Document
+from howdah.cli.exits import Exit, Failed
+from howdah.cli.explain import headline
+from howdah.cli.local import refuse_missing_majors
+from howdah.cli.orphans import Orphan, orphans
+from howdah.cli.plan import Planned, action, as_data, is_file, text
+from howdah.cli.status import is_sound, summary
+from howdah.core.plan import Apply, CreateSecret, Held, PatchDynamicConfiguration, Plan, ReplacePod, Wait
+from howdah.core.spilo.machine import Installation
+from howdah.model.errors import Problem
+from howdah.model.observed import Meta
+
+SECRET = CreateSecret(reason="it does not exist", body={"kind": "Secret", "metadata": {"name": "s"}}, username="u")
+APPLY = Apply(
+    reason="replicas differ",
+    body={"kind": "StatefulSet", "metadata": {"name": "c"}},
+    uid="1",
+    changes=tuple(f"spec.field{number}" for number in range(12)),
+)
+REPLACE = ReplacePod(reason="its template is old", name="c-1", uid="2", resource_version="3")
+
+
+def test_plan_says_steps_with_reasons_and_what_is_held_and_awaited() -> None:
+    plan = Plan(steps=(SECRET, REPLACE), held=(Held(APPLY, "paused"),), waits=(Wait(5, "c-1 starts"),))
+    assert list(text(Planned("ns", "c", plan, notes=("a note",)))) == [
+        "ns/c: 2 steps",
+        "   1  create Secret s",
+        "      it does not exist",
+        "   2  replace Pod c-1  (interrupts connections)",
+        "      its template is old",
+        "  held: apply StatefulSet c: replicas differ  (paused)",
+        "  waits: c-1 starts  (looks again within 5 s)",
+        "  note: a note",
+    ]
+
+
+def test_quiet_cluster_has_nothing_to_do() -> None:
+    assert list(text(Planned("ns", "c"))) == ["ns/c: nothing to do"]
+
+
+def test_long_lists_of_changes_are_cut_in_text_and_counted() -> None:
+    lines = list(text(Planned("ns", "c", Plan(steps=(APPLY,)))))
+    assert lines[-1].strip() == "… and 4 more"
+
+
+def test_action_does_not_say_the_kind_twice() -> None:
+    assert action(SECRET) == "create Secret s"
+    patch = PatchDynamicConfiguration(reason="ttl differs", patch={"ttl": 20})
+    assert action(patch) == "patch dynamic configuration: Patroni configuration"
+
+
+def test_data_holds_everything_that_text_says() -> None:
+    problem = Problem("spec.x", "is wrong", "mend it")
+    plan = Plan(steps=(REPLACE,), waits=(Wait(5, "w"), Wait(2, "v")), stopped="c-1 failed")
+    found = as_data(Planned("ns", "c", plan, problems=(problem,)))
+    assert found["steps"] == [
+        {
+            "kind": "ReplacePod",
+            "target": "Pod c-1",
+            "reason": "its template is old",
+            "disruptive": True,
+            "details": [],
+        }
+    ]
+    assert found["nextLookSeconds"] == 2
+    assert found["stopped"] == "c-1 failed"
+    assert found["problems"] == [{"path": "spec.x", "message": "is wrong", "hint": "mend it"}]
+
+
+@pytest.mark.parametrize(
+    ("word", "expected"), [("-", True), ("a.yaml", True), ("dir/x", True), ("x.json", True), ("acid-minimal", False)]
+)
+def test_files_and_names_are_told_apart(word: str, expected: bool) -> None:
+    assert is_file(word) is expected
+
+
+def test_headline_says_why_a_cluster_is_not_ready() -> None:
+    planned = Planned("ns", "c")
+    not_ready = {"Ready": {"status": "False", "message": "no member accepts writes"}}
+    assert headline(planned, not_ready) == "ns/c is not ready: no member accepts writes"
+    assert headline(planned, {}) == "ns/c is not ready: the operator has not looked at it yet"
+
+
+def meta(name: str, cluster: str | None, namespace: str = "ns") -> Meta:
+    return Meta(name=name, namespace=namespace, labels={"cluster-name": cluster} if cluster else None)
+
+
+def test_only_objects_of_clusters_that_are_gone_are_orphans() -> None:
+    found = orphans(
+        [
+            ("Pod", meta("a-0", "a")),
+            ("Pod", meta("b-0", "b")),
+            ("Pod", meta("c-0", None)),
+            ("Pod", meta("a-0", "a", namespace="other")),
+            ("Secret", meta("s", "a", namespace="other")),  # of a role whose Secret is meant to be there
+        ],
+        {("ns", "a")},
+        "cluster-name",
+    )
+    assert list(found) == [Orphan("ns", "b", "Pod", "b-0"), Orphan("other", "a", "Pod", "a-0")]
+
+
+@pytest.mark.parametrize(
+    ("member", "expected"),
+    [
+        ({"state": "running"}, True),
+        ({"state": "streaming", "lag": "ok"}, True),
+        ({"state": "streaming", "lag": "behind"}, False),
+        ({"state": "starting"}, False),
+        ({}, False),
+    ],
+)
+def test_member_counts_when_it_does_what_it_should(member: dict[str, str], expected: bool) -> None:
+    assert is_sound(member) is expected
+
+
+def test_old_resource_with_a_bare_status_is_summarised() -> None:
+    resource = {"metadata": {"name": "c", "namespace": "ns"}, "spec": {"numberOfInstances": 2}, "status": "Running"}
+    found = summary(resource)
+    assert (found["state"], found["members"], found["leader"]) == ("Running", {"wanted": 2, "ok": 0}, "")
+
+
+def asked(version: str) -> Document:
+    return Document("a.yaml", {"kind": "postgresql", "spec": {"postgresql": {"version": version}}})
+
+
+def test_missing_major_is_refused_with_those_that_are_there() -> None:
+    present = [Installation(15, "/a"), Installation(9, "/b")]
+    refuse_missing_majors([asked("15")], present)
+    with pytest.raises(Failed, match="PostgreSQL 17 is not on this machine; present: 9, 15") as caught:
+        refuse_missing_majors([asked("15"), asked("17")], present)
+    assert caught.value.code is Exit.INVALID
