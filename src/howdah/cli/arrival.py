@@ -199,8 +199,9 @@ async def wait_for(
                 open_ones.discard(key)
         if open_ones and time.monotonic() > deadline:
             raise Failed(_late(sights, open_ones, timeout_s), Exit.NOT_READY)
-        progress.now("; ".join(what for key in sorted(open_ones) for what in missing(sights[key])))
-        await asyncio.sleep(POLL_S if open_ones else 0)
+        if open_ones:
+            progress.now("; ".join(what for key in sorted(open_ones) for what in missing(sights[key])))
+            await asyncio.sleep(POLL_S)
 
 
 def _lines(message: str) -> str:

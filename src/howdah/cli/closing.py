@@ -7,12 +7,14 @@ import shlex
 import shutil
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from howdah.adapters.kubernetes import POSTGRESQLS
 from howdah.cli.arrival import streaming
 from howdah.cli.connect import Endpoint, find_endpoint, psql_program
 from howdah.cli.documents import Document
+from howdah.cli.exits import Failed
 from howdah.cli.operator_settings import OperatorSettings
 from howdah.cli.output import coloured
 from howdah.core.resolve import label_keys
@@ -47,8 +49,7 @@ async def summary(
     endpoints = []
     for namespace, name in clusters:
         resource = await client.get(POSTGRESQLS, name, namespace=namespace)
-        user, database = _person(resource, operator.settings.super_username)
-        endpoint = await find_endpoint(client, operator, namespace, name, user, database)
+        endpoint = await _endpoint(client, operator, resource)
         endpoints.append(endpoint)
         lines += [*await _members(client, operator, namespace, name), ""]
         lines += [*_how_to_connect(endpoint, status), ""]
@@ -59,10 +60,14 @@ async def summary(
     return [*lines, "", *_what_next(clusters, status)]
 
 
-def _person(resource: Object, superuser: str) -> tuple[str, str]:
-    """A role and a database of the manifest, to try the cluster with: the owner of its first database."""
+async def _endpoint(client: Client, operator: OperatorSettings, resource: Object) -> Endpoint:
+    """The first database of the manifest, as its owner; the superuser's where that role cannot log in."""
+    namespace, name = resource["metadata"]["namespace"], resource["metadata"]["name"]
     databases = sorted((resource["spec"].get("databases") or {}).items())
-    return (databases[0][1], databases[0][0]) if databases else (superuser, "postgres")
+    for database, owner in databases[:1]:
+        with suppress(Failed):
+            return await find_endpoint(client, operator, namespace, name, owner, database)
+    return await find_endpoint(client, operator, namespace, name, None, "postgres")
 
 
 async def _members(client: Client, operator: OperatorSettings, namespace: str, name: str) -> list[str]:
