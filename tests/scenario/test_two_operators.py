@@ -1,4 +1,4 @@
-"""Two operators that both believe to lead, one of them with caches that are seconds late: no Lease saves us, and no harm is done."""
+"""Two operators that both believe to lead, one of them with caches that are seconds late, and no harm is done."""
 
 from collections.abc import Awaitable, Callable
 
@@ -43,7 +43,7 @@ STORIES: tuple[Story, ...] = (
 )
 
 
-@pytest.mark.parametrize("lag_s", (0.0, 1.0, 6.0))
+@pytest.mark.parametrize("lag_s", [0.0, 1.0, 6.0])
 @pytest.mark.parametrize("story", STORIES, ids=lambda story: story.__name__)
 def test_two_operators_do_no_harm_when_a_cluster(story: Story, lag_s: float) -> None:
     async def scenario(world: World) -> None:

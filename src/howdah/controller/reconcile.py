@@ -78,6 +78,8 @@ class Memory:
     built: dict[Key, Built] = field(default_factory=dict)
     compared: dict[tuple[Key, str, str], tuple[object, tuple[Difference, ...]]] = field(default_factory=dict)
     phases: dict[Key, str] = field(default_factory=dict)
+    told: dict[Key, tuple[tuple[str, str], Live]] = field(default_factory=dict)
+    """By cluster: the version that the cache had when the status was written, and what the write made of it."""
     pruned: frozenset[str] = frozenset()  # status fields that the installed CRD does not keep
 
 
@@ -175,6 +177,7 @@ class Reconciler:
         self._attempts.forget(key)
         self.memory.built.pop(key, None)
         self.memory.phases.pop(key, None)
+        self.memory.told.pop(key, None)
         for compared in [c for c in self.memory.compared if c[0] == key]:
             del self.memory.compared[compared]
 
@@ -342,9 +345,14 @@ class Reconciler:
 
     async def _say(self, key: Key, situation: Situation, plan: Plan, outcome: Outcome) -> PassResult | None:
         resource = situation.observed.resource
-        previous = resource.decoded_status()
+        previous = self._latest(key, resource).decoded_status()
         status = build_status(previous, findings_of(situation), plan, outcome, situation.observed.now)
         return await self._write_status(key, resource, previous, status)
+
+    def _latest(self, key: Key, resource: Live) -> Live:
+        """The resource after our own last status, as long as the cache has not heard of it: the next change is that one."""
+        cached, written = self.memory.told.get(key, (None, resource))
+        return written if cached == resource.version else resource
 
     async def _write_status(
         self, key: Key, resource: Live, previous: dict[str, Any], status: dict[str, Any]
@@ -358,7 +366,8 @@ class Reconciler:
         if self._observe_only or kept == previous or not self._applier.may_write():
             return None
         body = {**{name: None for name in previous if name not in kept}, **kept}
-        seen = {"uid": resource.meta.uid, "resourceVersion": resource.meta.resource_version}
+        latest = self._latest(key, resource).meta
+        seen = {"uid": latest.uid, "resourceVersion": latest.resource_version}
         patch = {"metadata": seen, "status": body}
         try:
             answer = await self._client.merge_patch(
@@ -371,6 +380,7 @@ class Reconciler:
         except KubeError as error:
             _log.warning("status not written", namespace=key[0], cluster=key[1], error=str(error))
             return PassResult(again_in_s=AFTER_FAILURE_S, failed=str(error))
+        self.memory.told[key] = (resource.version, answer)
         self._notice_pruning(kept, answer.decoded_status())
         for event in transitions(previous, status):
             self._tell(resource, event)

@@ -47,7 +47,8 @@ class Monitor:
 
     # writes to the Kubernetes API
 
-    def judge(self, hand: Hand, request: Request) -> None:
+    def judge(self, hand: Hand, request: Request, sent_s: float) -> None:
+        """`sent_s`: when the operator sent it, which may be long before it arrives."""
         what = f"{hand.name}: {request.verb} {request.resource} {request.name}"
         if hand.observe_only and request.resource != "leases":
             self.breach(f"{what}: an observer writes")
@@ -55,7 +56,7 @@ class Monitor:
             return
         live = self._live(request)
         cluster = self._cluster(request, live)
-        self._pause(hand, request, cluster, what)
+        self._pause(hand, request, cluster, what, sent_s)
         if request.verb == "delete":
             if live is not None:
                 self._deletion(request, live, cluster, what)
@@ -77,14 +78,14 @@ class Monitor:
         name = (metadata.get("labels") or {}).get("cluster-name", "")
         return self.store.find(POSTGRESQLS, request.namespace, name)
 
-    def _pause(self, hand: Hand, request: Request, cluster: Object | None, what: str) -> None:
+    def _pause(self, hand: Hand, request: Request, cluster: Object | None, what: str, sent_s: float) -> None:
         if cluster is None or request.resource == "postgresqls/status":
             return
         pause = names.pause_of(cluster["metadata"].get("annotations") or {})
         since = self.paused_since.get(_key(cluster))
         if pause is names.Pause.NONE or since is None:
             return
-        age_s = asyncio.get_running_loop().time() - since
+        age_s = sent_s - since
         if age_s > NOTICE_S + 2 * hand.lag_s and pause is names.Pause.ALL:
             self.breach(f"{what}: written although everything is paused")
         if age_s > NOTICE_S and request.verb == "delete" and request.resource == "pods":
@@ -123,7 +124,8 @@ class Monitor:
         name = pod["metadata"]["labels"]["cluster-name"]
         others = [p for p in self._pods(namespace, name) if p["metadata"]["uid"] != pod["metadata"]["uid"]]
         sick = [why for p in others if (why := self.unhealthy(p)) is not None]
-        is_leader = self._leader(namespace, name) == pod["metadata"]["name"]
+        leading = self.machinery.dcs_of(namespace, name).leading()
+        is_leader = leading is not None and leading.uid == pod["metadata"]["uid"]
         if is_leader and others:
             self.breach(f"{what}: the leader goes while there are others")
         if not is_ready(pod) and self._is_due(pod):

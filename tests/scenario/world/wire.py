@@ -24,7 +24,7 @@ from scenario.world.hand import Hand
 
 BOOKMARK_S = 60.0
 
-Judge = Callable[[Hand, Request], None]
+Judge = Callable[[Hand, Request, float], None]
 """Is told of each write before it has its effect."""
 
 
@@ -104,15 +104,16 @@ class Wire(Transport):
 
     async def _answered(self, http: _Http, request: Request, resource: Resource) -> bytes:
         fault = self._server.faults.take(request)
+        sent_s = asyncio.get_running_loop().time()
         if fault is None:
-            return await self._worked(http, request, resource)
+            return await self._worked(http, request, resource, sent_s)
         if not fault.after_effect:
             await asyncio.sleep(fault.delay_s)
         if fault.only_delay:
-            return await self._worked(http, request, resource)
+            return await self._worked(http, request, resource, sent_s)
         if fault.after_effect:
             with suppress(ApiError):
-                await self._worked(http, request, resource)
+                await self._worked(http, request, resource, sent_s)
             await asyncio.sleep(fault.delay_s)
         if fault.status == 0:
             raise Unreachable("cut by the scenario")
@@ -120,11 +121,11 @@ class Wire(Transport):
         error.retry_after_s = fault.retry_after_s
         raise error
 
-    async def _worked(self, http: _Http, request: Request, resource: Resource) -> bytes:
+    async def _worked(self, http: _Http, request: Request, resource: Resource, sent_s: float) -> bytes:
         is_write = request.is_write
         if is_write:
             _fold_secret(request)
-            self._judge(self._hand, request)
+            self._judge(self._hand, request, sent_s)
         response = await self._server._work(http, request, resource)  # type: ignore[arg-type]
         if is_write and request.resource not in ("leases", "events"):
             await self._hand.wrote(f"{request.verb} {request.resource} {request.name or _named(request)}")
