@@ -1,0 +1,375 @@
+"""Every kind of step against an API server: what it changes, and what it leaves alone when it comes late or twice."""
+
+import base64
+import datetime as dt
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import pytest
+
+from adapters.controller.rig import NAME, NAMESPACE, Rig, rig
+from howdah.adapters.kubernetes import POSTGRESQLS
+from howdah.controller.apply import NotLeading
+from howdah.core import plan as p
+from howdah.core.intent import intent_of
+from howdah.core.objects.ownership import taken_over
+from howdah.core.objects.secrets import secret
+from howdah.kube.errors import Conflict
+from howdah.kube.resources import CONFIGMAPS, PERSISTENT_VOLUME_CLAIMS, PODS, SECRETS, SERVICES
+from howdah.kube.testing.store import Writer
+from howdah.model import names
+from unit.core.clusters import cluster, situation, three
+
+STALE = "1"
+SUPERUSER_SECRET = "postgres.acid-a.credentials.postgresql.acid.zalan.do"
+
+
+@pytest.fixture
+async def operator() -> AsyncIterator[Rig]:
+    async with rig() as made:
+        made.create()
+        yield made
+
+
+def service(port: int = 5432, **labels: str) -> dict:
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": NAME, "namespace": NAMESPACE, "labels": labels},
+        "spec": {"ports": [{"name": "postgresql", "port": port, "protocol": "TCP"}]},
+    }
+
+
+def made(operator: Rig, resource, body, manager="howdah"):
+    return operator.kube.store.create(resource, body, Writer(manager))
+
+
+def uid_of(live):
+    return live["metadata"]["uid"]
+
+
+async def carried_out(operator, *steps, **of_target):
+    return await operator.applier.carry_out(replace(operator.target(), **of_target), steps)
+
+
+# --- what is new -------------------------------------------------------------------------------------------------------
+
+
+async def test_what_exists_already_is_not_created_but_looked_at_again(operator):
+    made(operator, SERVICES, service(team="ours"))
+    outcome = await carried_out(operator, p.Create(reason="r", body=service(team="ours")))
+    assert outcome.is_conflict
+    assert operator.told == [], "a lost race is no failure"
+
+
+async def test_an_object_of_somebody_else_is_not_taken_but_said(operator):
+    made(operator, SERVICES, service(team="theirs"))
+    outcome = await carried_out(operator, p.Create(reason="r", body=service(team="ours")))
+    assert not outcome.is_conflict
+    assert "is not this cluster's" in (outcome.error or "")
+    assert operator.read(SERVICES)["metadata"]["labels"] == {"team": "theirs"}
+
+
+def create_secret():
+    request = next(request for request in cluster().secrets if request.username == "postgres")
+    return p.CreateSecret(reason="r", body=secret(request), username="postgres")
+
+
+def password(operator):
+    return operator.read(SECRETS, SUPERUSER_SECRET)["stringData"]["password"]
+
+
+async def test_a_new_secret_has_a_long_random_password(operator):
+    assert (await carried_out(operator, create_secret())).failed is None
+    first = password(operator)
+    assert len(first) == 64
+    assert first.isalnum()
+    operator.kube.store.delete(SECRETS, (NAMESPACE, SUPERUSER_SECRET))
+    await carried_out(operator, create_secret())
+    assert password(operator) != first
+
+
+async def test_the_password_of_a_secret_that_exists_stands(operator):
+    await carried_out(operator, create_secret())
+    before = operator.read(SECRETS, SUPERUSER_SECRET)
+    outcome = await carried_out(operator, create_secret())
+    assert outcome.is_conflict
+    assert operator.read(SECRETS, SUPERUSER_SECRET) == before
+    assert [request.verb for request in operator.writes()] == ["create", "create"], "it is never written otherwise"
+
+
+async def test_no_step_nor_what_is_told_of_it_holds_a_password(operator):
+    operator.kube.fail_next(422, "Invalid", verb="create", resource="secrets")
+    failed = await carried_out(operator, create_secret())
+    sent = operator.writes()[0].body["stringData"]["password"]
+    await carried_out(operator, create_secret())
+    for text in (repr(failed), repr(operator.told)):
+        assert sent not in text
+        assert password(operator) not in text
+
+
+CLONED = {
+    "clone": {
+        "cluster": "acid-b",
+        "timestamp": "2026-01-01T00:00:00+00:00",
+        "s3_wal_path": "s3://bucket/path",
+        "s3_access_key_id": "KEY-ID",
+        "s3_secret_access_key": "SECRET-KEY",
+    }
+}
+
+
+async def test_the_secret_of_spelled_out_credentials_is_made_once(operator):
+    seen = situation(*three(), spec=CLONED)
+    request = seen.cluster.environment_secret
+    assert request is not None
+    step = p.CreateEnvironmentSecret(reason="r", body=secret(request))
+    assert (await carried_out(operator, step, situation=seen)).failed is None
+    held = operator.read(SECRETS, "acid-a-environment")
+    assert held["stringData"] == dict(request.values)
+    assert (await carried_out(operator, step, situation=seen)).is_conflict
+    assert operator.read(SECRETS, "acid-a-environment") == held
+
+
+# --- what exists -------------------------------------------------------------------------------------------------------
+
+
+async def test_an_apply_changes_exactly_the_object_that_was_seen(operator):
+    live = made(operator, SERVICES, service(5432))
+    outcome = await carried_out(operator, p.Apply(reason="r", body=service(5433), uid=uid_of(live)))
+    assert outcome.failed is None
+    assert {port["port"] for port in operator.read(SERVICES)["spec"]["ports"]} >= {5433}
+
+
+async def test_an_apply_makes_nothing_of_an_object_that_was_deleted(operator):
+    outcome = await carried_out(operator, p.Apply(reason="r", body=service(), uid="uid-of-a-deleted-one"))
+    assert outcome.is_conflict
+    assert operator.find(SERVICES) is None
+
+
+async def test_an_apply_leaves_a_later_object_of_the_same_name_alone(operator):
+    before = made(operator, SERVICES, service(5432))
+    outcome = await carried_out(operator, p.Apply(reason="r", body=service(5433), uid="uid-of-an-earlier-one"))
+    assert outcome.is_conflict
+    assert operator.read(SERVICES) == before
+
+
+def take_over(live, version=None, uid=None):
+    entries = taken_over(live["metadata"]["managedFields"])
+    assert entries is not None
+    metadata = live["metadata"]
+    return p.TakeOver(
+        reason="r",
+        kind="Service",
+        name=NAME,
+        uid=uid or metadata["uid"],
+        resource_version=version or metadata["resourceVersion"],
+        managed_fields=entries,
+    )
+
+
+@pytest.mark.parametrize("manager", ["howdah", "postgres-operator"])
+async def test_after_a_take_over_an_apply_removes_a_field_that_is_given_up(operator, manager):
+    live = made(operator, SERVICES, service(team="kept", gone="x"), manager)
+    apply = p.Apply(reason="r", body=service(team="kept"), uid=uid_of(live))
+    assert (await carried_out(operator, take_over(live), apply)).failed is None
+    assert operator.read(SERVICES)["metadata"]["labels"] == {"team": "kept"}
+
+
+async def test_fields_of_an_object_that_changed_are_not_taken_over(operator):
+    before = made(operator, SERVICES, service(), "postgres-operator")
+    for step in (take_over(before, version=STALE), take_over(before, uid="another")):
+        assert (await carried_out(operator, step)).is_conflict
+        assert operator.read(SERVICES) == before
+
+
+async def test_annotations_of_a_pod_are_merged(operator):
+    operator.pod(0)
+    live = operator.read(PODS, f"{NAME}-0")
+    operator.change(PODS, f"{NAME}-0", {"metadata": {**live["metadata"], "annotations": {"theirs": "1", "gone": "1"}}})
+    step = p.AnnotatePod(reason="r", name=f"{NAME}-0", uid=uid_of(live), annotations={"ours": "2", "gone": None})
+    assert (await carried_out(operator, step)).failed is None
+    assert operator.read(PODS, f"{NAME}-0")["metadata"]["annotations"] == {"theirs": "1", "ours": "2"}
+
+
+async def test_a_later_pod_of_the_same_name_is_not_annotated(operator):
+    operator.pod(0)
+    step = p.AnnotatePod(reason="r", name=f"{NAME}-0", uid="uid-of-an-earlier-one", annotations={"ours": "2"})
+    assert (await carried_out(operator, step)).is_conflict
+    assert "ours" not in operator.read(PODS, f"{NAME}-0")["metadata"]["annotations"]
+
+
+async def test_a_claim_grows_only_if_it_is_the_one_that_was_seen(operator):
+    name = f"pgdata-{NAME}-0"
+    body = {
+        "metadata": {"name": name, "namespace": NAMESPACE},
+        "spec": {"resources": {"requests": {"storage": "1Gi"}}},
+    }
+    live = made(operator, PERSISTENT_VOLUME_CLAIMS, body)
+    step = p.GrowClaim(reason="r", name=name, uid=uid_of(live), storage="2Gi")
+    assert (await carried_out(operator, replace(step, uid="another"))).is_conflict
+    assert (await carried_out(operator, step)).failed is None
+    assert operator.read(PERSISTENT_VOLUME_CLAIMS, name)["spec"]["resources"]["requests"] == {"storage": "2Gi"}
+
+
+async def test_finalizers_are_set_only_on_the_version_that_was_seen(operator):
+    version = operator.read(POSTGRESQLS)["metadata"]["resourceVersion"]
+    step = p.SetFinalizers(reason="r", finalizers=(names.FINALIZER,), resource_version=STALE)
+    assert (await carried_out(operator, step)).is_conflict
+    assert "finalizers" not in operator.read(POSTGRESQLS)["metadata"]
+    assert (await carried_out(operator, replace(step, resource_version=version))).failed is None
+    assert operator.read(POSTGRESQLS)["metadata"]["finalizers"] == [names.FINALIZER]
+
+
+# --- what goes ---------------------------------------------------------------------------------------------------------
+
+
+async def test_a_deletion_names_the_object_that_was_seen(operator):
+    live = made(operator, SERVICES, service())
+    step = p.Delete(reason="r", kind="Service", name=NAME, uid="another")
+    assert (await carried_out(operator, step)).is_conflict
+    assert operator.find(SERVICES) is not None
+    assert (await carried_out(operator, replace(step, uid=uid_of(live)))).failed is None
+    assert operator.find(SERVICES) is None
+    assert (await carried_out(operator, step)).failed is None, "what is gone is gone"
+
+
+def replace_pod(operator, **changes):
+    metadata = operator.read(PODS, f"{NAME}-1")["metadata"]
+    exact = {"name": metadata["name"], "uid": metadata["uid"], "resource_version": metadata["resourceVersion"]}
+    return p.ReplacePod(reason="r", **{**exact, **changes})
+
+
+async def test_a_pod_is_replaced_by_deleting_exactly_what_was_seen(operator):
+    operator.pod(1)
+    step = replace_pod(operator)
+    assert (await carried_out(operator, step)).failed is None
+    assert operator.find(PODS, f"{NAME}-1") is None
+    (request,) = operator.writes()
+    assert request.body["preconditions"] == {"uid": step.uid, "resourceVersion": step.resource_version}
+
+
+@pytest.mark.parametrize("change", [{"uid": "another"}, {"resource_version": STALE}], ids=["another pod", "it changed"])
+async def test_a_pod_that_is_not_as_it_was_seen_is_left_alone(operator, change):
+    operator.pod(1)
+    assert (await carried_out(operator, replace_pod(operator, **change))).is_conflict
+    assert operator.find(PODS, f"{NAME}-1") is not None
+
+
+async def test_a_pod_that_is_gone_already_means_looking_again(operator):
+    operator.pod(1)
+    step = replace_pod(operator)
+    await carried_out(operator, step)
+    assert (await carried_out(operator, step)).is_conflict
+
+
+async def test_a_dead_leaders_lock_is_released_only_if_nobody_renewed_it(operator):
+    metadata = {
+        "name": f"{NAME}-leader",
+        "namespace": NAMESPACE,
+        "annotations": {"leader": "a", "renewTime": "x", "ttl": "30"},
+    }
+    live = made(operator, CONFIGMAPS, {"metadata": metadata}, "patroni")
+    name, version = f"{NAME}-leader", live["metadata"]["resourceVersion"]
+    release = {"reason": "r", "object_kind": "ConfigMap", "name": name, "uid": uid_of(live), "leader": "a"}
+    assert (await carried_out(operator, p.ReleaseLeader(**release, resource_version=STALE))).is_conflict
+    assert operator.read(CONFIGMAPS, name) == live
+    assert (await carried_out(operator, p.ReleaseLeader(**release, resource_version=version))).failed is None
+    assert operator.read(CONFIGMAPS, name)["metadata"]["annotations"] == {"ttl": "30"}
+
+
+# --- commands to Patroni -----------------------------------------------------------------------------------------------
+
+
+async def with_superuser(operator):
+    """The superuser's Secret as the server would keep it, and the pods whose Patroni is asked."""
+    data = {"username": base64.b64encode(b"postgres").decode(), "password": base64.b64encode(b"pw").decode()}
+    made(operator, SECRETS, {"metadata": {"name": SUPERUSER_SECRET, "namespace": NAMESPACE}, "data": data})
+    seen = situation(*three())
+    at = {f"{NAME}-{n}": replace(seen.members[f"{NAME}-{n}"], api_url=operator.api.url(n)) for n in range(3)}
+    return replace(seen, members=at)
+
+
+async def test_commands_go_to_the_patroni_of_the_member_that_they_are_about(operator):
+    seen = await with_superuser(operator)
+    steps = (
+        p.PatchDynamicConfiguration(reason="r", patch={"ttl": 40}),
+        p.RestartMember(reason="r", name="acid-a-2", uid="u", api_url="x"),
+        p.Switchover(reason="r", leader="acid-a-0", candidate="acid-a-1", api_url="x"),
+    )
+    assert (await carried_out(operator, *steps, situation=seen)).failed is None
+    assert operator.api.commands == [
+        ("acid-a-0", "/config", {"ttl": 40}),
+        ("acid-a-2", "/restart", {"restart_pending": True}),
+        ("acid-a-0", "/switchover", {"leader": "acid-a-0", "member": "acid-a-1"}),
+    ]
+
+
+async def test_a_member_that_has_not_said_where_it_is_is_not_commanded(operator):
+    seen = replace(await with_superuser(operator), members={})
+    step = p.RestartMember(reason="r", name="acid-a-2", uid="u", api_url="x")
+    assert (await carried_out(operator, step, situation=seen)).is_conflict
+    assert operator.api.commands == []
+
+
+# --- the announcement --------------------------------------------------------------------------------------------------
+
+NOW = dt.datetime(2026, 1, 2, 3, 4, 5, tzinfo=dt.UTC)
+INTENT = intent_of(p.ReplacePod(reason="r", name="acid-a-1", uid="u", resource_version="1"), NOW)
+
+
+async def test_nothing_is_announced_on_a_resource_that_changed(operator):
+    with pytest.raises(Conflict):
+        await operator.applier.announce(operator.target(), INTENT, STALE)
+    assert names.DISRUPTION not in operator.read(POSTGRESQLS)["metadata"]["annotations"]
+
+
+async def test_of_two_operators_that_decided_from_the_same_look_one_announces(operator):
+    version = operator.read(POSTGRESQLS)["metadata"]["resourceVersion"]
+    await operator.applier.announce(operator.target(), INTENT, version)
+    with pytest.raises(Conflict):
+        await operator.applier.announce(operator.target(), INTENT, version)
+
+
+async def test_nothing_is_announced_on_a_later_resource_of_the_same_name(operator):
+    version = operator.read(POSTGRESQLS)["metadata"]["resourceVersion"]
+    with pytest.raises(Conflict):
+        await operator.applier.announce(replace(operator.target(), uid="another"), INTENT, version)
+
+
+# --- several steps -----------------------------------------------------------------------------------------------------
+
+
+def create_services(*ports):
+    def body(port):
+        found = service(port)
+        return {**found, "metadata": {**found["metadata"], "name": f"{NAME}-{port}"}}
+
+    return tuple(p.Create(reason="r", body=body(port)) for port in ports)
+
+
+async def test_steps_end_at_the_first_that_fails(operator):
+    operator.kube.fail_next(403, "Forbidden", verb="create", name="")
+    first, second, third = create_services(1, 2, 3)
+    outcome = await carried_out(operator, first, second, third)
+    assert (outcome.done, outcome.failed, outcome.is_conflict) == ((), first, False)
+    assert outcome.error is not None
+    assert len(operator.writes()) == 1
+    assert [(step, bool(error)) for step, error in operator.told] == [(first, True)]
+
+
+async def test_who_does_not_lead_writes_nothing(operator):
+    operator.leads.append(False)
+    with pytest.raises(NotLeading):
+        await carried_out(operator, *create_services(1, 2))
+    assert operator.writes() == []
+
+
+async def test_who_loses_the_lead_between_two_steps_does_not_do_the_second(operator):
+    async def lose(_):
+        operator.leads.append(False)
+
+    operator.kube.before = lose
+    with pytest.raises(NotLeading):
+        await carried_out(operator, *create_services(1, 2))
+    assert [request.body["metadata"]["name"] for request in operator.writes()] == [f"{NAME}-1"]

@@ -1,0 +1,437 @@
+"""Whole passes against an API server: what is written, in which order, and above all what is not."""
+
+import json
+from copy import deepcopy
+
+import pytest
+
+from adapters.controller.rig import KEY, NAME, NAMESPACE, rig
+from howdah.adapters.kubernetes import POSTGRESQLS
+from howdah.controller.apply import NotLeading
+from howdah.kube.resources import (
+    CONFIGMAPS,
+    PERSISTENT_VOLUME_CLAIMS,
+    POD_DISRUPTION_BUDGETS,
+    PODS,
+    SECRETS,
+    SERVICES,
+    STATEFUL_SETS,
+)
+from howdah.model import names
+
+ENV = [{"name": "LANG", "value": "C"}]
+OURS = (STATEFUL_SETS, SERVICES, POD_DISRUPTION_BUDGETS, SECRETS, CONFIGMAPS, PODS)
+
+
+def asked(operator):
+    return [(request.verb, request.resource, request.name) for request in operator.writes()]
+
+
+def of_kind(operator, resource):
+    return [request for request in operator.writes() if request.resource == resource]
+
+
+def everything(operator):
+    return {
+        (resource.plural, obj["metadata"]["name"]): obj["metadata"]["resourceVersion"]
+        for resource in OURS
+        for obj in operator.kube.store.select(resource, NAMESPACE, lambda _: True)
+    }
+
+
+def change_spec(operator, **spec):
+    operator.change(POSTGRESQLS, NAME, {"spec": spec})
+
+
+def delete(operator):
+    operator.kube.store.delete(POSTGRESQLS, KEY)
+
+
+def claim(operator, ordinal=0):
+    metadata = {
+        "name": f"pgdata-{NAME}-{ordinal}",
+        "namespace": NAMESPACE,
+        "labels": {"application": "spilo", "cluster-name": NAME},
+    }
+    operator.kube.store.seed(PERSISTENT_VOLUME_CLAIMS, {"metadata": metadata, "spec": {}})
+
+
+# --- a new cluster and a quiet one -------------------------------------------------------------------------------------
+
+
+async def test_a_new_cluster_is_made_by_posts_finalizer_first_and_stateful_set_last():
+    async with rig() as operator:
+        operator.create()
+        await operator.one_pass()
+        made = asked(operator)
+        assert made[0] == ("patch", "postgresqls", NAME)
+        assert {verb for verb, resource, _ in made if not resource.startswith("postgresqls")} == {"create"}
+        kinds = [resource for verb, resource, _ in made if verb == "create"]
+        assert kinds.index("secrets") < kinds.index("statefulsets")
+        assert operator.read(POSTGRESQLS)["metadata"]["finalizers"] == [names.FINALIZER]
+
+
+async def test_a_cluster_at_rest_costs_no_request_at_all():
+    async with rig() as operator:
+        await operator.running()
+        result = await operator.one_pass()
+        assert operator.kube.requests == []
+        assert result.again_in_s is None
+        assert operator.status["PostgresClusterStatus"] == "Running"
+
+
+async def test_an_operator_that_starts_on_a_cluster_at_rest_writes_nothing():
+    async with rig() as operator:
+        await operator.running()
+        operator.reconciler.memory.built.clear()
+        operator.reconciler.memory.compared.clear()
+        await operator.one_pass()
+        assert operator.kube.requests == []
+
+
+async def test_what_somebody_else_changed_is_brought_back_by_one_apply():
+    async with rig() as operator:
+        await operator.running()
+        live = operator.read(SERVICES)
+        operator.change(SERVICES, NAME, {"spec": {"selector": {"spilo-role": "replica"}}})
+        await operator.passes()
+        assert operator.read(SERVICES)["spec"]["selector"] == live["spec"]["selector"]
+        assert [verb for verb, resource, _ in asked(operator) if resource == "services"] == ["patch", "apply"]
+        assert [r.body["metadata"]["uid"] for r in of_kind(operator, "services") if r.verb == "apply"] == [
+            live["metadata"]["uid"]
+        ]
+
+
+async def test_a_label_of_somebody_else_is_no_work():
+    async with rig() as operator:
+        await operator.running()
+        metadata = operator.read(SERVICES)["metadata"]
+        labelled = {**metadata, "labels": {**metadata["labels"], "theirs": "1"}}
+        operator.change(SERVICES, NAME, {"metadata": labelled})
+        await operator.one_pass()
+        assert operator.writes() == []
+
+
+# --- who may write -----------------------------------------------------------------------------------------------------
+
+
+async def test_an_observer_decides_and_writes_nothing():
+    async with rig(observe_only=True) as operator:
+        operator.create()
+        await operator.one_pass()
+        await operator.recorder.flush()
+        assert operator.kube.writes() == []
+
+
+async def test_an_observer_interrupts_and_deletes_nothing():
+    async with rig() as writer:
+        await writer.running()
+        change_spec(writer, env=ENV)
+        writer.reconciler._observe_only = True
+        for _ in range(3):
+            await writer.one_pass()
+        delete(writer)
+        await writer.one_pass()
+        await writer.recorder.flush()
+        assert writer.kube.writes() == []
+
+
+async def test_who_does_not_lead_writes_nothing():
+    async with rig() as operator:
+        operator.create()
+        operator.leads.append(False)
+        with pytest.raises(NotLeading):
+            await operator.one_pass()
+        await operator.recorder.flush()
+        assert operator.kube.writes() == []
+
+
+@pytest.mark.parametrize(
+    ("annotation", "mine", "is_touched"),
+    [("", "", True), ("theirs", "", False), ("", "mine", False), ("theirs", "mine", False), ("mine", "mine", True)],
+)
+async def test_a_resource_of_another_operator_is_not_touched(annotation, mine, is_touched):
+    async with rig(controller_id=mine) as operator:
+        operator.create({names.CONTROLLER: annotation} if annotation else None)
+        await operator.one_pass()
+        assert bool(operator.writes()) is is_touched
+
+
+async def test_a_paused_cluster_is_left_as_it_is():
+    async with rig() as operator:
+        await operator.running()
+        before = everything(operator)
+        operator.change(POSTGRESQLS, NAME, {"spec": {"env": ENV, "numberOfInstances": 1}})
+        metadata = operator.read(POSTGRESQLS)["metadata"]
+        operator.change(POSTGRESQLS, NAME, {"metadata": {**metadata, "annotations": {names.PAUSE: "all"}}})
+        await operator.passes()
+        assert everything(operator) == before
+        assert {resource for _, resource, _ in asked(operator)} == {"postgresqls/status"}
+
+
+# --- status ------------------------------------------------------------------------------------------------------------
+
+
+async def test_a_status_is_written_once():
+    async with rig() as operator:
+        await operator.running()
+        pod = operator.read(PODS, f"{NAME}-2")
+        conditions = [{"type": "Ready", "status": "False"}]
+        operator.change(PODS, f"{NAME}-2", {"metadata": pod["metadata"]})
+        operator.kube.store.seed(PODS, {**pod, "status": {**pod["status"], "conditions": conditions}})
+        for _ in range(3):
+            await operator.one_pass()
+        assert asked(operator) == [("patch", "postgresqls/status", NAME)]
+        assert operator.condition("Degraded")[:2] == ("True", "MembersUnhealthy")
+
+
+async def test_a_position_that_moved_is_no_status():
+    async with rig() as operator:
+        await operator.running()
+        pod = operator.read(PODS, f"{NAME}-1")
+        heartbeat = json.loads(pod["metadata"]["annotations"]["status"]) | {"xlog_location": 900}
+        annotations = {**pod["metadata"]["annotations"], "status": json.dumps(heartbeat)}
+        operator.change(PODS, f"{NAME}-1", {"metadata": {**pod["metadata"], "annotations": annotations}})
+        await operator.one_pass()
+        assert operator.writes() == []
+
+
+async def test_of_a_crd_that_prunes_our_fields_only_what_it_keeps_is_written_and_once():
+    async with rig() as operator:
+
+        async def prune(request):
+            if request.resource == "postgresqls/status":
+                kept = {"PostgresClusterStatus": request.body["status"]["PostgresClusterStatus"]}
+                request.body["status"] = kept
+
+        operator.kube.before = prune
+        await operator.running()
+        assert operator.status == {"PostgresClusterStatus": "Running"}
+        for _ in range(3):
+            await operator.one_pass()
+        assert operator.writes() == []
+
+
+async def test_a_status_on_a_resource_that_changed_is_not_written_but_soon_tried_again():
+    async with rig() as operator:
+        await operator.running()
+        operator.kube.store.delete(PODS, (NAMESPACE, f"{NAME}-2"))
+        operator.kube.fail_next(409, "Conflict", verb="patch", resource="postgresqls/status")
+        result = await operator.one_pass()
+        assert result.again_in_s is not None
+        assert result.failed is None
+        assert operator.condition("Degraded")[0] == "False"
+        await operator.one_pass()
+        assert operator.condition("Degraded")[:2] == ("True", "MembersMissing")
+
+
+# --- a manifest that cannot be acted on --------------------------------------------------------------------------------
+
+
+async def test_an_invalid_manifest_is_said_with_every_mistake_and_the_cluster_stays():
+    async with rig() as operator:
+        await operator.running()
+        before = everything(operator)
+        change_spec(operator, volume={"size": "10 gigs"}, numberOfInstances=1, env=ENV, users={"foo": ["nonsense"]})
+        await operator.passes()
+        assert everything(operator) == before
+        assert operator.status["PostgresClusterStatus"] == "UpdateFailed"
+        status, reason, message = operator.condition("Degraded")
+        assert (status, reason) == ("True", "InvalidSpec")
+        assert "spec.volume.size" in message
+        assert "spec.users" in message
+        assert ("Warning", "InvalidSpec") in operator.events()
+        assert [member["name"] for member in operator.status["members"]] == ["acid-a-0", "acid-a-1", "acid-a-2"]
+        operator.forget()
+        await operator.one_pass()
+        assert operator.writes() == []
+
+
+async def test_a_first_manifest_that_is_invalid_makes_nothing():
+    async with rig() as operator:
+        operator.create(volume={"size": "10 gigs"})
+        await operator.passes()
+        assert {resource for _, resource, _ in asked(operator)} == {"postgresqls/status"}
+        assert operator.status["PostgresClusterStatus"] == "CreateFailed"
+
+
+# --- interrupting somebody ---------------------------------------------------------------------------------------------
+
+
+async def rolling(operator):
+    """A cluster whose template is new, and whose pods are not yet."""
+    await operator.running()
+    change_spec(operator, env=ENV)
+    await operator.caught_up()
+
+
+async def test_a_pod_is_announced_before_it_is_deleted_as_it_was_seen():
+    async with rig() as operator:
+        await rolling(operator)
+        pod = operator.read(PODS, f"{NAME}-2")["metadata"]
+        await operator.one_pass()
+        disruptive = [w for w in asked(operator) if w[1] in ("postgresqls", "pods")]
+        assert disruptive == [("patch", "postgresqls", NAME), ("delete", "pods", f"{NAME}-2")]
+        (deletion,) = of_kind(operator, "pods")
+        assert deletion.body["preconditions"] == {"uid": pod["uid"], "resourceVersion": pod["resourceVersion"]}
+        intent = json.loads(operator.read(POSTGRESQLS)["metadata"]["annotations"][names.DISRUPTION])
+        assert (intent["step"], intent["member"], intent["uid"]) == ("ReplacePod", f"{NAME}-2", pod["uid"])
+        assert len(operator.kube.store.select(PODS, NAMESPACE, lambda _: True)) == 2
+
+
+async def test_the_next_pod_waits_until_the_first_is_back():
+    async with rig() as operator:
+        await rolling(operator)
+        for _ in range(4):
+            await operator.one_pass()
+        assert [name for verb, resource, name in asked(operator) if resource == "pods"] == [f"{NAME}-2"]
+
+
+async def test_a_roll_goes_on_hands_over_and_takes_its_announcement_back():
+    async with rig() as operator:
+        await rolling(operator)
+        await operator.one_pass()
+        operator.revision("newer", operator.read(STATEFUL_SETS)["spec"]["template"])
+        operator.pod(2, "newer")
+        await operator.one_pass()
+        operator.pod(1, "newer")
+        operator.kube.store.seed(SECRETS, superuser_secret())
+        await operator.one_pass()
+        assert [command[:2] for command in operator.api.commands] == [(f"{NAME}-0", "/switchover")]
+        assert operator.find(PODS, f"{NAME}-0") is not None, "a leader is never deleted"
+        operator.pod(0, "newer")
+        await operator.passes()
+        assert names.DISRUPTION not in operator.read(POSTGRESQLS)["metadata"]["annotations"]
+        assert operator.status["PostgresClusterStatus"] == "Running"
+
+
+def superuser_secret():
+    data = {"username": "cG9zdGdyZXM=", "password": "cHc="}
+    name = f"postgres.{NAME}.credentials.postgresql.acid.zalan.do"
+    labels = {"application": "spilo", "cluster-name": NAME}
+    return {"metadata": {"name": name, "namespace": NAMESPACE, "labels": labels}, "data": data}
+
+
+async def test_without_its_announcement_no_pod_is_deleted():
+    async with rig() as operator:
+        await rolling(operator)
+        operator.kube.fail_next(409, "Conflict", verb="patch", resource="postgresqls")
+        await operator.one_pass()
+        assert of_kind(operator, "pods") == []
+
+
+async def test_members_are_asked_directly_before_a_pod_is_deleted():
+    async with rig() as operator:
+        await rolling(operator)
+        operator.api.silent.add(1)
+        await operator.one_pass()
+        assert of_kind(operator, "pods") == [], "a member that does not answer is not healthy"
+
+
+async def test_a_step_that_another_operator_announced_is_waited_for():
+    async with rig() as operator:
+        await rolling(operator)
+        pod = operator.read(PODS, f"{NAME}-1")["metadata"]
+        at = operator.reconciler._clock().isoformat()
+        theirs = {"step": "ReplacePod", "member": f"{NAME}-1", "uid": pod["uid"], "reason": "r", "at": at}
+        metadata = operator.read(POSTGRESQLS)["metadata"]
+        operator.change(
+            POSTGRESQLS, NAME, {"metadata": {**metadata, "annotations": {names.DISRUPTION: json.dumps(theirs)}}}
+        )
+        await operator.one_pass()
+        assert of_kind(operator, "pods") == []
+
+
+async def test_a_pod_that_changed_since_the_live_look_is_not_deleted():
+    async with rig() as operator:
+        await rolling(operator)
+
+        async def touch(request):
+            if request.verb == "delete":
+                live = deepcopy(operator.read(PODS, f"{NAME}-2"))
+                live["metadata"]["labels"]["touched"] = "1"
+                operator.kube.before = None
+                operator.change(PODS, f"{NAME}-2", {"metadata": live["metadata"]})
+
+        operator.kube.before = touch
+        await operator.one_pass()
+        assert operator.find(PODS, f"{NAME}-2") is not None
+
+
+# --- failures ----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_step_that_is_refused_is_said_and_not_tried_again_at_once():
+    async with rig() as operator:
+        await operator.running()
+        operator.kube.store.delete(SERVICES, KEY)
+        operator.kube.fail_next(403, "Forbidden", verb="create", resource="services", times=9)
+        result = await operator.one_pass()
+        assert result.failed is not None
+        assert operator.condition("Degraded")[:2] == ("True", "StepFailed")
+        await operator.one_pass()
+        assert len([w for w in asked(operator) if w[1] == "services"]) == 1
+
+
+# --- deletion ----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_resource_that_goes_without_our_finalizer_takes_nothing_with_it():
+    async with rig() as operator:
+        await operator.running()
+        metadata = {**operator.read(POSTGRESQLS)["metadata"], "finalizers": ["others/finalizer"]}
+        operator.change(POSTGRESQLS, NAME, {"metadata": metadata})
+        delete(operator)
+        before = everything(operator)
+        for _ in range(3):
+            await operator.one_pass()
+        assert operator.writes() == []
+        assert everything(operator) == before
+
+
+async def test_a_resource_that_vanished_takes_nothing_with_it():
+    async with rig() as operator:
+        await operator.running()
+        metadata = {**operator.read(POSTGRESQLS)["metadata"], "finalizers": []}
+        operator.change(POSTGRESQLS, NAME, {"metadata": metadata})
+        delete(operator)
+        assert operator.find(POSTGRESQLS) is None
+        for _ in range(3):
+            await operator.one_pass()
+        assert operator.writes() == []
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+async def test_a_deleted_cluster_goes_in_order_and_its_volumes_as_the_settings_say(keeps):
+    async with rig(options={"enable_persistent_volume_claim_deletion": str(not keeps).lower()}) as operator:
+        await operator.running()
+        claim(operator)
+        delete(operator)
+        for _ in range(8):
+            await operator.one_pass()
+        gone = [(resource, name) for verb, resource, name in asked(operator) if verb == "delete"]
+        kinds = list(dict.fromkeys(resource for resource, _ in gone))
+        assert kinds[:2] == ["statefulsets", "pods"]
+        assert {"secrets", "services", "configmaps"} <= set(kinds[2:])
+        assert ("persistentvolumeclaims" in kinds) is not keeps
+        assert operator.find(POSTGRESQLS) is None, "the finalizer goes at last"
+        assert all(request.body["preconditions"]["uid"] for request in operator.writes() if request.verb == "delete")
+
+
+async def test_late_caches_delete_nothing_of_a_later_resource_of_the_same_name():
+    async with rig() as operator:
+        await operator.running()
+        delete(operator)
+        await operator.caught_up()
+        seen = deepcopy(operator.read(POSTGRESQLS))
+        before = everything(operator)
+
+        async def another(request):
+            if request.verb == "get" and request.resource == "postgresqls":
+                operator.kube.before = None
+                operator.kube.store.seed(POSTGRESQLS, {"metadata": {"name": NAME, "namespace": NAMESPACE}, "spec": {}})
+
+        operator.kube.before = another
+        await operator.reconciler.run(KEY)
+        assert operator.read(POSTGRESQLS)["metadata"]["uid"] != seen["metadata"]["uid"]
+        assert everything(operator) == before
