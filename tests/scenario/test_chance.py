@@ -126,6 +126,8 @@ def mended(world: World) -> None:
     """All that is wrong on purpose is put right; the cluster has to manage the rest."""
     world.server.faults.clear()
     world.annotate(NAME, names.PAUSE, None)
+    # Asked for where a StatefulSet is made anew for a cluster that was scaled to 0 before it had initialised.
+    world.annotate(NAME, names.USE_KEPT_VOLUMES, "true")
     resource = world.resource(NAME)
     assert resource is not None
     if resource["spec"].get("dockerImage") == BAD_IMAGE:

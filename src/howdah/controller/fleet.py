@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from howdah.controller.watch import Key
-from howdah.core.plan import FleetBudget, Plan
-from howdah.core.rollout import causes
+from howdah.core.plan import FleetBudget, Plan, Step
+from howdah.core.rollout import MemberView, causes
 from howdah.core.situation import Situation
 
 
@@ -21,6 +21,11 @@ class _Roll:
     stopped: str | None
 
 
+def _failure(views: tuple[MemberView, ...]) -> str | None:
+    """A pod that was made anew and will not do its part."""
+    return next((f"Pod {v.name} {v.unhealthy}" for v in views if v.has_failed and v.replace is None), None)
+
+
 class Fleet:
     """Belongs to one event loop. `all_keys` tells every cluster that has to be looked at before a roll may start."""
 
@@ -30,18 +35,23 @@ class Fleet:
         self._finished: set[str] = set()
         self._noted: set[Key] = set()
 
-    def note(self, key: Key, situation: Situation, plan: Plan) -> None:
-        """Remember what this pass saw."""
+    def begin(self, key: Key, situation: Situation) -> None:
+        """A step of a roll is about to be taken: it counts from the moment of its decision, for others decide meanwhile."""
+        self._rolls[key] = _Roll(causes(situation.views), is_under_way=True, stopped=None)
+
+    def note(self, key: Key, situation: Situation, plan: Plan, done: tuple[Step, ...]) -> None:
+        """Remember what this pass saw and did. A roll is finished when every new pod is there and does its part."""
         self._noted.add(key)
+        views, found = situation.views, causes(situation.views)
         before = self._rolls.get(key)
-        found = causes(situation.views)
-        if before is not None and before.is_under_way:
-            self._finished |= before.causes - found if not found else frozenset()
-        under_way = bool(found) and (
-            any(view.replace is None or view.pod.is_deleting for view in situation.views)
-            or any(step.disruptive for step in plan.steps)
-        )
-        self._rolls[key] = _Roll(found, under_way, plan.stopped)
+        was = before.causes if before is not None and before.is_under_way else frozenset()
+        is_settled = len(views) >= situation.cluster.instances and all(view.unhealthy is None for view in views)
+        if is_settled and not found:
+            self._finished |= was
+        goes_on = was if not is_settled else frozenset()
+        has_begun = any(view.replace is None or view.pod.is_deleting for view in views)
+        under_way = bool(goes_on) or (bool(found) and (has_begun or any(step.disruptive for step in done)))
+        self._rolls[key] = _Roll(found | goes_on, under_way, plan.stopped or (_failure(views) if under_way else None))
 
     def seen(self, key: Key) -> None:
         """A cluster that was looked at; without a `note` in this pass it has no roll to speak of (invalid, not ours)."""

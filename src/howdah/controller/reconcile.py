@@ -232,7 +232,7 @@ class Reconciler:
         undone: PassResult | None = None
         if disruptive is None and not plan.waits and outcome.failed is None:
             undone = await self._withdraw(target, observed)
-        self._fleet.note(key, situation, plan)
+        self._fleet.note(key, situation, plan, outcome.done)
         unsaid = await self._say(key, situation, plan, outcome)
         return unsaid or undone or self._result(key, plan, outcome)
 
@@ -282,6 +282,7 @@ class Reconciler:
             return dataclasses.replace(outcome, failed=step, error="a live look decides otherwise", is_conflict=True)
         if (why_not := in_the_way(fresh, again)) is not None:
             return dataclasses.replace(outcome, failed=step, error=why_not, is_conflict=True)
+        self._fleet.begin((target.namespace, target.name), fresh)  # nothing was awaited since the budget was asked
         try:
             intent = intent_of(again, observed.now)
             await self._applier.announce(target, intent, observed.resource.meta.resource_version)
