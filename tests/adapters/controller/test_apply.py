@@ -5,6 +5,7 @@ import datetime as dt
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
+import msgspec
 import pytest
 
 from adapters.controller.rig import NAME, NAMESPACE, Rig, rig
@@ -286,8 +287,13 @@ async def with_superuser(operator):
     data = {"username": base64.b64encode(b"postgres").decode(), "password": base64.b64encode(b"pw").decode()}
     made(operator, SECRETS, {"metadata": {"name": SUPERUSER_SECRET, "namespace": NAMESPACE}, "data": data})
     seen = situation(*three())
-    at = {f"{NAME}-{n}": replace(seen.members[f"{NAME}-{n}"], api_url=operator.api.url(n)) for n in range(3)}
-    return replace(seen, members=at)
+    at = {name: replace(member, api_url=operator.api.url(int(name[-1]))) for name, member in seen.members.items()}
+    pods = tuple(addressed(pod, "127.0.0.1") for pod in seen.observed.pods)
+    return replace(seen, members=at, observed=replace(seen.observed, pods=pods))
+
+
+def addressed(pod, address):
+    return msgspec.structs.replace(pod, status=msgspec.structs.replace(pod.status, pod_ip=address))
 
 
 async def test_commands_go_to_the_patroni_of_the_member_that_they_are_about(operator):
@@ -303,6 +309,17 @@ async def test_commands_go_to_the_patroni_of_the_member_that_they_are_about(oper
         ("acid-a-2", "/restart", {"restart_pending": True}),
         ("acid-a-0", "/switchover", {"leader": "acid-a-0", "member": "acid-a-1"}),
     ]
+
+
+async def test_credentials_go_to_no_other_address_than_that_of_the_pod(operator):
+    seen = await with_superuser(operator)
+    elsewhere = tuple(addressed(pod, "10.0.0.9") for pod in seen.observed.pods)
+    step = p.RestartMember(reason="r", name="acid-a-2", uid="u", api_url="x")
+    outcome = await carried_out(
+        operator, step, situation=replace(seen, observed=replace(seen.observed, pods=elsewhere))
+    )
+    assert outcome.failed is step
+    assert operator.api.commands == []
 
 
 async def test_a_member_that_has_not_said_where_it_is_is_not_commanded(operator):
