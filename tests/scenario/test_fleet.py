@@ -23,10 +23,10 @@ def rolled(world: World, image: str) -> list[str]:
     return [n for n in CLUSTERS if any(p["spec"]["containers"][0]["image"] == image for p in world.pods(n))]
 
 
-async def _fleet(world: World) -> None:
+async def _fleet(world: World, members: int = 2) -> None:
     hand = world.start_operator()
     for name in CLUSTERS:
-        world.create(name)
+        world.create(name, numberOfInstances=members)
     await world.converge(*CLUSTERS)
     hand.die()
 
@@ -68,5 +68,15 @@ def test_after_a_failed_roll_no_other_cluster_begins_not_even_after_a_restart() 
         world.start_operator(options={"docker_image": GOOD_IMAGE, "max_rolling_clusters": str(LIMIT)})
         await world.until(lambda: len(rolled(world, GOOD_IMAGE)) == len(CLUSTERS), "the mended option", within_s=600.0)
         await world.converge(*CLUSTERS)
+
+    simulate(scenario)
+
+
+def test_a_cluster_of_one_member_that_fails_stops_the_others_too() -> None:
+    async def scenario(world: World) -> None:
+        await _fleet(world, members=1)
+        world.start_operator(options={"docker_image": BAD_IMAGE})
+        await asyncio.sleep(120.0)
+        assert len(rolled(world, BAD_IMAGE)) == 1
 
     simulate(scenario)
