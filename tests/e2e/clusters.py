@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import contextlib
 import copy
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +21,7 @@ from howdah.adapters.kubernetes import POSTGRESQLS
 from howdah.adapters.patroni import Endpoint, Patroni, RefusedError
 from howdah.core.patroni.credentials import derived_credentials
 from howdah.kube.client import Client
-from howdah.kube.errors import NotFound
+from howdah.kube.errors import KubeError, NotFound
 from howdah.kube.resources import PERSISTENT_VOLUME_CLAIMS, PODS, SECRETS, SERVICES, Resource
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "minimal.yaml"
@@ -90,11 +93,21 @@ class PostgresCluster:
             return last if is_settled(last, last["spec"]["numberOfInstances"]) else None
 
         def what() -> str:
-            return f"{self.name} to settle; generation {last.get('metadata', {}).get('generation')}, status {last.get('status')}"
+            return f"{self.name} to settle; status {last.get('status')}"
 
         found = await until(question, what, timeout_s=timeout_s)
         assert found is not None
         return found
+
+    async def quiet(self, timeout_s: float = 60, for_s: float = 2.5) -> dict[str, Any]:
+        """Settled, and then for a while nothing that anybody writes to the resource."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            found = await self.settled(max(1.0, deadline - time.monotonic()))
+            await asyncio.sleep(for_s)
+            with contextlib.suppress(KubeError):
+                if (await self.resource())["metadata"]["resourceVersion"] == found["metadata"]["resourceVersion"]:
+                    return found
 
     async def status_where(self, what: str, question: Any, timeout_s: float = 40) -> dict[str, Any]:
         """The resource once `question(resource)` holds."""

@@ -1,4 +1,4 @@
-"""One platform per test process with two operators, and one in Endpoints mode; torn down with the proof that nothing is left."""
+"""One platform per test process, with two operators and one in Endpoints mode; after it nothing may be left."""
 
 from __future__ import annotations
 

@@ -110,6 +110,16 @@ class World:
 
         return await until(holder, "an operator that holds the Lease")
 
+    async def all_run(self, timeout_s: float = 60) -> None:
+        """Wait until every process of the platform runs, and its API answers."""
+
+        async def question() -> bool:
+            async with self.client() as client:
+                await client.get_raw("/version", timeout_s=2)
+            return (await asyncio.to_thread(up.status, self.directory)).is_up
+
+        await until(question, "every process of the platform to run", timeout_s=timeout_s)
+
     async def restore(self) -> None:
         """What a person does after killing things: `up` again."""
         await up.up(self.platform, timeout_s=60)
