@@ -8,7 +8,7 @@ import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
-from bench import scale
+from bench import local, pure, scale
 from bench.figures import Figure
 from bench.report import machine, table, write_json
 from bench.world import Wishes, say
@@ -16,6 +16,16 @@ from bench.world import Wishes, say
 Measurement = Callable[[Wishes], Awaitable[list[Figure]]]
 
 MEASUREMENTS: Mapping[str, Measurement] = {
+    "help": pure.measure_help,
+    "build": pure.measure_build,
+    "lifecycle": local.measure_lifecycle,
+    "demo": local.measure_demo,
+    "failures": local.measure_failures,
+    "proved": local.measure_proved,
+    "lease": local.measure_lease,
+    "outage": local.measure_outage,
+    "operator": local.measure_operator,
+    "fleet-pass": pure.measure_pass,
     "fleet-start": scale.measure_start,
     "fleet-change": scale.measure_change,
     "fleet-events": scale.measure_events,

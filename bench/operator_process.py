@@ -63,13 +63,13 @@ class OperatorProcess:
             await asyncio.sleep(POLL_S)
         raise TimeoutError(f"the operator had not looked at {clusters} clusters after {START_TIMEOUT_S:g} s")
 
-    async def until_quiet(self, quiet_s: float = 2.0, timeout_s: float = 120.0) -> None:
-        """Until it has used next to no processor time for a while."""
+    async def until_quiet(self, *, share: float = 0.03, quiet_s: float = 2.0, timeout_s: float = 120.0) -> None:
+        """Until it has used no more than this share of a processor for a while."""
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
             before = processes.cpu_s(self.pid)
             await asyncio.sleep(quiet_s)
-            if processes.cpu_s(self.pid) - before <= 0.02 * quiet_s + 0.02:
+            if processes.cpu_s(self.pid) - before <= share * quiet_s:
                 return
         raise TimeoutError(f"the operator was not quiet within {timeout_s:g} s")
 

@@ -165,7 +165,7 @@ class Simulator:
         watchers = [watcher for watcher in self._kube.store.watchers if watcher.resource == resource]
         for watcher in watchers:
             watcher.inbox.put_nowait(lines)
-        while any(not watcher.inbox.empty() for watcher in watchers):
+        while any(not watcher.inbox.empty() for watcher in watchers if watcher in self._kube.store.watchers):
             await asyncio.sleep(0)
 
     # requests
