@@ -150,13 +150,13 @@ class Reconciler:
     # deleting
 
     async def _delete(self, key: Key, observed: Observed) -> PassResult:
-        """What the caches had, if the resource is still there: a later one of its name can have made nothing of it yet."""
-        resource = await read_resource(self._client, *key)
+        """What was seen before the resource was: a later one of its name can have made nothing of that."""
+        selector = label_keys(self._settings).selector(key[1])
+        pods = await read_pods(self._client, key[0], ",".join(f"{k}={v}" for k, v in sorted(selector.items())))
+        resource = await read_resource(self._client, *key)  # last: see above
         if resource is None or resource.meta.uid != observed.resource.meta.uid:
             return PassResult(again_in_s=AFTER_CONFLICT_S)
         meta = resource.meta
-        selector = label_keys(self._settings).selector(meta.name)
-        pods = await read_pods(self._client, key[0], ",".join(f"{k}={v}" for k, v in sorted(selector.items())))
         observed = dataclasses.replace(observed, resource=resource, pods=pods)
         paused = pause_of(meta.annotations or {}) is not names.Pause.NONE
         decision = plan_deletion(observed, deletion_policy(self._settings), paused=paused)
