@@ -151,6 +151,8 @@ def _replacing(body: Body, live: Live, found: tuple[Difference, ...]) -> tuple[S
 def _applying(body: Body, live: Live, found: tuple[Difference, ...]) -> tuple[Step, ...]:
     kind, name = body["kind"], body["metadata"]["name"]
     reason = f"{kind} {name}: {'; '.join(d.reason for d in found)}"
+    if any(d.effect is Effect.ROLL for d in found):
+        reason += "; then its pods are replaced one by one, the leader last"
     apply = Apply(reason=reason, body=body, uid=live.meta.uid, changes=tuple(d.path for d in found))
     entries = taken_over(live.managed_fields())
     if entries is None:
