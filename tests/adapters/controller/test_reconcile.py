@@ -431,7 +431,8 @@ async def test_late_caches_delete_nothing_of_a_later_resource_of_the_same_name()
         async def another(request):
             if request.verb == "get" and request.resource == "postgresqls":
                 operator.kube.before = None
-                operator.kube.store.seed(POSTGRESQLS, {"metadata": {"name": NAME, "namespace": NAMESPACE}, "spec": {}})
+                metadata = {"name": NAME, "namespace": NAMESPACE, "finalizers": [names.FINALIZER]}
+                operator.kube.store.seed(POSTGRESQLS, {"metadata": metadata, "spec": {}})
 
         operator.kube.before = another
         await operator.reconciler.run(KEY)
