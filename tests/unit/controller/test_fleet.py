@@ -1,0 +1,85 @@
+"""How many clusters may roll for one cause, told from what the passes of all clusters saw."""
+
+from howdah.controller.fleet import Fleet
+from howdah.core.plan import Plan, ReplacePod
+from howdah.core.planners import decide
+from howdah.core.rollout import causes
+from unit.core.clusters import OUTDATED, leader, pod, situation, three
+
+ONE, OTHER, THIRD = ("ns", "one"), ("ns", "other"), ("ns", "third")
+QUIET = situation(*three())
+DUE = situation(*three(revision=OUTDATED))
+BEGUN = situation(leader(revision=OUTDATED), pod(1, revision=OUTDATED), pod(2))
+NEW_POD_STARTS = situation(leader(), pod(1), pod(2, ready=False))
+STOPPED = situation(leader(revision=OUTDATED), pod(1, revision=OUTDATED), pod(2, waiting="ErrImagePull"))
+(CAUSE,) = causes(DUE.views)
+LIMIT = 5
+
+
+def fleet(**seen):
+    made = Fleet(lambda: (ONE, OTHER, THIRD))
+    for key, found in {ONE: seen.get("one"), OTHER: seen.get("other"), THIRD: seen.get("third")}.items():
+        if found is not None:
+            made.note(key, found, decide(found), ())
+    return made
+
+
+def test_a_fleet_is_complete_when_every_cluster_was_looked_at():
+    made = fleet(one=QUIET, other=QUIET)
+    assert not made.budget(ONE, LIMIT).is_complete
+    made.seen(THIRD)
+    assert made.budget(ONE, LIMIT).is_complete
+
+
+def test_a_cluster_that_is_due_does_not_count_before_its_roll_has_begun():
+    assert fleet(one=DUE, other=DUE).budget(THIRD, LIMIT).rolling == {}
+
+
+def test_a_roll_counts_from_the_decision_on():
+    made = fleet(one=DUE)
+    made.begin(ONE, DUE)
+    assert made.budget(OTHER, LIMIT).rolling == {CAUSE: 1}
+
+
+def test_after_a_restart_of_the_operator_rolls_that_have_begun_are_seen():
+    assert fleet(one=BEGUN, other=BEGUN).budget(THIRD, LIMIT).rolling == {CAUSE: 2}
+
+
+def test_a_cluster_does_not_count_against_itself():
+    assert fleet(one=BEGUN).budget(ONE, LIMIT).rolling == {}
+
+
+def test_a_roll_is_finished_when_every_new_pod_does_its_part():
+    made = fleet(one=BEGUN)
+    made.note(ONE, NEW_POD_STARTS, Plan(), ())
+    assert made.budget(OTHER, LIMIT).finished == frozenset()
+    assert made.budget(OTHER, LIMIT).rolling == {CAUSE: 1}, "its last pod is not there yet"
+    made.note(ONE, QUIET, Plan(), ())
+    assert made.budget(OTHER, LIMIT).finished == {CAUSE}
+    assert made.budget(OTHER, LIMIT).rolling == {}
+
+
+def test_a_cluster_that_never_rolled_proves_nothing():
+    made = fleet(one=DUE)
+    made.note(ONE, QUIET, Plan(), ())
+    assert made.budget(OTHER, LIMIT).finished == frozenset()
+
+
+def test_a_roll_that_stopped_is_told_to_the_others_by_name():
+    assert fleet(one=STOPPED).budget(OTHER, LIMIT).failed == {CAUSE: "one"}
+
+
+def test_a_cluster_that_is_gone_is_forgotten():
+    made = fleet(one=BEGUN)
+    made.forget(ONE)
+    assert made.budget(OTHER, LIMIT).rolling == {}
+    assert not made.is_complete
+
+
+def test_the_first_of_many_rolls_alone_then_as_many_as_the_limit_says():
+    made = fleet(one=BEGUN, other=DUE, third=QUIET)
+    held = situation(*three(revision=OUTDATED), budget=made.budget(OTHER, LIMIT))
+    assert decide(held).steps == ()
+    made.note(ONE, QUIET, Plan(), ())
+    free = situation(*three(revision=OUTDATED), budget=made.budget(OTHER, LIMIT))
+    assert [type(step) for step in decide(free).steps] == [ReplacePod]
