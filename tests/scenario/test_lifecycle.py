@@ -5,6 +5,7 @@ hold at every moment is the monitor's.
 """
 
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 
@@ -17,6 +18,7 @@ from howdah.kube.resources import (
     SECRETS,
     SERVICES,
     STATEFUL_SETS,
+    Resource,
 )
 from howdah.model import names
 from scenario.world.world import NAMESPACE, World, secret_name, simulate
@@ -340,7 +342,7 @@ def test_the_end_of_one_cluster_touches_no_other() -> None:
     simulate(scenario)
 
 
-def of(world: World, kind, name: str):  # type: ignore[no-untyped-def]
+def of(world: World, kind: Resource, name: str) -> list[dict[str, Any]]:
     fits = lambda obj: (obj["metadata"].get("labels") or {}).get("cluster-name") == name  # noqa: E731
     return world.store.select(kind, NAMESPACE, fits)
 

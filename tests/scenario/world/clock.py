@@ -19,7 +19,7 @@ OWNER: ContextVar[object] = ContextVar("OWNER", default=None)
 """Whose work a task is: an operator that is killed takes its tasks with it."""
 
 
-class _Jumping(selectors.DefaultSelector):  # type: ignore[misc,valid-type]
+class _Jumping(selectors.DefaultSelector):
     """Nobody is waited for: with nothing to read, the clock jumps to the next timer."""
 
     loop: VirtualLoop
@@ -42,7 +42,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         super().__init__(selector)
         selector.loop = self
         self.owners: WeakKeyDictionary[asyncio.Task[Any], object] = WeakKeyDictionary()
-        self.set_task_factory(self._task)
+        self.set_task_factory(self._task)  # type: ignore[arg-type]
 
     def time(self) -> float:
         return self.now_s
@@ -56,7 +56,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
             future.set_exception(error)
         return future
 
-    def _task(self, loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, Any], **more: Any) -> asyncio.Task[Any]:  # type: ignore[override]
+    def _task(self, loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, Any], **more: Any) -> asyncio.Task[Any]:
         task = asyncio.Task(work, loop=loop, **more)
         self.owners[task] = OWNER.get()
         return task

@@ -104,7 +104,7 @@ class Machinery:
             self.revisions[version] = self._revision(owner)
         revision = self.revisions[version]
         name = owner["metadata"]["name"]
-        pods: dict[int, Mapping[str, Any]] = {}
+        pods: dict[int, Object] = {}
         for pod in self.store.select(PODS, owner["metadata"]["namespace"], _all):
             ordinal = ordinal_of(name, pod["metadata"]["name"])
             if ordinal is None:

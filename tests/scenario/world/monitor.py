@@ -13,7 +13,7 @@ from typing import Any
 
 from howdah.adapters.kubernetes import POSTGRESQLS, RESOURCES
 from howdah.core.patroni.member import parse_leader
-from howdah.kube.resources import CONTROLLER_REVISIONS, PERSISTENT_VOLUME_CLAIMS, PODS, STATEFUL_SETS, Resource
+from howdah.kube.resources import CONTROLLER_REVISIONS, PODS, STATEFUL_SETS, Resource
 from howdah.kube.testing import Request, Store
 from howdah.local.controllers.owners import is_ready
 from howdah.model import names
@@ -265,6 +265,3 @@ def _key(cluster: Object) -> tuple[str, str]:
 
 def _ordinal(pod: str) -> int:
     return int(pod.rpartition("-")[2])
-
-
-__all__ = ["PERSISTENT_VOLUME_CLAIMS", "Monitor"]

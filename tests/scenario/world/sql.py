@@ -134,7 +134,7 @@ class SimulatedServers:
     ) -> Outcome:
         del method
         await self.hand.reach()
-        done = []
+        done: list[Statement] = []
         for statement in statements:
             contents = self._contents(target) if not done else self._still(target)
             password = passwords.get(statement.password.source) if statement.password is not None else None

@@ -13,7 +13,7 @@ import asyncio
 import base64
 import copy
 import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
 import structlog
@@ -21,7 +21,7 @@ import structlog
 from howdah.adapters.kubernetes import POSTGRESQLS
 from howdah.controller.main import Edges, Operator, Options
 from howdah.controller.metrics import Metrics
-from howdah.kube.resources import CONFIGMAPS, PODS, SECRETS, STATEFUL_SETS, Resource
+from howdah.kube.resources import PODS, SECRETS, STATEFUL_SETS, Resource
 from howdah.kube.testing import FakeKubernetes
 from howdah.kube.testing.patches import merge_patched
 from howdah.kube.testing.store import Writer
@@ -68,7 +68,7 @@ class _Teller:
     def __init__(self, said: list[str], loop: VirtualLoop) -> None:
         self._said, self._loop = said, loop
 
-    def __call__(self, _: object, method: str, event: dict[str, Any]) -> dict[str, Any]:
+    def __call__(self, _: object, method: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
         fields = {key: value for key, value in event.items() if key not in ("event", "exc_info", "namespace") and value}
         line = f"{self._loop.time():10.3f} {getattr(OWNER.get(), 'name', '')} {method} {event['event']} {fields}"
         if event.get("exc_info"):
@@ -388,6 +388,3 @@ def _databases_differ(world: World, name: str, resource: Object) -> list[str]:
     found += [f"parameter {key} is {live.get(key)}" for key, value in asked.items() if str(live.get(key)) != str(value)]
     found += [f"{m.pod} waits for a restart" for m in world.machinery.dcs_of(NAMESPACE, name).machines() if m.pending]
     return found
-
-
-__all__ = ["CONFIGMAPS", "NAMESPACE", "World", "differing", "secret_name", "simulate"]
