@@ -98,15 +98,15 @@ class Applier:
             done.append(step)
         return Outcome(tuple(done), *(passed_over or (None, None)))
 
-    async def announce(self, target: Target, intent: Intent, resource_version: str) -> None:
-        """Write the intent on the resource, if it is still the one that the decision was made from."""
-        await self._annotate(target, resource_version, msgspec.json.encode(intent).decode())
+    async def announce(self, target: Target, intent: Intent, resource_version: str) -> str:
+        """Write the intent on the resource, if it is still the one that the decision was made from; its new version."""
+        return await self._annotate(target, resource_version, msgspec.json.encode(intent).decode())
 
     async def withdraw(self, target: Target, resource_version: str) -> None:
         """Remove the intent: nothing disruptive is due any more."""
         await self._annotate(target, resource_version, None)
 
-    async def _annotate(self, target: Target, resource_version: str, intent: str | None) -> None:
+    async def _annotate(self, target: Target, resource_version: str, intent: str | None) -> str:
         if not self.may_write():
             raise NotLeading
         metadata = {
@@ -114,7 +114,9 @@ class Applier:
             "resourceVersion": resource_version,
             "annotations": {names.DISRUPTION: intent},
         }
-        await self._client.merge_patch(POSTGRESQLS, target.name, {"metadata": metadata}, namespace=target.namespace)
+        patch = {"metadata": metadata}
+        answer = await self._client.merge_patch(POSTGRESQLS, target.name, patch, namespace=target.namespace)
+        return str(answer["metadata"]["resourceVersion"])
 
     # one handler per kind of step
 

@@ -6,6 +6,7 @@ Nothing is kept between passes that a restart may lose: what is remembered here 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import time
 from collections.abc import Mapping
@@ -32,7 +33,7 @@ from howdah.core.intent import in_the_way, intent_of
 from howdah.core.objects.build import build
 from howdah.core.objects.diff import Difference
 from howdah.core.patroni.member import Member
-from howdah.core.plan import Plan, SetFinalizers, Step
+from howdah.core.plan import Plan, RestartMember, SetFinalizers, Step
 from howdah.core.planners import decide
 from howdah.core.resolve import label_keys, resolve
 from howdah.core.situation import Situation, look
@@ -285,13 +286,17 @@ class Reconciler:
         self._fleet.begin((target.namespace, target.name), fresh)  # nothing was awaited since the budget was asked
         try:
             intent = intent_of(again, observed.now)
-            await self._applier.announce(target, intent, observed.resource.meta.resource_version)
+            version = await self._applier.announce(target, intent, observed.resource.meta.resource_version)
         except Conflict as error:
             return dataclasses.replace(outcome, failed=step, error=str(error), is_conflict=True)
         except KubeError as error:
             self._attempts.failed((target.namespace, target.name), step, str(error))
             return dataclasses.replace(outcome, failed=step, error=str(error))
         done = await self._carry_out(dataclasses.replace(target, situation=fresh), (again,))
+        if done.failed is None and isinstance(again, RestartMember):
+            # Patroni answers a restart when it is over, whether it helped or not: it holds up nothing any more.
+            with contextlib.suppress(KubeError):
+                await self._applier.withdraw(target, version)
         return Outcome(outcome.done + done.done, done.failed, done.error, done.is_conflict)
 
     async def _look_live(self, situation: Situation) -> tuple[Observed | None, dict[str, Member]]:
