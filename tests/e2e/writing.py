@@ -163,10 +163,11 @@ async def _ended(tasks: list[asyncio.Task[None]]) -> None:
 
 async def lost(cluster: PostgresCluster, writer: Writer) -> list[int]:
     """Acknowledged writes that are not there."""
+    promised = set(writer.acknowledged)  # before the read: the writers go on meanwhile
     async with await cluster.connect(USER, DATABASE) as connection:
         rows = await (await connection.execute(b"select id from written")).fetchall()
     found = {int(row[0]) for row in rows}
-    return sorted(writer.acknowledged - found)
+    return sorted(promised - found)
 
 
 class Probe:
