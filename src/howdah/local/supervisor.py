@@ -46,7 +46,10 @@ def commands(platform: Platform) -> dict[str, Command]:
     module = (sys.executable, "-m")
     own = {
         "apiserver": Command(
-            (*module, "howdah.local.apiserver", "--dir", directory, "--node-socket", str(platform.node_socket))
+            (
+                *(*module, "howdah.local.apiserver", "--dir", directory),
+                *("--node-socket", str(platform.node_socket), "--service-range", platform.service_range),
+            )
         ),
         "platform": Command((*module, "howdah.local.platform", "--dir", directory)),
         "services": Command((*module, "howdah.local.services", "--dir", directory)),

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import stat
 import subprocess
+from ipaddress import IPv4Network
+from pathlib import Path
+
+import pytest
 
 from adapters.apiserver.client import Server, config_map
+from howdah.local.apiserver.__main__ import service_range
 
 CONFIGMAPS = "/api/v1/namespaces/default/configmaps"
 
@@ -110,3 +115,34 @@ def test_token_is_valid_after_a_restart_and_dies_with_its_account(own_server: Se
     assert review["status"]["userInfo"]["username"] == "system:serviceaccount:default:sa"
     own_server.client().delete(f"{accounts}/sa")
     assert as_account.get(accounts).code == 401
+
+
+def test_servers_with_ranges_of_their_own_give_out_addresses_that_do_not_meet(tmp_path: Path) -> None:
+    services = "/api/v1/namespaces/default/services"
+    found = []
+    for name, wanted in (("one", "127.97.0.0/16"), ("two", "127.98.0.0/16")):
+        server = Server(tmp_path / name, "--service-range", wanted)
+        server.start()
+        body = {"metadata": {"name": "s"}, "spec": {"ports": [{"port": 5432}]}}
+        found.append(server.client().post(services, body)["spec"]["clusterIP"].rsplit(".", 2)[0])
+        server.stop()
+    assert found == ["127.97", "127.98"]
+
+
+def test_service_range_is_that_of_the_first_start(tmp_path: Path) -> None:
+    wanted = IPv4Network("127.99.0.0/16")
+    assert service_range(tmp_path, wanted) == wanted
+    assert service_range(tmp_path, None) == wanted
+    assert service_range(tmp_path, IPv4Network("127.100.0.0/16")) == wanted
+
+
+def test_service_range_off_the_loopback_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="expected a part of 127"):
+        service_range(tmp_path, IPv4Network("10.0.0.0/16"))
+    assert not (tmp_path / "service-range").exists()
+
+
+def test_impersonation_is_refused_instead_of_answered_for_somebody_else(server: Server) -> None:
+    answer = server.client().get("/api/v1/namespaces/default", **{"Impersonate-User": "nobody"})
+    assert (answer.code, answer["reason"]) == (403, "Forbidden")
+    assert "no impersonation" in answer["message"]

@@ -10,6 +10,7 @@ import signal
 import socket
 import ssl
 import sys
+from ipaddress import IPv4Network
 from pathlib import Path
 
 from aiohttp import web
@@ -20,6 +21,7 @@ from .consequences import follow
 from .http import Api
 from .kinds import Registry
 from .objects import Obj
+from .prepare import DEFAULT_SERVICE_RANGE
 from .proxy import Node
 from .schema import builtin_definitions
 from .store import Store
@@ -29,11 +31,19 @@ NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
 SHUTDOWN_TIMEOUT_S = 0.5
 
 
+log = logging.getLogger(__name__)
+
+
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m howdah.local.apiserver", description=__doc__)
     parser.add_argument("--dir", type=Path, required=True, help="where certificates, kubeconfig and store are kept")
     parser.add_argument("--listen", default="127.0.0.1", help="address to listen on")
     parser.add_argument("--port", type=int, default=0, help="0: that of the last start, else a free one")
+    parser.add_argument(
+        "--service-range",
+        type=IPv4Network,
+        help=f"loopback addresses of services; default: that of the first start, else {DEFAULT_SERVICE_RANGE}",
+    )
     parser.add_argument("--node-socket", type=Path, help="unix socket of the node agent, for logs and exec")
     return parser.parse_args(argv)
 
@@ -48,6 +58,22 @@ def listener(directory: Path, address: str, port: int) -> socket.socket:
     return found
 
 
+def service_range(directory: Path, wanted: IPv4Network | None) -> IPv4Network:
+    """The range of service addresses. That of the first start is kept and stays: services hold addresses of it.
+
+    Raises SystemExit where it is no loopback range or has no room.
+    """
+    kept = directory / "service-range"
+    found = IPv4Network(kept.read_text().strip()) if kept.exists() else wanted or DEFAULT_SERVICE_RANGE
+    if wanted is not None and wanted != found:
+        log.warning("service addresses stay in %s, the range of the first start, not %s", found, wanted)
+    if not found.is_loopback or found.num_addresses < 4:
+        raise SystemExit(f"--service-range {found}: expected a part of 127.0.0.0/8 with at least 4 addresses")
+    if not kept.exists():
+        kept.write_text(f"{found}\n")
+    return found
+
+
 def tls(pki: Pki) -> ssl.SSLContext:
     """TLS with our certificate; clients may show one of ours."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -58,9 +84,9 @@ def tls(pki: Pki) -> ssl.SSLContext:
     return context
 
 
-def opened(store: Store) -> State:
+def opened(store: Store, services: IPv4Network = DEFAULT_SERVICE_RANGE) -> State:
     """The state of a store, with the namespaces that always exist."""
-    state = State(store, Registry(builtin_definitions()))
+    state = State(store, Registry(builtin_definitions()), services)
     namespaces = state.registry.find("", "v1", "namespaces")
     crds = state.registry.find("apiextensions.k8s.io", "v1", "customresourcedefinitions")
     assert namespaces is not None
@@ -77,9 +103,10 @@ def opened(store: Store) -> State:
 async def serve(options: argparse.Namespace) -> None:
     """Runs until SIGTERM or SIGINT."""
     directory: Path = options.dir
+    services = service_range(directory, options.service_range)
     pki = ensure_pki(directory / "pki", options.listen)
     store = Store(directory / "store.sqlite")
-    state = opened(store)
+    state = opened(store, services)
     await store.durable()
     sock = listener(directory, options.listen, options.port)
     address = f"{options.listen}:{sock.getsockname()[1]}"

@@ -207,9 +207,9 @@ def refusal(kind: Kind, why: str) -> str:
     return f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}: {why}'
 
 
-def strictness(kind: Kind, unknown: list[str], mode: str) -> list[str]:
-    """What fieldValidation makes of unknown fields: a 400 for Strict, warnings for Warn, nothing for Ignore."""
-    problems = [f'unknown field "{path}"' for path in unknown]
+def strictness(kind: Kind, unknown: list[str], repeated: list[str], mode: str) -> list[str]:
+    """What fieldValidation makes of unknown and repeated fields: a 400 for Strict, warnings for Warn, else nothing."""
+    problems = [f'duplicate field "{path}"' for path in repeated] + [f'unknown field "{path}"' for path in unknown]
     if problems and mode == "Strict":
         raise bad_request(refusal(kind, "strict decoding error: " + ", ".join(problems)))
     return problems if mode == "Warn" else []

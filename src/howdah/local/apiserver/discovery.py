@@ -86,7 +86,8 @@ def resource_list(registry: Registry, name: str, version: str) -> Obj | None:
         return None
     resources = [entry for kind in sorted(kinds, key=lambda kind: kind.plural) for entry in _resources(kind)]
     group_version = f"{name}/{version}" if name else version
-    return {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": resources}
+    head = {"kind": "APIResourceList"} | ({"apiVersion": "v1"} if name else {})  # the core list has none
+    return {**head, "groupVersion": group_version, "resources": resources}
 
 
 def _resources(kind: Kind) -> list[Obj]:

@@ -177,6 +177,12 @@ def method_not_allowed() -> ApiError:
     )
 
 
+def method_not_supported(subject: Subject, verb: str) -> ApiError:
+    """405 for a verb that custom resources do not have where built-in kinds would."""
+    message = f'{verb} is not supported on resources of kind "{subject.qualified}"'
+    return ApiError(405, "MethodNotAllowed", message, details=subject.details(""))
+
+
 def resource_not_found() -> ApiError:
     return ApiError(404, "NotFound", "the server could not find the requested resource", details={})
 

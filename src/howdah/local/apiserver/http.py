@@ -22,8 +22,10 @@ from .errors import (
     Subject,
     bad_request,
     field_forbidden,
+    forbidden,
     invalid_object,
     method_not_allowed,
+    method_not_supported,
     not_found,
     required,
     resource_not_found,
@@ -44,6 +46,7 @@ from .requests import (
     manager_of,
     number,
     parsed_body,
+    repeated_fields,
     target_of,
     validation_of,
     wanted_answer,
@@ -103,6 +106,7 @@ class Api:
     async def _answer(self, http: web.BaseRequest) -> web.StreamResponse:
         path = http.path.rstrip("/") or "/"
         user = self._user(http)
+        _check_not_impersonating(http)
         if user is None and not path.startswith(OPEN_PATHS):
             raise unauthorized()
         target = target_of(http.path)
@@ -132,7 +136,10 @@ class Api:
             warnings,
         )
         request = Request(http, kind, target, answer or Answer(), user or User("system:anonymous"), call)
-        return await self._resource(request)
+        try:
+            return await self._resource(request)
+        except ApiError as error:  # a refusal carries the warnings too
+            return _json_response(error.body, error.code, [*error.headers.items(), *_warnings(call)])
 
     def _user(self, http: web.BaseRequest) -> User | None:
         token = http.headers.get("Authorization", "")
@@ -152,9 +159,14 @@ class Api:
             if text is not None:
                 return web.Response(body=text, content_type="application/json")
         found = self._discovered(path.strip("/").split("/"))
-        if found is None:
-            return web.Response(status=404, text="404 page not found\n")
-        return _json_response(found, 200, {})
+        if found is not None:
+            return _json_response(found, 200, {})
+        parts = path.split("/")
+        if parts[1:3] == ["api", "v1"] or (
+            len(parts) > 3 and parts[1] == "apis" and registry.is_builtin_group(parts[2])
+        ):
+            raise resource_not_found()
+        return web.Response(status=404, text="404 page not found\n")
 
     def _discovered(self, parts: list[str]) -> Obj | None:
         registry = self._state.registry
@@ -184,6 +196,8 @@ class Api:
             if special is not None:
                 return await special(self, request)
         elif verb not in request.kind.verbs or _is_impossible(request, verb):
+            if request.kind.custom is not None and request.target.subresource == "status" and verb == "delete":
+                raise method_not_supported(request.kind.subject, verb)
             raise method_not_allowed()
         handler = _VERBS.get(verb)
         if handler is None:
@@ -194,7 +208,11 @@ class Api:
         content = request.http.headers.get("Content-Type", "")
         if "patch" in content or content.startswith("text/"):
             raise unsupported_media_type(BODY_TYPES)
-        return parsed_body(await self._raw_body(request), content)
+        data = await self._raw_body(request)
+        body = parsed_body(data, content)
+        if request.call.validation != "Ignore":
+            request.call.repeated = repeated_fields(data, content)
+        return body
 
     async def _raw_body(self, request: Request) -> bytes:
         chunks, size = [], 0
@@ -218,10 +236,10 @@ class Api:
             obj = table_of(request.kind, [obj], {"resourceVersion": obj["metadata"].get("resourceVersion", "")})
         elif form.startswith("PartialObjectMetadata"):
             obj = lists.partial(obj, request.answer.api_version)
-        headers = [("Warning", f'299 - "{_quoted(text)}"') for text in request.call.warnings]
-        return _json_response(obj, code, headers, as_yaml=request.answer.yaml)
+        return _json_response(obj, code, _warnings(request.call), as_yaml=request.answer.yaml)
 
     async def get(self, request: Request) -> web.StreamResponse:
+        lists.version_number(request.http.query.get("resourceVersion", ""))
         return await self._done(request, live_object(self._state, request.call))
 
     async def list(self, request: Request) -> web.StreamResponse:
@@ -277,7 +295,7 @@ class Api:
             show=_shower(kind, request.answer),
             bookmark={"kind": kind.kind, "apiVersion": kind.api_version},
             bookmarks=flag(query, "allowWatchBookmarks"),
-            end_of_initial=flag(query, "sendInitialEvents"),
+            end_of_initial=flag(query, "sendInitialEvents") and flag(query, "allowWatchBookmarks"),
             timeout_s=float(timeout_s),
         )
 
@@ -368,6 +386,14 @@ class Api:
     async def binding(self, request: Request) -> web.StreamResponse:
         body = await self._body(request)
         return await self._done(request, subresources.bind(self._state, request.call, body), 201)
+
+
+def _check_not_impersonating(http: web.BaseRequest) -> None:
+    """Everybody who is known may do everything here, so an answer for somebody else would be false."""
+    name = http.headers.get("Impersonate-User")
+    if name is not None:
+        why = "this API server knows no impersonation: ask without --as, every known user may do everything"
+        raise forbidden(Subject("", "users", "User"), name, why)
 
 
 def _is_impossible(request: Request, verb: str) -> bool:
@@ -468,6 +494,10 @@ def _table_shower(kind: Kind, answer: Answer) -> Callable[[Obj], Obj]:
         return table_of(kind, [shown(kind, obj)], metadata, answer.api_version, columns=next(count) == 0)
 
     return show
+
+
+def _warnings(call: Call) -> list[tuple[str, str]]:
+    return [("Warning", f'299 - "{_quoted(text)}"') for text in call.warnings]
 
 
 def _quoted(text: str) -> str:

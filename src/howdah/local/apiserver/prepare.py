@@ -5,15 +5,15 @@ The counterpart of the real server's "strategies". Nothing here refuses anything
 
 from __future__ import annotations
 
-import ipaddress
 import zlib
 from collections.abc import Callable, Iterable, Mapping
+from ipaddress import IPv4Network
 
 from .kinds import Kind
 from .objects import Obj, dig, new_uid, timestamp
 from .store import Store
 
-SERVICE_NETWORK = ipaddress.ip_network("127.96.0.0/16")
+DEFAULT_SERVICE_RANGE = IPv4Network("127.96.0.0/16")
 NODE_PORTS = range(30000, 32768)
 CRD_STORAGE = "customresourcedefinitions.apiextensions.k8s.io"
 _OWN_META = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation", "selfLink")
@@ -22,8 +22,11 @@ _OWN_META = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeri
 def stamp_new(kind: Kind, obj: Obj) -> None:
     """System metadata of a new object."""
     metadata = obj["metadata"]
+    given = metadata.get("generation")
     for key in (*_OWN_META, "resourceVersion"):
         metadata.pop(key, None)
+    if given and not kind.has_generation:
+        metadata["generation"] = given  # the real server does not count it, and does not drop it either
     metadata["uid"] = new_uid()
     metadata["creationTimestamp"] = timestamp()
     if kind.has_generation:
@@ -94,11 +97,11 @@ def bump_generation(kind: Kind, new: Obj, live: Obj) -> None:
         new["metadata"]["generation"] = live["metadata"].get("generation", 0) + 1
 
 
-def prepare_update(store: Store, kind: Kind, new: Obj, live: Obj) -> None:
+def prepare_update(store: Store, kind: Kind, new: Obj, live: Obj, *, services: IPv4Network) -> None:
     """After defaulting of an update."""
     if kind.storage == "services":
         _keep_addresses(new, live)
-        allocate_service(store, new)
+        allocate_service(store, new, services)
     elif kind.storage in ("namespaces", "persistentvolumeclaims"):
         finalizers = dig(live, "spec", "finalizers")
         if kind.storage == "namespaces" and finalizers is not None:
@@ -209,15 +212,15 @@ def _create_service(_: Store, obj: Obj) -> None:
     obj["status"] = {"loadBalancer": {}}
 
 
-def allocate_service(store: Store, obj: Obj) -> None:
-    """Gives a Service its cluster address and node ports, where it needs and lacks them."""
+def allocate_service(store: Store, obj: Obj, addresses: IPv4Network) -> None:
+    """Gives a Service its cluster address (of a range) and node ports, where it needs and lacks them."""
     spec = obj["spec"]
     if spec.get("type") == "ExternalName":
         return
     if not spec.get("clusterIP") and spec.get("clusterIPs"):
         spec["clusterIP"] = spec["clusterIPs"][0]
     if not spec.get("clusterIP"):
-        spec["clusterIP"] = _free_address(store, obj["metadata"]["uid"])
+        spec["clusterIP"] = _free_address(store, obj["metadata"]["uid"], addresses)
     spec["clusterIPs"] = [spec["clusterIP"]]
     selectorless = spec["clusterIP"] == "None" and not spec.get("selector")
     spec.setdefault("ipFamilies", ["IPv4", "IPv6"] if selectorless else ["IPv4"])
@@ -230,15 +233,15 @@ def allocate_service(store: Store, obj: Obj) -> None:
             taken.add(port["nodePort"])
 
 
-def _free_address(store: Store, uid: str) -> str:
+def _free_address(store: Store, uid: str, addresses: IPv4Network) -> str:
     taken = {dig(service, "spec", "clusterIP") for service in store.objects("services")}
-    size = SERVICE_NETWORK.num_addresses - 2
+    size = addresses.num_addresses - 2
     start = zlib.crc32(uid.encode()) % size
     for step in range(size):
-        address = str(SERVICE_NETWORK[1 + (start + step) % size])
+        address = str(addresses[1 + (start + step) % size])
         if address not in taken:
             return address
-    raise RuntimeError(f"no address is left in {SERVICE_NETWORK}")
+    raise RuntimeError(f"no address is left in {addresses}")
 
 
 def _taken_node_ports(store: Store) -> set[int]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -127,6 +128,39 @@ def parsed_body(data: bytes, content_type: str) -> Any:
         except protobuf.NotProtobufError as error:
             raise bad_request(str(error)) from error
     raise unsupported_media_type(BODY_TYPES)
+
+
+class _Pairs(list[tuple[str, Any]]):
+    """A JSON object as it stands: repeated keys are still there."""
+
+
+def repeated_fields(data: bytes, content_type: str) -> list[str]:
+    """The paths of keys that an object of a JSON body has more than once (the last one counts)."""
+    kind = content_type.partition(";")[0].strip().lower()
+    if kind not in ("", JSON) or not data:
+        return []
+    found: list[bool] = []
+
+    def note(pairs: list[tuple[str, Any]]) -> None:
+        if len({key for key, _ in pairs}) < len(pairs):
+            found.append(True)
+
+    json.loads(data, object_pairs_hook=note)
+    return list(_repeated(json.loads(data, object_pairs_hook=_Pairs), "")) if found else []
+
+
+def _repeated(value: Any, path: str) -> Iterator[str]:
+    if isinstance(value, _Pairs):
+        seen: set[str] = set()
+        for key, item in value:
+            place = f"{path}.{key}" if path else key
+            if key in seen:
+                yield place
+            seen.add(key)
+            yield from _repeated(item, place)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _repeated(item, f"{path}[{index}]")
 
 
 class _PlainLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]

@@ -40,7 +40,8 @@ def create_errors(kind: Kind, obj: Obj) -> list[FieldError]:
     found = [*_metadata_errors(kind, obj)]
     if kind.custom is not None:
         return found + _custom_errors(kind, obj, None)
-    return found + [error for check in _CHECKS.get(kind.storage, ()) for error in check(obj)]
+    checks = (*_CHECKS.get(kind.storage, ()), *_CREATION_CHECKS.get(kind.storage, ()))
+    return found + [error for check in checks for error in check(obj)]
 
 
 def update_errors(kind: Kind, new: Obj, live: Obj, subresource: str) -> list[FieldError]:
@@ -205,6 +206,25 @@ def _data_keys(obj: Obj) -> Errors:
         yield invalid(f"data[{key}]", key, "duplicate of key present in binaryData")
 
 
+_KEYS_OF_TYPES = {
+    "kubernetes.io/dockerconfigjson": (".dockerconfigjson",),
+    "kubernetes.io/ssh-auth": ("ssh-privatekey",),
+    "kubernetes.io/tls": ("tls.crt", "tls.key"),
+}
+
+
+def _secret_keys(obj: Obj) -> Errors:
+    """A Secret of a known type has that type's keys."""
+    for key in _KEYS_OF_TYPES.get(obj.get("type", ""), ()):
+        if key not in (obj.get("data") or {}):
+            yield required(f"data[{key}]")
+
+
+def _no_ephemeral_containers(obj: Obj) -> Errors:
+    if dig(obj, "spec", "ephemeralContainers"):
+        yield field_forbidden("spec.ephemeralContainers", "cannot be set on create")
+
+
 def _data_change(new: Obj, live: Obj) -> Errors:
     if live.get("immutable"):
         if not new.get("immutable"):
@@ -341,7 +361,7 @@ _CHECKS: Mapping[str, tuple[Check, ...]] = {
     "services": (_service,),
     "endpoints": (_endpoints,),
     "configmaps": (_data_keys,),
-    "secrets": (_data_keys,),
+    "secrets": (_data_keys, _secret_keys),
     "persistentvolumeclaims": (_claim,),
     "rolebindings.rbac.authorization.k8s.io": (_binding,),
     "clusterrolebindings.rbac.authorization.k8s.io": (_binding,),
@@ -353,6 +373,7 @@ _CHECKS: Mapping[str, tuple[Check, ...]] = {
     "events": (_event,),
     "customresourcedefinitions.apiextensions.k8s.io": (_crd,),
 }
+_CREATION_CHECKS: Mapping[str, tuple[Check, ...]] = {"pods": (_no_ephemeral_containers,)}
 _CHANGES: Mapping[str, tuple[Change, ...]] = {
     **WORKLOAD_CHANGES,
     "services": (_service_change,),

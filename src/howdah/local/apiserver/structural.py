@@ -103,12 +103,13 @@ def _value_errors(value: Any, raw: Mapping[str, Any], path: str) -> Iterator[Fie
 
 
 def _string_errors(value: str, raw: Mapping[str, Any], path: str) -> Iterator[FieldError]:
+    """A format, and the first of length and pattern that does not hold: the real validator stops there."""
+    pattern = raw.get("pattern")
     if "maxLength" in raw and len(value) > raw["maxLength"]:
         yield FieldError(path, "TooLong", f"Too long: may not be more than {raw['maxLength']} bytes")
-    if "minLength" in raw and len(value) < raw["minLength"]:
+    elif "minLength" in raw and len(value) < raw["minLength"]:
         yield invalid(path, value, f"{path} in body should be at least {raw['minLength']} chars long")
-    pattern = raw.get("pattern")
-    if pattern and not _pattern(pattern).search(value):
+    elif pattern and not _pattern(pattern).search(value):
         yield invalid(path, value, f"{path} in body should match '{pattern}'")
     check = _FORMATS.get(raw.get("format", ""))
     if check is not None and not check(value):

@@ -157,6 +157,11 @@ def review(kind: str, body: Any, user: User, tokens: Tokens, store: Store) -> Ob
         found = tokens.user(str(dig(given, "spec", "token") or ""), store)
         status = {"authenticated": True, "user": found.info()} if found else {"user": {}}
         return {**answer, "status": status}
+    spec = given.get("spec") or {}
+    if ("resourceAttributes" in spec) == ("nonResourceAttributes" in spec):
+        why = "exactly one of nonResourceAttributes or resourceAttributes must be specified"
+        error = invalid("spec.resourceAttributes", spec.get("resourceAttributes"), why)
+        raise invalid_object(Subject("authorization.k8s.io", "", ""), "", [error])
     return {**answer, "status": {"allowed": True}}
 
 

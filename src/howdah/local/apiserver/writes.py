@@ -9,6 +9,7 @@ import json
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network
 from typing import Any
 
 from . import custom, decoding
@@ -30,6 +31,7 @@ from .objects import Obj, clone, dig, encode, meta, name_of, namespace_of, times
 from .ownership import LAST_APPLIED, Applied, Write, applied, updated, with_owners
 from .prepare import (
     CRD_STORAGE,
+    DEFAULT_SERVICE_RANGE,
     SYSTEM_PRIORITIES,
     allocate_service,
     bump_generation,
@@ -52,6 +54,8 @@ class State:
 
     store: Store
     registry: Registry
+    services: IPv4Network = DEFAULT_SERVICE_RANGE
+    """Where addresses of services are taken from."""
     specs: dict[str, Obj] = field(default_factory=dict)
     """The spec of each installed CRD, as it is served."""
 
@@ -68,6 +72,8 @@ class Call:
     dry_run: bool = False
     validation: str = "Warn"
     warnings: list[str] = field(default_factory=list)
+    repeated: list[str] = field(default_factory=list)
+    """Paths of the body's repeated keys."""
 
     @property
     def write(self) -> Write:
@@ -84,7 +90,7 @@ def decode_object(state: State, call: Call, body: Any) -> Obj:
         obj, unknown = decoding.decoded(body, kind)
     else:
         obj, unknown = custom.decoded(body, kind, state.registry.object_meta)
-    call.warnings += decoding.strictness(kind, unknown, call.validation)
+    call.warnings += decoding.strictness(kind, unknown, call.repeated, call.validation)
     if kind.custom is not None:
         call.warnings += finalizer_warnings(obj) if call.subresource == "" else []
     obj["apiVersion"], obj["kind"] = kind.api_version, kind.kind
@@ -109,6 +115,7 @@ def create_decoded(state: State, call: Call, obj: Obj, owned: Applied | None = N
     if not name_of(obj) and obj["metadata"].get("generateName"):
         obj["metadata"]["name"] = _generated(obj["metadata"]["generateName"])
     _default(kind, obj)
+    obj["metadata"].pop("deletionTimestamp", None)
     obj = with_owners(obj, owned.owners) if owned else updated(call.write, None, obj)
     _require_namespace(state, call, obj)
     stamp_new(kind, obj)
@@ -116,7 +123,7 @@ def create_decoded(state: State, call: Call, obj: Obj, owned: Applied | None = N
     prepare_create(state.store, kind, obj)
     _default(kind, obj)
     if kind.storage == "services":
-        allocate_service(state.store, obj)
+        allocate_service(state.store, obj, state.services)
     errors = create_errors(kind, obj)
     if errors:
         raise invalid_object(_judged(kind), name_of(obj), errors)
@@ -436,12 +443,16 @@ def store_update(state: State, call: Call, live: Obj, new: Obj, owned: Applied |
     uid = new["metadata"].get("uid")
     if uid and uid != live["metadata"]["uid"]:
         raise _uid_conflict(call, uid, live)
+    marked = new["metadata"].get("deletionTimestamp")
+    if marked and marked != live["metadata"].get("deletionTimestamp"):
+        refused = invalid("metadata.deletionTimestamp", marked, "field is immutable")
+        raise invalid_object(kind.subject, call.name, [refused])
     keep_identity(kind, new, live)
     _default(kind, new)
     new = with_owners(new, owned.owners) if owned else updated(call.write, live, new)
     new = keep_other_half(kind, new, live, call.subresource)
     _default(kind, new)
-    prepare_update(state.store, kind, new, live)
+    prepare_update(state.store, kind, new, live, services=state.services)
     bump_generation(kind, new, live)
     errors = update_errors(kind, new, live, call.subresource)
     if errors:
