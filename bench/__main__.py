@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import signal
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
@@ -52,6 +53,9 @@ async def measure(names: Sequence[str], wishes: Wishes) -> tuple[list[Figure], b
     """The figures of all that could be measured, and whether that was everything."""
     figures: list[Figure] = []
     complete = True
+    work = asyncio.current_task()
+    if work is not None:  # so that what was started is taken down
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, work.cancel)
     for name in names or MEASUREMENTS:
         say(name)
         try:

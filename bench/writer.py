@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import socket
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import psycopg
 
@@ -54,10 +57,23 @@ class Writer:
             session = await psycopg.AsyncConnection.connect(self.conninfo, autocommit=True)
         async with session:
             while True:
-                async with asyncio.timeout(ANSWER_TIMEOUT_S):
-                    await session.execute("INSERT INTO bench DEFAULT VALUES")
+                write = asyncio.ensure_future(session.execute("INSERT INTO bench DEFAULT VALUES"))
+                await _answered(session, write)
                 self.acknowledged.append(time.perf_counter())
                 await asyncio.sleep(EVERY_S)
+
+
+async def _answered(session: psycopg.AsyncConnection[Any], write: asyncio.Future[Any]) -> None:
+    """Wait for a write; a server that is silent is hung up on at once, where the driver would ask it to cancel."""
+    try:
+        await asyncio.wait({write}, timeout=ANSWER_TIMEOUT_S)
+        if not write.done():
+            with socket.socket(fileno=os.dup(session.fileno())) as line:
+                line.shutdown(socket.SHUT_RDWR)
+        await write
+    except asyncio.CancelledError:
+        write.cancel()
+        raise
 
 
 @asynccontextmanager
