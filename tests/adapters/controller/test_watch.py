@@ -1,0 +1,137 @@
+"""From events to keys: which changes on the server are work, and for which cluster."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+
+import pytest
+
+from adapters.controller.rig import KEY, LABELS, NAME, NAMESPACE
+from howdah.adapters.kubernetes import POSTGRESQLS
+from howdah.controller.observe import from_caches, utc_now
+from howdah.controller.watch import Scope, Watch
+from howdah.kube.resources import CONFIGMAPS, PODS, SECRETS, SERVICES
+from howdah.kube.testing import FakeKubernetes
+from howdah.kube.testing.store import Writer
+
+HEARTBEAT = {"role": "replica", "state": "running", "replication_state": "streaming", "xlog_location": 1, "timeline": 1}
+LOCK = {"leader": f"{NAME}-0", "renewTime": "2026-01-01T00:00:00+00:00", "ttl": "30", "optime": "1"}
+
+
+def labelled(name=NAME, **annotations):
+    return {"metadata": {"name": name, "namespace": NAMESPACE, "labels": LABELS, "annotations": annotations}}
+
+
+def terminated():
+    state = {"terminated": {"exitCode": 0}}
+    return {"containerStatuses": [{"name": "postgres", "state": state}]}
+
+
+class World:
+    """A server with one cluster, a watch on it, and what it was told."""
+
+    def __init__(self, kube: FakeKubernetes) -> None:
+        self.kube = kube
+        self.told: list[tuple[str, str]] = []
+        self.client = kube.client(timeout_s=5)
+        scope = Scope((NAMESPACE,), {"application": "spilo"}, "cluster-name", "postgres-pod", "postgres-pod")
+        self.watch = Watch(self.client, scope, self.told.append)
+        kube.store.seed(POSTGRESQLS, {"metadata": {"name": NAME, "namespace": NAMESPACE}, "spec": {"a": 1}})
+        kube.store.seed(PODS, {**labelled(f"{NAME}-0", status=json.dumps(HEARTBEAT)), "status": terminated()})
+        kube.store.seed(CONFIGMAPS, labelled(f"{NAME}-leader", **LOCK))
+        kube.store.seed(SERVICES, {**labelled(), "spec": {"type": "ClusterIP"}})
+        kube.store.seed(SECRETS, labelled("password"))
+
+    def annotate(self, resource, name, **annotations):
+        def change(live):
+            held = {**(live["metadata"].get("annotations") or {}), **annotations}
+            return {**live, "metadata": {**live["metadata"], "annotations": held}}
+
+        self.kube.store.patch(resource, (NAMESPACE, name), change, Writer("somebody"))
+
+    async def keys_after(self, change):
+        """What is told of a change, after more than the time that an event needs."""
+        self.told.clear()
+        change(self)
+        await asyncio.sleep(0.15)
+        return list(dict.fromkeys(self.told))
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[World]:
+    async with FakeKubernetes(POSTGRESQLS) as kube:
+        made = World(kube)
+        task = asyncio.create_task(made.watch.run())
+        async with asyncio.timeout(10):
+            await made.watch.synced()
+        try:
+            yield made
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            await made.client.close()
+
+
+def beats(**changes):
+    return json.dumps({**HEARTBEAT, **changes})
+
+
+@pytest.mark.parametrize(
+    ("claim", "change", "is_work"),
+    [
+        ("a member moves on", lambda w: w.annotate(PODS, f"{NAME}-0", status=beats(xlog_location=2)), False),
+        (
+            "a member stops streaming",
+            lambda w: w.annotate(PODS, f"{NAME}-0", status=beats(replication_state=None)),
+            True,
+        ),
+        ("a member leads", lambda w: w.annotate(PODS, f"{NAME}-0", status=beats(role="primary")), True),
+        ("a restart is pending", lambda w: w.annotate(PODS, f"{NAME}-0", status=beats(pending_restart=True)), True),
+        ("somebody marks a pod", lambda w: w.annotate(PODS, f"{NAME}-0", mark="1"), True),
+        (
+            "the lock is renewed",
+            lambda w: w.annotate(CONFIGMAPS, f"{NAME}-leader", renewTime="later", optime="2"),
+            False,
+        ),
+        ("another holds the lock", lambda w: w.annotate(CONFIGMAPS, f"{NAME}-leader", leader=f"{NAME}-1"), True),
+        ("a password is edited", lambda w: w.annotate(SECRETS, "password", edited="1"), True),
+        ("a service goes", lambda w: w.kube.store.delete(SERVICES, KEY), True),
+        ("a new pod", lambda w: w.kube.store.seed(PODS, labelled(f"{NAME}-1")), True),
+        (
+            "a pod of nobody's",
+            lambda w: w.kube.store.seed(PODS, {"metadata": {"name": "x", "namespace": NAMESPACE}}),
+            False,
+        ),
+        ("the resource is annotated", lambda w: w.annotate(POSTGRESQLS, NAME, a="1"), True),
+        ("we announce a step", lambda w: w.annotate(POSTGRESQLS, NAME, **{"howdah.dev/disruption": "{}"}), False),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+async def test_only_what_a_decision_uses_is_work(world, claim, change, is_work):
+    assert await world.keys_after(change) == ([KEY] if is_work else []), claim
+
+
+async def test_how_a_pod_ended_is_remembered_when_it_is_gone(world):
+    await world.keys_after(lambda w: w.kube.store.delete(PODS, (NAMESPACE, f"{NAME}-0")))
+    observed = from_caches(world.watch, KEY, utc_now())
+    assert observed is not None
+    assert observed.pods == ()
+    assert [departed.name for departed in observed.departed] == [f"{NAME}-0"]
+
+
+async def test_a_cluster_without_a_resource_is_not_observed(world):
+    await world.keys_after(lambda w: w.kube.store.delete(POSTGRESQLS, KEY))
+    assert from_caches(world.watch, KEY, utc_now()) is None
+    assert world.watch.cluster_keys() == ()
+
+
+async def test_everything_of_a_cluster_is_observed_and_nothing_of_another(world):
+    other = labelled("acid-b-0")
+    other["metadata"]["labels"] = {**LABELS, "cluster-name": "acid-b"}
+    await world.keys_after(lambda w: w.kube.store.seed(PODS, other))
+    observed = from_caches(world.watch, KEY, utc_now())
+    assert observed is not None
+    assert [pod.name for pod in observed.pods] == [f"{NAME}-0"]
+    assert set(observed.objects) == {("Service", NAME)}
+    assert set(observed.secrets) == {(NAMESPACE, "password")}
+    assert set(observed.patroni) == {("ConfigMap", f"{NAME}-leader")}
