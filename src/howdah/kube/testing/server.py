@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import itertools
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -82,6 +83,7 @@ class FakeKubernetes:
         self._resources = {(r.group, r.version, r.plural): r for r in (*BUILT_IN, *custom)}
         self._raw: dict[tuple[str, str, str], bytes] = {}
         self._pages: dict[str, tuple[int, list[Object]]] = {}
+        self._page_numbers = itertools.count()  # lists of several kinds are read page by page at the same time
         self._runner: web.AppRunner | None = None
         self._port = 0
 
@@ -318,7 +320,7 @@ class FakeKubernetes:
         page, rest = (items[:limit], items[limit:]) if limit else (items, [])
         metadata = {"resourceVersion": str(version)}
         if rest:
-            metadata["continue"] = base64.b64encode(f"{version}/{len(rest)}/{len(self._pages)}".encode()).decode()
+            metadata["continue"] = base64.b64encode(f"{version}/{next(self._page_numbers)}".encode()).decode()
             metadata["remainingItemCount"] = str(len(rest))
             self._pages[metadata["continue"]] = (version, rest)
         partial = _wants_metadata(http)
