@@ -71,6 +71,9 @@ async def measure_pass(wishes: Wishes) -> list[Figure]:
             passes, before = await operator.passes(), processes.cpu_s(operator.pid)
             await asyncio.sleep(3)
             used = processes.cpu_s(operator.pid) - before
-            samples.append(used / max(1, await operator.passes() - passes) * 1000)
+            made = await operator.passes() - passes
+            if made < FEW:
+                raise RuntimeError(f"{made} passes of {FEW} clusters in 3 s: the resync period is not in force")
+            samples.append(used / made * 1000)
     say(f"  median {statistics.median(samples):.2f} ms")
     return [figure("quiet-pass", samples, f"all that the process uses, by {FEW} clusters' passes every 2 s")]

@@ -152,6 +152,8 @@ async def measure_resyncs(wishes: Wishes) -> list[Figure]:
         while (made := (await operator.passes() - passes) / FEW) < resyncs:
             await world.do("beat", times=1)
             await asyncio.sleep(RESYNC_S / 2)
+            if time.monotonic() - began > 10 * RESYNC_S * resyncs:
+                raise TimeoutError(f"{made:.1f} resyncs in {time.monotonic() - began:.0f} s, {resyncs} were due")
         counts = await world.do("counts")
         say(f"  {made:.1f} resyncs in {time.monotonic() - began:.0f} s: {dict(counts)}")
     writes = _writes(counts)

@@ -69,7 +69,7 @@ class Simulator:
             self._hanging = await asyncio.start_server(_never, ip, PATRONI_PORT)
         f.fill(self._kube.store, self._fleet)
         if resync_period:
-            patch = {"configuration": {"kubernetes": {"resync_period": resync_period}}}
+            patch = {"configuration": {"resync_period": resync_period}}
             key = (f.OPERATOR_NAMESPACE, f.CONFIGURATION)
             self._kube.store.patch(
                 OPERATOR_CONFIGURATIONS, key, lambda live: merge_patched(live, patch), Writer("people")
