@@ -229,6 +229,13 @@ class Applier:
         resource = RESOURCES[step.object_kind]
         await self._client.merge_patch(resource, step.name, {"metadata": metadata}, namespace=target.namespace)
 
+    async def _unlabel_leader(self, target: Target, step: p.UnlabelLeader) -> None:
+        lock = await self._client.get(RESOURCES[step.object_kind], step.object_name, namespace=target.namespace)
+        if (lock["metadata"].get("annotations") or {}).get("leader") != step.leader:
+            raise LookAgain(f"{step.leader} does not hold the lock any more")
+        metadata = {"resourceVersion": step.resource_version, "labels": {step.label: None}}
+        await self._patch_meta("Pod", target, step.name, step.uid, metadata)
+
     async def _replace_pod(self, target: Target, step: p.ReplacePod) -> None:
         try:
             await self._client.delete(
@@ -291,6 +298,7 @@ _HANDLERS: Mapping[type[p.Step], Callable[[Applier, Target, Any], Awaitable[None
     p.PatchDynamicConfiguration: Applier._patch_dynamic,
     p.RunStatements: Applier._run_statements,
     p.ReleaseLeader: Applier._release_leader,
+    p.UnlabelLeader: Applier._unlabel_leader,
     p.ReplacePod: Applier._replace_pod,
     p.Switchover: Applier._switchover,
     p.RestartMember: Applier._restart_member,

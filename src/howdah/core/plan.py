@@ -191,6 +191,26 @@ class ReleaseLeader(Step):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UnlabelLeader(Step):
+    """Take the leader's label off a pod that lost the lock and does not notice, so that no service leads to it.
+
+    `leader` must still hold the lock of `object_kind` `object_name`, and the pod must be the one seen.
+    """
+
+    name: str
+    uid: str
+    resource_version: str
+    label: str
+    object_kind: str  # ConfigMap or Endpoints
+    object_name: str
+    leader: str
+
+    @property
+    def target(self) -> str:
+        return f"Pod {self.name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReplacePod(Step):
     """Delete a pod; its StatefulSet makes it anew from the current template."""
 

@@ -26,6 +26,7 @@ from howdah.core.plan import (
     SetFinalizers,
     Step,
     Switchover,
+    UnlabelLeader,
     Wait,
 )
 from howdah.core.rollout import LOOK_AGAIN_S, next_replacement
@@ -34,6 +35,7 @@ from howdah.model import names
 from howdah.model.observed import Pod
 
 RESTART_GRACE_S = 10.0
+LEADER_LABELS = frozenset({names.LEADER_ROLE, "primary"})
 
 Planner = Callable[[Situation], Decision]
 
@@ -88,6 +90,33 @@ def dead_leader(situation: Situation) -> Decision:
         leader=leader.name,
     )
     return Decision(steps=(step,))
+
+
+def former_leaders(situation: Situation) -> Decision:
+    """A pod that still has the leader's label while another one holds the lock: its Patroni hangs, its PostgreSQL may not.
+
+    The new leader is promoted a moment after it has taken the lock; by then no service may lead to the old one.
+    """
+    leader, labels = situation.leader.name, situation.cluster.labels
+    pods = situation.observed.pods
+    if leader is None or all(pod.name != leader for pod in pods):
+        return NOTHING
+    kind, name = situation.cluster.names.leader_object
+    steps = tuple(
+        UnlabelLeader(
+            reason=f"{pod.name} has the label of the leader, and {leader} holds the lock",
+            name=pod.name,
+            uid=pod.metadata.uid,
+            resource_version=pod.metadata.resource_version,
+            label=labels.role_key,
+            object_kind=kind,
+            object_name=name,
+            leader=leader,
+        )
+        for pod in pods
+        if pod.name != leader and pod.metadata.label(labels.role_key) in LEADER_LABELS
+    )
+    return Decision(steps=steps)
 
 
 def kept_volumes(situation: Situation) -> Decision:
@@ -241,6 +270,7 @@ def awaited(situation: Situation) -> Decision:
 PLANNERS: tuple[Planner, ...] = (
     blind,  # before everything: absence is never consent
     finalizer,  # first, so that whatever is made later is removed in order
+    former_leaders,  # before the new leader is promoted
     dead_leader,  # seconds matter, and it depends on nothing
     kept_volumes,  # before anything is made that could take them up
     scale_in,  # before the StatefulSet is made smaller

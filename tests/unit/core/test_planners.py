@@ -3,6 +3,7 @@
 import datetime as dt
 from dataclasses import replace
 
+import msgspec
 import pytest
 from psycopg import sql
 
@@ -31,6 +32,7 @@ from howdah.core.planners import (
     decide,
     dynamic_configuration,
     finalizer,
+    former_leaders,
     hold_paused,
     kept_volumes,
     restarts,
@@ -138,6 +140,29 @@ def test_the_lock_of_a_leader_is_released_only_when_its_death_is_proved(claim, p
     decision = dead_leader(situation(*pods, **parts))
     assert [type(step) for step in decision.steps] == ([ReleaseLeader] if released else []), claim
     assert bool(decision.waits) is waits
+
+
+def labelled(found, role):
+    """The pod with Patroni's role label, in both spellings that Patroni has had."""
+    labels = {**(found.metadata.labels or {}), "spilo-role": role}
+    return msgspec.structs.replace(found, metadata=msgspec.structs.replace(found.metadata, labels=labels))
+
+
+@pytest.mark.parametrize(
+    ("claim", "pods", "lock", "unlabelled"),
+    [
+        ("it holds the lock", (labelled(leader(), "master"), *TWO), None, []),
+        ("another one took the lock", (labelled(leader(), "master"), *TWO), "acid-a-1", ["acid-a-0"]),
+        ("newer Patroni's word", (labelled(leader(), "primary"), *TWO), "acid-a-1", ["acid-a-0"]),
+        ("nobody holds the lock", (labelled(leader(), "master"), *TWO), "", []),
+        ("the lock names no pod that is there", (labelled(leader(), "master"), *TWO), "acid-a-9", []),
+        ("a replica", (leader(), labelled(pod(1), "replica")), "acid-a-0", []),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_former_leader_loses_the_label_that_services_go_by(claim, pods, lock, unlabelled):
+    parts = {} if lock is None else {"leader_lock": {"leader": lock} if lock else {}}
+    assert [step.name for step in former_leaders(situation(*pods, **parts)).steps] == unlabelled, claim
 
 
 def test_the_release_names_the_lock_that_was_seen():
@@ -329,6 +354,7 @@ def test_the_planners_are_asked_in_this_order():
     assert [planner.__name__ for planner in PLANNERS] == [
         "blind",
         "finalizer",
+        "former_leaders",
         "dead_leader",
         "kept_volumes",
         "scale_in",
