@@ -20,6 +20,7 @@ RESOURCES: Mapping[str, Resource] = {
     for resource in (
         POSTGRESQLS,
         r.CONFIGMAPS,
+        r.CONTROLLER_REVISIONS,
         r.ENDPOINTS,
         r.PERSISTENT_VOLUME_CLAIMS,
         r.PODS,

@@ -36,6 +36,7 @@ def from_caches(watch: Watch, key: Key, now: dt.datetime) -> Observed | None:
         secrets={(s.metadata.namespace, s.metadata.name): s for s in every(watch.secrets, key)},
         patroni=_patroni(watch, key),
         templates=_templates(pods, every(watch.revisions, key), watch),
+        revisions=every(watch.revisions, key),
         problems=watch.denied,
         departed=tuple(departed for at, departed in watch.departed if at == key),
     )

@@ -117,12 +117,22 @@ def _everything_else(observed: Observed, policy: DeletionPolicy) -> tuple[list[S
 
 
 # The kinds that go with the cluster, in the order in which they go.
-ORDER = ("PersistentVolumeClaim", "Secret", "PodDisruptionBudget", "Service", "Endpoints", "ConfigMap")
+ORDER = (
+    "PersistentVolumeClaim",
+    "Secret",
+    "PodDisruptionBudget",
+    "Service",
+    "Endpoints",
+    "ConfigMap",
+    "ControllerRevision",
+)
 
 
 def _belongings(observed: Observed, policy: DeletionPolicy) -> list[tuple[str, Meta]]:
     found: list[tuple[str, Meta]] = [(kind, live.meta) for (kind, _), live in observed.objects.items() if kind in ORDER]
     found += [(kind, patroni.metadata) for (kind, _), patroni in observed.patroni.items()]
+    # The StatefulSet was orphaned from its revisions, too: nobody else removes them.
+    found += [("ControllerRevision", revision.metadata) for revision in observed.revisions]
     if policy.claims:
         found += [("PersistentVolumeClaim", claim.metadata) for claim in observed.claims]
     if policy.secrets:

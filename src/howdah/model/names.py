@@ -211,6 +211,8 @@ def belongs(kind: str, name: str, cluster: str, templates: Templates) -> bool:
     if kind == "PersistentVolumeClaim":
         claim, _, ordinal = name.rpartition("-")
         return claim == f"{DATA_VOLUME}-{cluster}" and ordinal.isdigit()
+    if kind == "ControllerRevision":
+        return name.rpartition("-")[0] == cluster
     return name in known.get(kind, frozenset())
 
 

@@ -328,6 +328,7 @@ class Observed:
     secrets: Mapping[tuple[str, str], SecretMeta] = field(default_factory=dict)  # by (namespace, name)
     patroni: Mapping[tuple[str, str], PatroniObject] = field(default_factory=dict)  # by (kind, name)
     templates: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # revision name → pod template
+    revisions: tuple[Revision, ...] = ()
     departed: tuple[Departed, ...] = ()
     problems: tuple[ExternalError, ...] = ()  # reads that failed: what they would have said is unknown, not absent
     is_live: bool = False
