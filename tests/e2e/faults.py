@@ -47,7 +47,8 @@ async def _victim(ground: Ground) -> tuple[str, str]:
     return name, uids[name]
 
 
-def _send(pids: Iterable[int], number: int) -> None:
+def send(pids: Iterable[int], number: int) -> None:
+    """A signal to each that still lives."""
     for pid in pids:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, number)
@@ -71,7 +72,7 @@ def kill(part: str) -> Fault:
     async def fault(ground: Ground) -> None:
         name, uid = await _victim(ground)
         ground.tell(f"kill -9 {part} of {name}")
-        _send(_chosen(ground, uid, part), signal.SIGKILL)
+        send(_chosen(ground, uid, part), signal.SIGKILL)
 
     return fault
 
@@ -84,11 +85,11 @@ def freeze(part: str, durations_s: tuple[float, ...] = STOPS_S) -> Fault:
         seconds = ground.chance.choice(durations_s)
         pids = _chosen(ground, uid, part)
         ground.tell(f"stop {part} of {name} for {seconds:g} s")
-        _send(pids, signal.SIGSTOP)
+        send(pids, signal.SIGSTOP)
         try:
             await asyncio.sleep(seconds)
         finally:
-            _send(pids, signal.SIGCONT)
+            send(pids, signal.SIGCONT)
 
     return fault
 
@@ -100,7 +101,7 @@ def kill_process(name: str) -> Fault:
         world = ground.cluster.world
         chosen = await world.leading_operator(ground.cluster.client) if name == "operator" else name
         ground.tell(f"kill -9 {chosen}")
-        _send(world.pids(chosen), signal.SIGKILL)
+        send(world.pids(chosen), signal.SIGKILL)
         if name == "supervisor":
             await world.restore()
 
@@ -116,11 +117,11 @@ def freeze_process(name: str) -> Fault:
         seconds = ground.chance.choice(STOPS_S)
         pids = world.pids(chosen)
         ground.tell(f"stop {chosen} for {seconds:g} s")
-        _send(pids, signal.SIGSTOP)
+        send(pids, signal.SIGSTOP)
         try:
             await asyncio.sleep(seconds)
         finally:
-            _send(pids, signal.SIGCONT)
+            send(pids, signal.SIGCONT)
 
     return fault
 

@@ -230,20 +230,20 @@ async def test_invalid_manifest_says_every_mistake_and_leaves_the_cluster_as_it_
     before = await cluster.uids()
     with pytest.raises(Invalid):  # what the schema can say, it says at once
         await cluster.change(numberOfInstances="many")
-    await cluster.change(
-        databases={"foo": "nobody-of-this-name"}, users={"zalando": ["superuser", "createdb", "flying"]}
-    )
+    source = {"fieldRef": {"fieldPath": "metadata.name"}}
+    both = [{"name": "BOTH", "value": "1", "valueFrom": source}]
+    await cluster.change(postgresql={"parameters": {"no parameter!": "1"}}, env=both)
 
     def refused(resource: dict[str, Any]) -> bool:
         return condition(resource, "Degraded").get("reason") == "InvalidSpec"
 
     found = await cluster.status_where("the manifest to be refused", refused)
     said = condition(found, "Degraded")["message"]
-    assert "spec.users.zalando" in said
-    assert "flying" in said
+    assert "no parameter!" in said
+    assert "spec.env[0]" in said
     assert await cluster.uids() == before
     assert await cluster.ask("select 1") == 1
-    await cluster.change(databases={"foo": "zalando"}, users={"zalando": ["superuser", "createdb"]})
+    await cluster.change(postgresql={"parameters": {"no parameter!": None}}, env=None)
     await cluster.settled()
     assert await cluster.uids() == before
 
