@@ -6,7 +6,8 @@ on other objects is not here.
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from howdah.model.errors import Problem
 from howdah.model.spec import REMOVED_FIELDS, Manifest, Spec
@@ -93,6 +94,23 @@ def _parameter_names(spec: Spec) -> Iterator[Problem]:
         if _PARAMETER.fullmatch(name) is None:
             hint = "write a parameter's name, such as shared_buffers"
             yield Problem(_at("spec.postgresql.parameters", name), f'"{name}" is not a parameter', hint)
+
+
+def _variables(spec: Spec) -> Iterator[Problem]:
+    sections = {"spec.env": spec.env or ()}
+    sections |= {f"spec.sidecars[{i}].env": sidecar.env or () for i, sidecar in enumerate(spec.sidecars or ())}
+    for section, entries in sections.items():
+        for index, entry in enumerate(entries):
+            yield from _variable(f"{section}[{index}]", entry)
+
+
+def _variable(path: str, entry: Mapping[str, Any]) -> Iterator[Problem]:
+    source = entry.get("valueFrom")
+    parts = (source, source.get("fieldRef")) if isinstance(source, Mapping) else (source,)
+    if not all(part is None or isinstance(part, Mapping) for part in parts):
+        yield Problem(f"{path}.valueFrom", "is not an object", "write key: value lines, such as secretKeyRef")
+    if entry.get("value") and source:
+        yield Problem(path, "has value and valueFrom", "remove one of them")
 
 
 def _volume_names(spec: Spec) -> Iterator[Problem]:
@@ -208,6 +226,7 @@ _REFUSED: tuple[Rule, ...] = (
     _standby_source,
     _volume_size,
     _parameter_names,
+    _variables,
     _volume_names,
     _certificate_secrets,
     _prepared_user_secrets,

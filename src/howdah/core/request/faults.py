@@ -39,7 +39,6 @@ def faults(asked: Asked) -> Iterator[Problem]:
     yield from _team(asked)
     yield from _object_names(asked)
     yield from _options(asked.settings)
-    yield from _variables(asked)
     yield from _node_affinity(asked.spec.node_affinity or {})
     # What runs already goes on running: the reference refuses these at creation only.
     if not asked.live.exists:
@@ -91,23 +90,6 @@ def _options(settings: Settings) -> Iterator[Problem]:
                 PgVersion.parse(getattr(settings, option))
             except ValueError as error:
                 yield Problem.of(f"configuration.major_version_upgrade.{option}", error)
-
-
-def _variables(asked: Asked) -> Iterator[Problem]:
-    sections = {"spec.env": asked.spec.env or ()}
-    sections |= {f"spec.sidecars[{i}].env": sidecar.env or () for i, sidecar in enumerate(asked.spec.sidecars or ())}
-    for section, entries in sections.items():
-        for index, entry in enumerate(entries):
-            yield from _variable(f"{section}[{index}]", entry)
-
-
-def _variable(path: str, entry: Mapping[str, Any]) -> Iterator[Problem]:
-    source = entry.get("valueFrom")
-    parts = (source, source.get("fieldRef")) if isinstance(source, Mapping) else (source,)
-    if not all(part is None or isinstance(part, Mapping) for part in parts):
-        yield Problem(f"{path}.valueFrom", "is not an object", "write key: value lines, such as secretKeyRef")
-    if entry.get("value") and source:
-        yield Problem(path, "has value and valueFrom", "remove one of them")
 
 
 def _node_affinity(written: Mapping[str, Any]) -> Iterator[Problem]:
