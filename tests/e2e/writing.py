@@ -10,7 +10,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import os
 import random
+import socket
 import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
@@ -63,12 +65,9 @@ class Client:
         work = asyncio.ensure_future(self._row(sql, values))
         done, _ = await asyncio.wait({work}, timeout=ANSWER_TIMEOUT_S)
         if not done:
-            work.cancel()
-            await asyncio.wait({work}, timeout=ANSWER_TIMEOUT_S)
-            await self.close()
-            raise Unanswered("no answer in time")
+            self._hang_up()
         try:
-            return work.result()
+            return await work
         except (psycopg.Error, KubeError, OSError) as error:
             await self.close()
             raise Unanswered(str(error).strip()) from error
@@ -92,6 +91,12 @@ class Client:
         if diagnostic.severity_nonlocalized == "WARNING":
             self.notices += 1
 
+    def _hang_up(self) -> None:
+        """End the wait for an answer. A cancelled wait would ask the server to cancel, and wait for that, too."""
+        if self._connection is not None and not self._connection.closed:
+            with socket.socket(fileno=os.dup(self._connection.fileno())) as own, contextlib.suppress(OSError):
+                own.shutdown(socket.SHUT_RDWR)
+
     async def close(self) -> None:
         """Give the connection up."""
         connection, self._connection = self._connection, None
@@ -110,11 +115,11 @@ class Writer:
     last_answer: float = field(default_factory=time.monotonic)
     troubles: list[str] = field(default_factory=list)
 
-    async def run(self, cluster: PostgresCluster) -> None:
-        """Write until cancelled."""
+    async def run(self, cluster: PostgresCluster, stop: asyncio.Event) -> None:
+        """Write until told to stop."""
         client = Client(cluster)
         try:
-            while True:
+            while not stop.is_set():
                 await self._write(client, next(_ids))
                 await asyncio.sleep(PAUSE_S)
         finally:
@@ -145,20 +150,13 @@ class Writer:
 async def writing(cluster: PostgresCluster, clients: int = 1) -> AsyncIterator[Writer]:
     """Clients that write while the block runs."""
     await make_tables(cluster)
-    writer = Writer()
-    tasks = [asyncio.create_task(writer.run(cluster)) for _ in range(clients)]
+    writer, stop = Writer(), asyncio.Event()
+    tasks = [asyncio.create_task(writer.run(cluster, stop)) for _ in range(clients)]
     try:
         yield writer
     finally:
-        await _ended(tasks)
-
-
-async def _ended(tasks: list[asyncio.Task[None]]) -> None:
-    for task in tasks:
-        task.cancel()
-    for result in await asyncio.gather(*tasks, return_exceptions=True):
-        if isinstance(result, Exception):
-            raise result
+        stop.set()
+        await asyncio.gather(*tasks)
 
 
 async def lost(cluster: PostgresCluster, writer: Writer) -> list[int]:
@@ -182,12 +180,14 @@ class Probe:
         self.accepted: list[Acknowledged] = []
         self._random = random.Random(seed)
 
-    async def run(self, cluster: PostgresCluster) -> None:
-        """Probe until cancelled: some connections live for one write, some for many."""
-        while True:
+    async def run(self, cluster: PostgresCluster, stop: asyncio.Event) -> None:
+        """Probe until told to stop: some connections live for one write, some for many."""
+        while not stop.is_set():
             client = Client(cluster)
             try:
                 for _ in range(self._random.choice((1, 3, 100))):
+                    if stop.is_set():
+                        break
                     await self._probe(client)
                     await asyncio.sleep(PAUSE_S)
             except Unanswered:
@@ -207,12 +207,13 @@ class Probe:
 async def probing(cluster: PostgresCluster, seed: int, clients: int = 3) -> AsyncIterator[Probe]:
     """Probes while the block runs."""
     await make_tables(cluster)
-    probe = Probe(seed)
-    tasks = [asyncio.create_task(probe.run(cluster)) for _ in range(clients)]
+    probe, stop = Probe(seed), asyncio.Event()
+    tasks = [asyncio.create_task(probe.run(cluster, stop)) for _ in range(clients)]
     try:
         yield probe
     finally:
-        await _ended(tasks)
+        stop.set()
+        await asyncio.gather(*tasks)
 
 
 def split_brain(accepted: Iterable[Acknowledged]) -> str | None:
