@@ -35,32 +35,17 @@ async def test_minimal_manifest_becomes_a_leader_and_a_streaming_replica(cluster
     assert (await cluster.ask(owner % "foo"), await cluster.ask(owner % "bar")) == ("zalando", "bar_owner")
 
 
-def ran(argv: list[str | Path], env: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(argv, env=env, capture_output=True, text=True, timeout=20)
-
-
 async def test_psql_connects_through_the_service_address(cluster_named: Named) -> None:
     cluster = cluster_named("acid-psql")
     await cluster.create(numberOfInstances=1)
     await cluster.settled()
     psql = Path(PRESENT["18"].bin_dir) / "psql"
     env = {"PGPASSWORD": await cluster.password("foo_user"), "PGCONNECT_TIMEOUT": "5"}
-    argv: list[str | Path] = [
-        psql,
-        "-XAt",
-        "-h",
-        await cluster.address(),
-        "-U",
-        "foo_user",
-        "-d",
-        "foo",
-        "-c",
-        "select 40 + 2",
-    ]
-    done = await asyncio.to_thread(ran, argv, env)
+    argv = [psql, "-XAt", "-h", await cluster.address(), "-U", "foo_user", "-d", "foo", "-c", "select 40 + 2"]
+    done = await asyncio.to_thread(subprocess.run, argv, env=env, capture_output=True, text=True, timeout=20)
     assert (done.stdout, done.returncode) == ("42\n", 0), done.stderr
     wrong = env | {"PGPASSWORD": "wrong"}
-    done = await asyncio.to_thread(ran, argv, wrong)
+    done = await asyncio.to_thread(subprocess.run, argv, env=wrong, capture_output=True, text=True, timeout=20)
     assert "authentication failed" in done.stderr
 
 

@@ -15,11 +15,10 @@ async def test_cluster_in_endpoints_mode_lives_a_whole_life(in_endpoints: Callab
     cluster = in_endpoints("acid-endpoints")
     await cluster.create(patroni={"synchronous_mode": True})
     await cluster.settled()
-    leader = (await cluster.client.get(ENDPOINTS, cluster.name, namespace=cluster.namespace))["metadata"][
-        "annotations"
-    ]["leader"]
+    place = {"namespace": cluster.namespace}
+    leader = (await cluster.client.get(ENDPOINTS, cluster.name, **place))["metadata"]["annotations"]["leader"]
     assert leader == await cluster.leader()
-    assert [item["metadata"]["name"] for item in (await cluster.client.list(CONFIGMAPS, namespace=cluster.namespace)).items if
+    assert [item["metadata"]["name"] for item in (await cluster.client.list(CONFIGMAPS, **place)).items if
             item["metadata"]["name"].startswith(cluster.name)] == []  # fmt: skip
 
     async with writing(cluster) as writer:
@@ -53,7 +52,7 @@ async def test_cluster_in_endpoints_mode_lives_a_whole_life(in_endpoints: Callab
 
         async def gone(name: str = f"{cluster.name}{suffix}") -> bool:
             try:
-                await cluster.client.get(ENDPOINTS, name, namespace=cluster.namespace)
+                await cluster.client.get(ENDPOINTS, name, **place)
             except NotFound:
                 return True
             return False

@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -256,6 +257,17 @@ async def end(world: World) -> list[str]:
     before = footprint(world.platform)
     await up.down(world.directory)
     return leftovers(before)
+
+
+@contextmanager
+def kept_logs(world: World, target: Path | None) -> Iterator[None]:
+    """On failure the platform's logs are kept where a person finds them."""
+    try:
+        yield
+    except BaseException:
+        if target is not None and (world.directory / "log").is_dir():
+            shutil.copytree(world.directory / "log", target, dirs_exist_ok=True)
+        raise
 
 
 def condition(resource: dict[str, Any], name: str) -> dict[str, Any]:
