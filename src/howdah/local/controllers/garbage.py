@@ -34,6 +34,7 @@ class OwnerReference(msgspec.Struct, frozen=True, rename="camel"):
 class _Metadata(msgspec.Struct, frozen=True, rename="camel"):
     name: str
     uid: str
+    resource_version: str = ""
     namespace: str = ""
     owner_references: list[OwnerReference] | None = None
     finalizers: list[str] | None = None
@@ -208,12 +209,18 @@ class GarbageCollector:
         return live.metadata.uid != reference.uid
 
     async def _delete(self, node: Node, item: Item) -> None:
+        """As it is now: who was let go or adopted after the cache heard of it stays."""
+        place = node.namespace or None
         with contextlib.suppress(NotFound, Conflict):
+            live = (await self._client.get(node.resource, node.name, namespace=place, type=Item)).metadata
+            if live.uid != item.metadata.uid or live.owner_references != item.metadata.owner_references:
+                return  # the change is on its way to the cache, and this item comes up again with it
             await self._client.delete(
                 node.resource,
                 node.name,
-                namespace=node.namespace or None,
-                uid=item.metadata.uid,
+                namespace=place,
+                uid=live.uid,
+                resource_version=live.resource_version,
                 propagation="Background",
             )
 
