@@ -229,6 +229,12 @@ class Applier:
         resource = RESOURCES[step.object_kind]
         await self._client.merge_patch(resource, step.name, {"metadata": metadata}, namespace=target.namespace)
 
+    async def _call_election(self, target: Target, step: p.CallElection) -> None:
+        annotations = {names.LOCK_EXPIRED: step.mark}
+        metadata = {"uid": step.uid, "resourceVersion": step.resource_version, "annotations": annotations}
+        resource = RESOURCES[step.object_kind]
+        await self._client.merge_patch(resource, step.name, {"metadata": metadata}, namespace=target.namespace)
+
     async def _unlabel_leader(self, target: Target, step: p.UnlabelLeader) -> None:
         lock = await self._client.get(RESOURCES[step.object_kind], step.object_name, namespace=target.namespace)
         if (lock["metadata"].get("annotations") or {}).get("leader") != step.leader:
@@ -298,6 +304,7 @@ _HANDLERS: Mapping[type[p.Step], Callable[[Applier, Target, Any], Awaitable[None
     p.PatchDynamicConfiguration: Applier._patch_dynamic,
     p.RunStatements: Applier._run_statements,
     p.ReleaseLeader: Applier._release_leader,
+    p.CallElection: Applier._call_election,
     p.UnlabelLeader: Applier._unlabel_leader,
     p.ReplacePod: Applier._replace_pod,
     p.Switchover: Applier._switchover,

@@ -12,7 +12,7 @@ from howdah.adapters import kubernetes
 from howdah.controller.watch import Key, Watch, every
 from howdah.kube.client import Client
 from howdah.model.cluster import SecretRequest
-from howdah.model.observed import Live, Observed, Pod, Revision
+from howdah.model.observed import Live, Observed, PatroniObject, Pod, Revision
 
 Clock = Callable[[], dt.datetime]
 
@@ -26,6 +26,7 @@ def from_caches(watch: Watch, key: Key, now: dt.datetime) -> Observed | None:
     resource = next((found for part in watch.clusters if (found := part.get(*key)) is not None), None)
     if resource is None:
         return None
+    patroni = _patroni(watch, key)
     pods = tuple(sorted(every(watch.pods, key), key=lambda pod: pod.ordinal))
     return Observed(
         now=now,
@@ -34,7 +35,8 @@ def from_caches(watch: Watch, key: Key, now: dt.datetime) -> Observed | None:
         claims=every(watch.claims, key),
         objects=_objects(watch, key),
         secrets={(s.metadata.namespace, s.metadata.name): s for s in every(watch.secrets, key)},
-        patroni=_patroni(watch, key),
+        patroni=patroni,
+        unrenewed_s=_unrenewed_s(watch, patroni),
         templates=_templates(pods, every(watch.revisions, key), watch),
         revisions=every(watch.revisions, key),
         problems=watch.denied,
@@ -63,7 +65,16 @@ def _objects(watch: Watch, key: Key) -> dict[tuple[str, str], Live]:
     return owned
 
 
-def _patroni(watch: Watch, key: Key) -> dict[tuple[str, str], Any]:
+def _unrenewed_s(watch: Watch, patroni: Mapping[tuple[str, str], PatroniObject]) -> dict[tuple[str, str], float]:
+    now_s = asyncio.get_running_loop().time()
+    return {
+        (kind, name): watch.locks.unchanged_s((kind, lock.metadata.namespace, name), renewed, now_s)
+        for (kind, name), lock in patroni.items()
+        if (renewed := lock.metadata.annotation("renewTime")) is not None
+    }
+
+
+def _patroni(watch: Watch, key: Key) -> dict[tuple[str, str], PatroniObject]:
     found = {("ConfigMap", o.metadata.name): o for o in every(watch.configmaps, key)}
     return found | {("Endpoints", o.metadata.name): o for o in every(watch.endpoints, key)}
 

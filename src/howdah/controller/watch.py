@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import msgspec
 
 from howdah.adapters.kubernetes import POSTGRESQLS
-from howdah.core.patroni.member import parse_leader
+from howdah.controller.locks import Locks, Place
 from howdah.kube import resources as r
 from howdah.kube.client import Client
 from howdah.kube.errors import Forbidden
@@ -29,7 +29,7 @@ from howdah.model.observed import Claim, Departed, Live, Meta, PatroniObject, Po
 
 Key = tuple[str, str]  # (namespace, cluster name)
 DEPARTED_KEPT = 64
-SWEEP_S = 5.0
+SWEEP_S = 1.0
 SYNC_POLL_S = 0.2
 
 # Patroni renews these without anything having happened.
@@ -70,6 +70,7 @@ class Watch:
         self.scope = scope
         self._clock = clock
         self._notify = notify
+        self.locks = Locks()
         self.departed: deque[tuple[Key, Departed]] = deque(maxlen=DEPARTED_KEPT)
         self._informers: list[Informer[Any]] = []
         self._decoded: dict[str, Mapping[str, Any]] = {}
@@ -205,20 +206,20 @@ class Watch:
             self.departed.append((key, Departed(pod.name, pod.metadata.uid, pod.is_proved_dead, self._clock())))
 
     async def _sweep(self) -> None:
-        """A lock that nobody renews makes no event: look once at a cluster whose leader has gone silent."""
-        silent: dict[tuple[Key, str], str] = {}
+        """A lock that nobody renews makes no event: its cluster is looked at when that means something."""
+        time_s = asyncio.get_running_loop().time
         while True:
             await asyncio.sleep(SWEEP_S)
-            now = self._clock()
-            for informer in (*self.configmaps, *self.endpoints):
-                for obj in informer:
-                    renewed, place = obj.metadata.annotation("renewTime"), self._label_key(obj)
-                    if renewed is None or place is None or silent.get((place, obj.metadata.name)) == renewed:
-                        continue
-                    leader = parse_leader(obj.metadata.annotations)
-                    if leader.is_silent(now):
-                        silent[place, obj.metadata.name] = renewed
-                        self._notify(place)
+            keys = {place: (key, meta) for place, key, meta in self._patroni_objects()}
+            for place in self.locks.look(((p, meta) for p, (_, meta) in keys.items()), time_s(), self._clock()):
+                self._notify(keys[place][0])
+
+    def _patroni_objects(self) -> Iterable[tuple[Place, Key, Meta]]:
+        for informer in (*self.configmaps, *self.endpoints):
+            for obj in informer:
+                key = self._label_key(obj)
+                if key is not None:
+                    yield (informer.resource.kind, obj.metadata.namespace, obj.metadata.name), key, obj.metadata
 
 
 def every(informers: Iterable[Informer[Any]], key: Key) -> tuple[Any, ...]:

@@ -191,6 +191,24 @@ class ReleaseLeader(Step):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CallElection(Step):
+    """Wake the members of a cluster whose lock has expired: each looks whether that is so, and one takes it.
+
+    Marks the leader object, in the version after which there was no renewal; the lock itself is not touched.
+    """
+
+    object_kind: str  # ConfigMap or Endpoints
+    name: str
+    uid: str
+    resource_version: str
+    mark: str  # see `patroni.member.call_value`
+
+    @property
+    def target(self) -> str:
+        return f"{self.object_kind} {self.name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UnlabelLeader(Step):
     """Take the leader's label off a pod that lost the lock and does not notice, so that no service leads to it.
 

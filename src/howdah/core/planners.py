@@ -11,11 +11,13 @@ from dataclasses import replace
 
 from howdah.core.alignment import align_objects, align_pod_annotations, grow_claims, leaves_leader, missing_secrets
 from howdah.core.patroni.dynamic import dynamic_patch
+from howdah.core.patroni.member import call_value
 from howdah.core.patroni.restart import restart_order
 from howdah.core.patroni.switchover import choose_candidate
 from howdah.core.plan import (
     NOTHING,
     AnnotatePod,
+    CallElection,
     Decision,
     Held,
     PatchDynamicConfiguration,
@@ -117,6 +119,26 @@ def former_leaders(situation: Situation) -> Decision:
         if pod.name != leader and pod.metadata.label(labels.role_key) in LEADER_LABELS
     )
     return Decision(steps=steps)
+
+
+def expired_lock(situation: Situation) -> Decision:
+    """Members look at the lock once per loop_wait; without a call they may find it expired that much later."""
+    place = situation.cluster.names.leader_object
+    leader, lock = situation.leader, situation.observed.patroni.get(place)
+    if lock is None or situation.config.is_paused:
+        return NOTHING
+    due = leader.calls_due(situation.observed.unrenewed_s.get(place, 0.0))
+    if due <= leader.calls:
+        return NOTHING
+    step = CallElection(
+        reason=f"{leader.name} has not renewed the leader lock for its ttl of {leader.ttl_s} s; another may take it",
+        object_kind=place[0],
+        name=lock.metadata.name,
+        uid=lock.metadata.uid,
+        resource_version=lock.metadata.resource_version,
+        mark=call_value(lock.metadata.annotation("renewTime") or "", due),
+    )
+    return Decision(steps=(step,))
 
 
 def kept_volumes(situation: Situation) -> Decision:
@@ -272,6 +294,7 @@ PLANNERS: tuple[Planner, ...] = (
     finalizer,  # first, so that whatever is made later is removed in order
     former_leaders,  # before the new leader is promoted
     dead_leader,  # seconds matter, and it depends on nothing
+    expired_lock,  # likewise
     kept_volumes,  # before anything is made that could take them up
     scale_in,  # before the StatefulSet is made smaller
     missing_secrets,  # before the pods that read them

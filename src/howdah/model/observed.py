@@ -327,6 +327,9 @@ class Observed:
     objects: Mapping[tuple[str, str], Live] = field(default_factory=dict)  # (kind, name) of our own kinds
     secrets: Mapping[tuple[str, str], SecretMeta] = field(default_factory=dict)  # by (namespace, name)
     patroni: Mapping[tuple[str, str], PatroniObject] = field(default_factory=dict)  # by (kind, name)
+    unrenewed_s: Mapping[tuple[str, str], float] = field(
+        default_factory=dict
+    )  # of Patroni's leader object, by our clock
     templates: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # revision name → pod template
     revisions: tuple[Revision, ...] = ()
     departed: tuple[Departed, ...] = ()

@@ -279,6 +279,18 @@ async def test_a_dead_leaders_lock_is_released_only_if_nobody_renewed_it(operato
     assert operator.read(CONFIGMAPS, name)["metadata"]["annotations"] == {"ttl": "30"}
 
 
+async def test_members_are_called_to_elect_only_if_the_lock_is_as_it_was_seen(operator):
+    metadata = {"name": f"{NAME}-leader", "namespace": NAMESPACE, "annotations": {"leader": "a", "renewTime": "x"}}
+    live = made(operator, CONFIGMAPS, {"metadata": metadata}, "patroni")
+    name, version = f"{NAME}-leader", live["metadata"]["resourceVersion"]
+    call = {"reason": "r", "object_kind": "ConfigMap", "name": name, "uid": uid_of(live), "mark": "x/1"}
+    assert (await carried_out(operator, p.CallElection(**call, resource_version=STALE))).is_conflict
+    assert operator.read(CONFIGMAPS, name) == live
+    assert (await carried_out(operator, p.CallElection(**call, resource_version=version))).failed is None
+    said = operator.read(CONFIGMAPS, name)["metadata"]["annotations"]
+    assert said == {"leader": "a", "renewTime": "x", "howdah.dev/lock-expired": "x/1"}
+
+
 # --- commands to Patroni -----------------------------------------------------------------------------------------------
 
 

@@ -10,6 +10,7 @@ from psycopg import sql
 from howdah.core.plan import (
     AnnotatePod,
     Apply,
+    CallElection,
     Create,
     CreateSecret,
     Decision,
@@ -31,6 +32,7 @@ from howdah.core.planners import (
     dead_leader,
     decide,
     dynamic_configuration,
+    expired_lock,
     finalizer,
     former_leaders,
     hold_paused,
@@ -169,6 +171,42 @@ def test_the_release_names_the_lock_that_was_seen():
     (step,) = dead_leader(situation(*TWO, departed=(GONE,))).steps
     assert (step.object_kind, step.name, step.uid) == ("ConfigMap", "acid-a-leader", "uid-of-leader")
     assert (step.resource_version, step.leader) == ("300", "acid-a-0")
+
+
+# --- a lock that nobody renews -----------------------------------------------------------------------------------------
+
+PLACE = ("ConfigMap", f"{NAME}-leader")
+
+
+def unrenewed(seconds, **parts):
+    found = situation(*three(), **parts)
+    return replace(found, observed=replace(found.observed, unrenewed_s={PLACE: seconds}))
+
+
+def test_members_are_called_once_the_lock_has_not_been_renewed_for_its_ttl():
+    assert not expired_lock(unrenewed(30.0)).steps
+    (step,) = expired_lock(unrenewed(31.0)).steps
+    assert isinstance(step, CallElection)
+    assert (step.object_kind, step.name, step.uid, step.resource_version) == (*PLACE, "uid-of-leader", "300")
+    assert step.mark == f"{lock()['renewTime']}/1"
+    assert not step.disruptive
+
+
+def test_members_are_not_called_again_before_it_is_time():
+    called = {**lock(), names.LOCK_EXPIRED: f"{lock()['renewTime']}/1"}
+    assert not expired_lock(unrenewed(31.0, leader_lock=called)).steps
+    (step,) = expired_lock(unrenewed(33.0, leader_lock=called)).steps
+    assert step.mark.endswith("/2")
+
+
+def test_in_maintenance_mode_nobody_is_called():
+    assert not expired_lock(unrenewed(31.0, dynamic={"pause": True})).steps
+
+
+def test_a_cluster_whose_members_were_called_accepts_no_writes():
+    called = {**lock(), names.LOCK_EXPIRED: f"{lock()['renewTime']}/1"}
+    assert situation(*three()).accepts_writes
+    assert not situation(*three(), leader_lock=called).accepts_writes
 
 
 # --- kept volumes ------------------------------------------------------------------------------------------------------
@@ -356,6 +394,7 @@ def test_the_planners_are_asked_in_this_order():
         "finalizer",
         "former_leaders",
         "dead_leader",
+        "expired_lock",
         "kept_volumes",
         "scale_in",
         "missing_secrets",

@@ -67,7 +67,7 @@ def test_terminated_container_shows_code_and_times() -> None:
 
 
 def test_first_restart_is_immediate_then_pauses_double_up_to_five_minutes() -> None:
-    assert [pause_s(failures) for failures in range(1, 9)] == [0, 10, 20, 40, 80, 160, 300, 300]
+    assert [pause_s(failures) for failures in range(1, 10)] == [0, 1, 2, 4, 8, 16, 32, 60, 60]
 
 
 @pytest.mark.parametrize(

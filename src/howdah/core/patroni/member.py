@@ -13,7 +13,11 @@ from typing import Any
 
 import msgspec
 
+from howdah.model import names
+
 UNKNOWN = "unknown"
+FIRST_CALL_S, BETWEEN_CALLS_S, CALLS = 0.5, 2.0, 3
+"""When members are told that the lock has expired: so long after the ttl, so long apart, so often."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +75,19 @@ class Leader:
     transitions: int | None = None
     optime: int | None = None  # bytes: the leader's position at its last renewal
     failsafe: frozenset[str] | None = None
+    calls: int = 0  # how often members were told that the lock has expired since its last renewal
     problem: str | None = None
+
+    def calls_due(self, unchanged_s: float) -> int:
+        """How often members should have been told by now, after nobody renewed the lock for so long (by one clock).
+
+        They sleep for loop_wait and may look just before the lock expires, which costs another loop_wait. Each call
+        wakes them to look again, and they decide by their own clocks: hence more than one.
+        """
+        if self.name is None or self.ttl_s is None:
+            return 0
+        late_s = unchanged_s - self.ttl_s - FIRST_CALL_S
+        return 0 if late_s < 0 else min(CALLS, 1 + int(late_s // BETWEEN_CALLS_S))
 
     @property
     def expires_at(self) -> dt.datetime | None:
@@ -81,9 +97,12 @@ class Leader:
         return self.renewed_at + dt.timedelta(seconds=self.ttl_s)
 
     def is_silent(self, now: dt.datetime) -> bool:
-        """Whether nobody holds the lock any more. A whole ttl of slack keeps unlike clocks from being taken for that."""
+        """Whether nobody holds the lock any more: that was proved (`calls`), or it is older than any clock can err.
+
+        A whole ttl of slack keeps unlike clocks from being taken for that.
+        """
         expires = self.expires_at
-        return expires is not None and now > expires + dt.timedelta(seconds=self.ttl_s or 0)
+        return self.calls > 0 or (expires is not None and now > expires + dt.timedelta(seconds=self.ttl_s or 0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,8 +234,20 @@ def parse_leader(annotations: Mapping[str, str] | None) -> Leader:
         transitions=_integer(said.get("transitions")),
         optime=_integer(said.get("optime")),
         failsafe=_names(said.get("failsafe")),
+        calls=_calls(said.get(names.LOCK_EXPIRED), said.get("renewTime")),
         problem="annotation renewTime is no time" if name is not None and renewed is None else None,
     )
+
+
+def call_value(renewed: str, number: int) -> str:
+    """The annotation that says: since this renewal there was none within the ttl, told for the `number`th time."""
+    return f"{renewed}/{number}"
+
+
+def _calls(said: str | None, renewed: str | None) -> int:
+    """Those about an earlier renewal do not count."""
+    about, _, number = (said or "").rpartition("/")
+    return int(number) if renewed is not None and about == renewed and number.isdigit() else 0
 
 
 def parse_config(annotations: Mapping[str, str] | None) -> ConfigObject:

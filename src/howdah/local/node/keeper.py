@@ -16,8 +16,8 @@ from howdah.local.node.environment import ConfigError
 from howdah.local.node.fencing import Fence
 from howdah.local.node.status import ContainerView, Terminated
 
-FIRST_PAUSE_S = 10.0
-LONGEST_PAUSE_S = 300.0
+FIRST_PAUSE_S = 1.0
+LONGEST_PAUSE_S = 60.0
 GOOD_RUN_S = 600.0
 CONFIG_RETRY_S = 2.0
 IMAGE_RETRY_S = 10.0
@@ -68,7 +68,11 @@ def _read_own(path: Path) -> str:
 
 
 def pause_s(failures: int) -> float:
-    """Seconds before the next start after so many ends in a row: at once, then 10 s, doubling up to 5 min."""
+    """Seconds before the next start after so many ends in a row: at once, then 1 s, doubling up to a minute.
+
+    As a kubelet with ReduceDefaultCrashLoopBackOffDecay has it:
+    https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#reduced-container-restart-delay
+    """
     return 0.0 if failures <= 1 else min(FIRST_PAUSE_S * 2 ** (failures - 2), LONGEST_PAUSE_S)
 
 

@@ -12,11 +12,13 @@ from howdah.core.patroni.member import (
     ParameterChange,
     Promotion,
     Sync,
+    call_value,
     parse_config,
     parse_leader,
     parse_member,
     parse_sync,
 )
+from howdah.model import names
 
 REPLICA = {
     "conn_url": "postgres://127.2.0.2:5432/postgres",
@@ -112,6 +114,41 @@ def test_the_leader_object_says_who_leads_and_until_when():
 def test_the_leader_says_who_may_take_over_in_failsafe_mode(text, names):
     said = {"leader": "c-0", "renewTime": "2026-11-23T10:00:00+00:00"} | ({} if text is None else {"failsafe": text})
     assert parse_leader(said).failsafe == names
+
+
+RENEWED = "2026-11-23T10:00:00+00:00"
+
+
+@pytest.mark.parametrize(
+    ("unchanged_s", "due"),
+    [(0, 0), (30, 0), (30.4, 0), (30.5, 1), (32.4, 1), (32.5, 2), (34.5, 3), (1000, 3)],
+)
+def test_members_are_called_when_the_lock_has_expired_and_not_for_ever(unchanged_s, due):
+    assert parse_leader({"leader": "c-0", "renewTime": RENEWED, "ttl": "30"}).calls_due(unchanged_s) == due
+
+
+@pytest.mark.parametrize("said", [{"ttl": "30", "renewTime": RENEWED}, {"leader": "c-0", "renewTime": RENEWED}])
+def test_without_a_holder_or_a_ttl_nobody_is_called(said):
+    assert parse_leader(said).calls_due(1000) == 0
+
+
+@pytest.mark.parametrize(
+    ("mark", "calls"),
+    [
+        (call_value(RENEWED, 2), 2),
+        (call_value("2026-11-23T09:59:50+00:00", 2), 0),  # of an earlier renewal
+        (None, 0),
+        ("", 0),
+        (f"{RENEWED}/x", 0),
+    ],
+)
+def test_a_lock_is_silent_once_a_call_was_made_since_its_last_renewal(mark, calls):
+    said = {"leader": "c-0", "renewTime": RENEWED, "ttl": "30"} | ({} if mark is None else {names.LOCK_EXPIRED: mark})
+    leader = parse_leader(said)
+    assert leader.calls == calls
+    just_now = dt.datetime(2026, 11, 23, 10, 0, 31, tzinfo=dt.UTC)
+    assert leader.is_silent(just_now) is bool(calls)
+    assert leader.is_silent(just_now + dt.timedelta(seconds=30))
 
 
 def test_nobody_leads_without_a_leader_annotation():
