@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import signal
 import sys
 import time
@@ -20,6 +21,7 @@ from howdah.kube import resources as r
 
 AWAY_S, AWAY_SHORT_S = 600.0, 60.0
 BETWEEN_S = 1.0
+LOOP_WAIT_S = 10.0
 
 
 async def measure_lifecycle(wishes: Wishes) -> list[Figure]:
@@ -59,18 +61,22 @@ async def measure_demo(wishes: Wishes) -> list[Figure]:
 async def _run(*words: str) -> None:
     argv = (sys.executable, "-m", "howdah.cli.main", *words)
     quiet = asyncio.subprocess.DEVNULL
-    process = await asyncio.create_subprocess_exec(*argv, stdout=quiet, stderr=quiet, cwd=Path(__file__).parents[1])
-    if code := await asyncio.wait_for(process.wait(), 180):
-        raise RuntimeError(f"howdah {' '.join(words)} ended with code {code}")
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(*argv, stdout=quiet, stderr=pipe, cwd=Path(__file__).parents[1])
+    _, said = await asyncio.wait_for(process.communicate(), 180)
+    if process.returncode:
+        raise RuntimeError(f"howdah {' '.join(words)} ended with code {process.returncode}: {said.decode()[-500:]}")
 
 
 async def measure_failures(wishes: Wishes) -> list[Figure]:
-    """Gaps in writes: a planned switchover, and killed processes."""
+    """Gaps in writes: a planned switchover, and killed processes of a pod that has not crashed before."""
     switched, killed = [], []
     async with _one_cluster(2) as cluster:
         for _ in range(wishes.rounds):
             switched.append(await _gap_s(cluster, _switch_over))
+            victim = await cluster.leader()
             killed.append(await _gap_s(cluster, _kill))
+            await _renew_pod(cluster, victim)  # a second crash of the same pod would wait for its back-off
             say(f"  switchover {switched[-1]:.2f} s, killed {killed[-1]:.2f} s")
     return [figure("switchover", switched), figure("leader-killed", killed)]
 
@@ -80,16 +86,19 @@ async def measure_proved(wishes: Wishes) -> list[Figure]:
     samples = []
     async with _one_cluster(2, synchronous_mode=True) as cluster:
         for _ in range(wishes.rounds):
+            await cluster.until_synchronous()
             samples.append(await _gap_s(cluster, _delete_and_kill))
             say(f"  {samples[-1]:.2f} s")
     return [figure("leader-gone-proved", samples, "synchronous_mode on")]
 
 
 async def measure_lease(wishes: Wishes) -> list[Figure]:
-    """Nothing says that the leader is gone: its processes are stopped, not dead."""
+    """Nothing says that the leader is gone: its processes are stopped, not dead, at any moment of its loop."""
     samples = []
+    moments = random.Random(1)
     async with _one_cluster(2) as cluster:
         for _ in range(wishes.rounds):
+            await asyncio.sleep(moments.uniform(0, LOOP_WAIT_S))
             samples.append(await _gap_s(cluster, _stop, timeout_s=90))
             say(f"  {samples[-1]:.1f} s")
     return [figure("leader-gone-lease", samples, "the leader's processes are stopped (SIGSTOP), and woken afterwards")]
@@ -124,6 +133,19 @@ async def _switch_over(cluster: PostgresCluster) -> None:
 async def _kill(cluster: PostgresCluster) -> None:
     pod = await cluster.pod(await cluster.leader())
     cluster.world.signal_pod(pod["metadata"]["uid"], signal.SIGKILL)
+
+
+async def _renew_pod(cluster: PostgresCluster, name: str) -> None:
+    """Another pod of the same name, with nothing to its discredit."""
+    before = (await cluster.pod(name))["metadata"]["uid"]
+    await cluster.world.client.delete(r.PODS, name, namespace=NAMESPACE, uid=before)
+
+    async def question() -> bool:
+        return bool((await cluster.pod(name))["metadata"]["uid"] != before)
+
+    await until(question, f"another pod {name}")
+    await cluster.until_streaming(1)
+    await cluster.settled(2)
 
 
 async def _delete_and_kill(cluster: PostgresCluster) -> None:

@@ -169,6 +169,17 @@ class PostgresCluster:
 
         await until(question, f"{replicas} streaming replicas of {self.name}")
 
+    async def until_synchronous(self) -> None:
+        """Until commits wait for a standby, and Patroni has written down which."""
+
+        async def question() -> bool:
+            sync = await self.world.client.get(r.CONFIGMAPS, f"{self.name}-sync", namespace=NAMESPACE)
+            said = sync["metadata"].get("annotations") or {}
+            waits = await self.ask("SELECT count(*) FROM pg_stat_replication WHERE sync_state IN ('sync', 'quorum')")
+            return bool(said.get("sync_standby")) and said.get("leader") == await self.leader() and waits > 0
+
+        await until(question, f"a synchronous standby of {self.name}")
+
     async def settled(self, members: int) -> None:
         """Everything as the manifest says, and nothing under way."""
 

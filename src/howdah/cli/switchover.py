@@ -26,6 +26,8 @@ from howdah.model import names
 
 LEADS_TIMEOUT_S = 60.0
 POLL_S = 0.1
+HEARTBEAT_S, LOOK_S = 20.0, 1.0
+"""How long to wait for the leader to name a new member in its heartbeat (each loop_wait), and how often to look."""
 
 
 def switch_over(connection: Connection, name: str, to: str | None) -> None:
@@ -42,22 +44,44 @@ def switch_over(connection: Connection, name: str, to: str | None) -> None:
 async def _switch_over(
     client: Client, operator: OperatorSettings, members: Members, key: tuple[str, str], to: str | None
 ) -> None:
-    observed = await observe_live(client, operator.settings, *key, now=utc_now())
-    if observed is None:
-        raise Failed(f"{key[0]}/{key[1]}: no such postgresql resource", Exit.NOT_FOUND)
-    looked = await judge(client, operator.settings, operator.namespace, observed)
-    situation = dataclasses.replace(looked.situation, members=await _heard(members, looked.situation.members))
-    view = situation.leader_view
-    leader = view.member if view is not None else None
-    if leader is None:
-        raise Failed(f"{key[0]}/{key[1]} has no leader; `howdah explain {key[1]}` says why", Exit.NOT_READY)
-    candidate = candidate_of(situation, leader.name, to)
+    situation, leader, candidate = await _decided(client, operator, members, key, to)
     say(f"{leader.name} hands over to {candidate}")
     begin = time.monotonic()
     await _ask(client, members, situation, leader, candidate)
     answered_s = time.monotonic() - begin
     await _until_leads(client, members, situation, candidate, begin)
     say(f"{candidate} leads after {time.monotonic() - begin:.1f} s (Patroni answered after {answered_s:.1f} s)")
+
+
+async def _decided(
+    client: Client, operator: OperatorSettings, members: Members, key: tuple[str, str], to: str | None
+) -> tuple[Situation, Member, str]:
+    """What was seen, the leader, and who takes over; a member that only a heartbeat keeps from it is waited for."""
+    deadline = time.monotonic() + HEARTBEAT_S
+    told = False
+    while True:
+        situation = await _situation(client, operator, members, key)
+        view = situation.leader_view
+        leader = view.member if view is not None else None
+        if leader is None:
+            raise Failed(f"{key[0]}/{key[1]} has no leader; `howdah explain {key[1]}` says why", Exit.NOT_READY)
+        try:
+            return situation, leader, candidate_of(situation, leader.name, to)
+        except Failed as failed:
+            if time.monotonic() > deadline or not waits_for_heartbeat(situation, leader.name, to):
+                raise
+            if not told:
+                say(f"{failed}; waiting for that")
+            told = True
+        await asyncio.sleep(LOOK_S)
+
+
+async def _situation(client: Client, operator: OperatorSettings, members: Members, key: tuple[str, str]) -> Situation:
+    observed = await observe_live(client, operator.settings, *key, now=utc_now())
+    if observed is None:
+        raise Failed(f"{key[0]}/{key[1]}: no such postgresql resource", Exit.NOT_FOUND)
+    looked = await judge(client, operator.settings, operator.namespace, observed)
+    return dataclasses.replace(looked.situation, members=await _heard(members, looked.situation.members))
 
 
 async def _heard(members: Members, said: Mapping[str, Member]) -> dict[str, Member]:
@@ -108,6 +132,16 @@ def candidate_of(situation: Situation, leader: str, to: str | None) -> str:
     if why_not is not None:
         raise Failed(f"{to} cannot take over from {leader}: it {why_not}")
     return to
+
+
+def waits_for_heartbeat(situation: Situation, leader: str, to: str | None) -> bool:
+    """Whether somebody could take over, if the leader's list of members for failsafe mode were up to date."""
+    listed = dataclasses.replace(situation, leader=dataclasses.replace(situation.leader, failsafe=None))
+    try:
+        candidate_of(listed, leader, to)
+    except Failed:
+        return False
+    return True
 
 
 def _leader_timeline(situation: Situation, leader: str) -> int | None:
