@@ -129,12 +129,18 @@ def look_at(request: Request, build: Installation, environ: Mapping[str, str]) -
     """The machine's facts that the configuration depends on."""
     here = Path(__file__).parent
     make_replica = [sys.executable, str(here / "replica.py"), f"--bin-dir={build.bin_dir}", f"--member={request.name}"]
+    before_promotion = [
+        sys.executable,
+        str(here / "before_promotion.py"),
+        f"--patroni-yaml={request.paths.patroni_yaml}",
+    ]
     return Machine(
         postgres=build,
         memory_bytes=facts.memory_bytes(request.memory_limit_bytes, shares_machine=request.shares_loopback),
         utf8_locale=facts.utf8_locale(f"{request.initdb_locale}.UTF-8"),
         post_init_sql=str(here / "post_init.sql"),
         create_replica=shlex.join(make_replica),
+        before_promotion=shlex.join(before_promotion),
         kube_context=_kube_context(environ.get("KUBECONFIG")) if "kubernetes" in request.store else None,
     )
 

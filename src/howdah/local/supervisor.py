@@ -23,6 +23,7 @@ import structlog
 from howdah.local import configuration
 from howdah.local.configuration import Command, Platform
 from howdah.local.node import processes
+from howdah.local.node.death import until_dead
 from howdah.local.node.processes import Identity
 
 MARK = "HOWDAH_PROCESS"
@@ -170,21 +171,6 @@ def trim_logs(folder: Path) -> None:
             if path.stat().st_size > LOG_LIMIT_BYTES:
                 shutil.copyfile(path, path.with_name(path.name + ".1"))
                 os.truncate(path, 0)
-
-
-async def until_dead(who: Identity) -> None:
-    """Returns when this very process is dead."""
-    descriptor = processes.open_pidfd(who)
-    if descriptor is None:
-        return
-    dead = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    loop.add_reader(descriptor, dead.set)
-    try:
-        await dead.wait()
-    finally:
-        loop.remove_reader(descriptor)
-        os.close(descriptor)
 
 
 async def stop(found: list[Identity], grace_s: float) -> None:

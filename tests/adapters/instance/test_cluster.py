@@ -183,6 +183,9 @@ async def test_a_switchover_hands_over_and_the_old_leader_follows(world, leader,
     assert re.search("switched over", said)
     until(lambda: world.is_writable(replica), why=world.logs)
     assert replica.sql("SELECT at FROM kept") == "before the switchover"
+    assert (
+        "keep the label" not in replica.log.read_text()
+    )  # who leads could see to the other pods before it was promoted
     until(lambda: world.streaming(replica) == {leader.name}, why=world.logs)
 
 

@@ -127,6 +127,8 @@ def _postgresql(request: Request, machine: Machine) -> dict[str, Any]:
         "use_unix_socket": True,
         "use_unix_socket_repl": True,
     }
+    if "kubernetes" in request.store and not request.store["kubernetes"].get("use_endpoints"):
+        section["pre_promote"] = machine.before_promotion  # in Endpoints mode services go by the lock itself
     if request.callback is not None:
         section["callbacks"] = dict.fromkeys(CALLBACKS, request.callback)
     return section

@@ -29,6 +29,7 @@ class Machine:
     utf8_locale: str  # the asked-for locale where the machine has it, else C.UTF-8
     post_init_sql: str  # path of the statements that run once after initdb
     create_replica: str  # command that makes a replica's data directory
+    before_promotion: str  # command that Patroni runs when this member holds the lock, before it is promoted
     kube_context: str | None = None  # of KUBECONFIG; None inside a Kubernetes pod
 
 

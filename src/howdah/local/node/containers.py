@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from howdah.local.node import fencing, processes
+from howdah.local.node.death import until_dead
 from howdah.local.node.fencing import Fence, Run
 from howdah.local.node.processes import Identity
 
@@ -82,7 +83,7 @@ class Container:
 
     async def ended(self) -> Exit:
         """Wait until every process of this start is proved dead."""
-        await _until_dead(self.run.init)
+        await until_dead(self.run.init)
         await self._prove_dead()
         if self._launcher is not None:
             await _collect(self._launcher)
@@ -94,7 +95,7 @@ class Container:
             self.send(signal.SIGTERM)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(grace_s):
-                    await _until_dead(self.run.init)
+                    await until_dead(self.run.init)
         await self._prove_dead()
 
     async def _prove_dead(self) -> None:
@@ -108,20 +109,6 @@ class Container:
             return Exit(record["exitCode"], record["signal"], self.started, record["finished"])
         except (OSError, ValueError):  # the shim was killed together with the rest
             return Exit(KILLED, signal.SIGKILL, self.started, time.time())
-
-
-async def _until_dead(who: Identity) -> None:
-    descriptor = processes.open_pidfd(who)
-    if descriptor is None:
-        return
-    loop = asyncio.get_running_loop()
-    dead = asyncio.Event()
-    loop.add_reader(descriptor, dead.set)
-    try:
-        await dead.wait()
-    finally:
-        loop.remove_reader(descriptor)
-        os.close(descriptor)
 
 
 async def _collect(launcher: "subprocess.Popen[bytes]") -> None:

@@ -71,6 +71,7 @@ def machine(build=FULL, **changes):
         "utf8_locale": "en_US.UTF-8",
         "post_init_sql": "/opt/howdah/post_init.sql",
         "create_replica": "/usr/bin/python3 /opt/howdah/replica.py",
+        "before_promotion": "/usr/bin/python3 /opt/howdah/before_promotion.py",
     }
     return Machine(**{**facts, **changes})
 
