@@ -25,6 +25,7 @@ async def test_minimal_manifest_becomes_a_leader_and_a_streaming_replica(cluster
     assert sorted(member["role"] for member in found["status"]["members"]) == ["leader", "replica"]
     assert found["status"]["postgresqlVersion"].startswith("18.")
     assert await cluster.ask("select pg_is_in_recovery()") is False
+    await cluster.reachable(role="replica")  # it streams, and may not have replayed yet that the database was made
     assert await cluster.ask("select pg_is_in_recovery()", role="replica") is True
     assert await cluster.ask("select count(*) from pg_stat_replication where state = 'streaming'", user="postgres") == 1
 
