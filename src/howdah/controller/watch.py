@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime as dt
+import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from typing import Any, Protocol
 import msgspec
 
 from howdah.adapters.kubernetes import POSTGRESQLS
+from howdah.controller.lags import Lags
 from howdah.controller.locks import Locks, Place
 from howdah.kube import resources as r
 from howdah.kube.client import Client
@@ -30,6 +32,7 @@ from howdah.model.observed import Claim, Departed, Live, Meta, PatroniObject, Po
 Key = tuple[str, str]  # (namespace, cluster name)
 DEPARTED_KEPT = 64
 SWEEP_S = 1.0
+SWEEPS_PER_LAG = 15
 SYNC_POLL_S = 0.2
 
 # Patroni renews these without anything having happened.
@@ -71,6 +74,7 @@ class Watch:
         self._clock = clock
         self._notify = notify
         self.locks = Locks()
+        self.lags = Lags()
         self.departed: deque[tuple[Key, Departed]] = deque(maxlen=DEPARTED_KEPT)
         self._informers: list[Informer[Any]] = []
         self._decoded: dict[str, Mapping[str, Any]] = {}
@@ -206,13 +210,22 @@ class Watch:
             self.departed.append((key, Departed(pod.name, pod.metadata.uid, pod.is_proved_dead, self._clock())))
 
     async def _sweep(self) -> None:
-        """A lock that nobody renews makes no event: its cluster is looked at when that means something."""
+        """What makes no event of its own: a lock that nobody renews, a member that falls behind."""
         time_s = asyncio.get_running_loop().time
-        while True:
+        for sweep in itertools.count(1):
             await asyncio.sleep(SWEEP_S)
+            if sweep % SWEEPS_PER_LAG == 0:
+                for key in self.lags.look(self._members()):
+                    self._notify(key)
             keys = {place: (key, meta) for place, key, meta in self._patroni_objects()}
             for place in self.locks.look(((p, meta) for p, (_, meta) in keys.items()), time_s(), self._clock()):
                 self._notify(keys[place][0])
+
+    def _members(self) -> Iterable[tuple[Key, Pod]]:
+        for informer in self.pods:
+            for pod in informer:
+                if (key := self._label_key(pod)) is not None:
+                    yield key, pod
 
     def _patroni_objects(self) -> Iterable[tuple[Place, Key, Meta]]:
         for informer in (*self.configmaps, *self.endpoints):

@@ -243,9 +243,13 @@ def lag_class(before: str | None, view: MemberView, leader: MemberView | None) -
     if view.unhealthy is not None or view.member is None or leader is None or leader.member is None:
         return "broken"
     here, there = view.member.lsn, leader.member.lsn
-    if here is None or there is None:
+    return class_of_lag(before, None if here is None or there is None else max(0, int(there) - int(here)))
+
+
+def class_of_lag(before: str | None, lag_bytes: int | None) -> str:
+    """`ok` or `behind`; between the two limits, and where the lag is not known, it stays what it was."""
+    if lag_bytes is None:
         return "ok" if before != "behind" else "behind"
-    lag_bytes = max(0, int(there) - int(here))
     if lag_bytes > BEHIND_ABOVE_BYTES:
         return "behind"
     if lag_bytes < OK_BELOW_BYTES:
