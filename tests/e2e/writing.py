@@ -21,10 +21,12 @@ from dataclasses import dataclass, field
 import psycopg
 
 from e2e.clusters import Connection, PostgresCluster
+from e2e.world import until
 from howdah.kube.errors import KubeError
 
 ANSWER_TIMEOUT_S = 6.0
 PAUSE_S = 0.02
+READ_BACK_S = 60.0
 USER, DATABASE = "zalando", "foo"
 WRITTEN, PROBED = "written", "probed"
 
@@ -160,11 +162,18 @@ async def writing(cluster: PostgresCluster, clients: int = 1) -> AsyncIterator[W
 
 
 async def lost(cluster: PostgresCluster, writer: Writer) -> list[int]:
-    """Acknowledged writes that are not there."""
+    """Acknowledged writes that are not there. A server that is starting is waited for: an operator may not know yet."""
     promised = set(writer.acknowledged)  # before the read: the writers go on meanwhile
-    async with await cluster.connect(USER, DATABASE) as connection:
-        rows = await (await connection.execute(b"select id from written")).fetchall()
-    found = {int(row[0]) for row in rows}
+
+    async def question() -> tuple[set[int]]:
+        try:
+            async with await cluster.connect(USER, DATABASE) as connection:
+                rows = await (await connection.execute(b"select id from written")).fetchall()
+        except psycopg.Error as error:
+            raise OSError(str(error)) from error
+        return ({int(row[0]) for row in rows},)
+
+    (found,) = await until(question, "the writes to be read back", timeout_s=READ_BACK_S)
     return sorted(promised - found)
 
 
