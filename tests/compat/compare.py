@@ -8,7 +8,7 @@ API server fills in are left out on both sides. What differs on purpose is in `d
 import json
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any
 
 import yaml
 
+from compat.others import MADE_BY_OTHERS, Others
 from howdah.core.objects.api import DEFAULTS, FREE_MAPS, KEY_DEFAULTS, QUANTITIES, SETS, list_keys
 from howdah.core.objects.build import build
 from howdah.core.objects.secrets import secret
@@ -266,24 +267,17 @@ def _is_kept(deviation: Deviation) -> bool:
     return deviation.path.startswith("spec.volumeClaimTemplates[0].") and deviation.ours == deviation.before is not None
 
 
-def _is_not_followed(deviation: Deviation) -> bool:
-    """We did not follow a change of the manifest or of the configuration."""
-    is_metadata = deviation.path.startswith(("metadata.annotations", "metadata.ownerReferences"))
-    return is_metadata and deviation.ours == deviation.before
-
-
 _CONDITIONS: Mapping[str, Callable[[Deviation], bool]] = {
     "nologin user": _is_nologin_user,
     "infrastructure role": _is_infrastructure_role,
     "pooler user": _is_pooler_user,
     "left behind by the reference": _is_left_behind,
     "kept in the claim template": _is_kept,
-    "not followed in an existing object": _is_not_followed,
 }
-"""What a row's `when` may say; the last three say which fields they are about."""
+"""What a row's `when` may say; the last two say which fields they are about."""
 
 
-_FIELDS = ("left behind by the reference", "kept in the claim template", "not followed in an existing object")
+_FIELDS = ("left behind by the reference", "kept in the claim template")
 
 
 def compare_case(case: Case, totals: Totals) -> None:
@@ -301,14 +295,16 @@ def compare_case(case: Case, totals: Totals) -> None:
         else:
             totals.unexplained.append(Deviation(case, "postgresql", "", "", str(error), phase, case.manifest))
         return
-    _compare_step(case, cluster, 1, totals)
+    others = Others()
+    _compare_step(case, cluster, 1, totals, others)
     for number, step in enumerate(case.facts.get("steps") or (), start=2):
         if step.get("delete"):
             return
         if _phase(case.folder, number) not in FAILED:
             case = after_step(case, step)
             live = facts_of(_latest(case.folder, "objects", number - 1))
-            _compare_step(case, resolve(case.manifest, case.settings, references_of(case), live), number, totals)
+            cluster = resolve(case.manifest, case.settings, references_of(case), live)
+            _compare_step(case, cluster, number, totals, others)
 
 
 def after_step(case: Case, step: Mapping[str, Any]) -> Case:
@@ -339,17 +335,27 @@ def _latest(folder: Path, what: str, number: int) -> list[dict[str, Any]]:
     return documents(folder / f"{what}.yaml")
 
 
-def _compare_step(case: Case, cluster: Cluster, number: int, totals: Totals) -> None:
+def _compare_step(case: Case, cluster: Cluster, number: int, totals: Totals, others: Others) -> None:
     totals.steps += 1
     recorded = {_id(body): body for body in _latest(case.folder, "objects", number)}
     earlier = {_id(body): body for body in _latest(case.folder, "objects", number - 1)} if number > 1 else {}
-    # A Secret that exists is left alone.
-    ours = our_objects(cluster) | {key: body for key, body in earlier.items() if key[0] == "Secret"}
+    ours = our_objects(cluster) | _changed(case, cluster, number, others, recorded.keys(), earlier)
     if _phase(case.folder, number) in FAILED:  # a creation that failed stopped on its way
         ours = {key: body for key, body in ours.items() if key in recorded}
     # What was there before and was not changed is not in the recording.
     for key in sorted({*ours, *recorded} - (beforehand(case).keys() - recorded.keys())):
         _compare_object(case, key, (ours.get(key), recorded.get(key), earlier.get(key)), totals)
+
+
+def _changed(
+    case: Case, cluster: Cluster, number: int, others: Others, recorded: Set[Id], earlier: Mapping[Id, dict[str, Any]]
+) -> dict[Id, dict[str, Any]]:
+    """Existing Secrets and what others made, as we leave them: those that we wrote, and those that were recorded."""
+    status = (_latest(case.folder, "status", number) or [{}])[0]
+    secrets = {key: body for key, body in earlier.items() if key[0] == "Secret"}
+    held, written = others.after(cluster, status.get("pods") or (), status.get("claims") or (), secrets)
+    shown = {*secrets, *written, *(key for key in recorded if key[0] in MADE_BY_OTHERS)}
+    return {key: body for key, body in held.items() if key in shown}
 
 
 def _phase(folder: Path, number: int) -> str:

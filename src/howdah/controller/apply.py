@@ -207,6 +207,17 @@ class Applier:
     async def _annotate_pod(self, target: Target, step: p.AnnotatePod) -> None:
         await self._patch_meta("Pod", target, step.name, step.uid, {"annotations": dict(step.annotations)})
 
+    async def _patch_metadata(self, target: Target, step: p.PatchMetadata) -> None:
+        del target
+        metadata: dict[str, Any] = {"uid": step.uid, "annotations": dict(step.annotations)}
+        if step.owner_references is not None:
+            metadata |= {
+                "resourceVersion": step.resource_version,
+                "ownerReferences": [dict(owner) for owner in step.owner_references],
+            }
+        patch = {"metadata": metadata}
+        await self._client.merge_patch(RESOURCES[step.kind], step.name, patch, namespace=step.namespace)
+
     async def _grow_claim(self, target: Target, step: p.GrowClaim) -> None:
         patch = {"metadata": {"uid": step.uid}, "spec": {"resources": {"requests": {"storage": step.storage}}}}
         resource = RESOURCES["PersistentVolumeClaim"]
@@ -300,6 +311,7 @@ _HANDLERS: Mapping[type[p.Step], Callable[[Applier, Target, Any], Awaitable[None
     p.Delete: Applier._delete,
     p.SetFinalizers: Applier._set_finalizers,
     p.AnnotatePod: Applier._annotate_pod,
+    p.PatchMetadata: Applier._patch_metadata,
     p.GrowClaim: Applier._grow_claim,
     p.PatchDynamicConfiguration: Applier._patch_dynamic,
     p.RunStatements: Applier._run_statements,

@@ -139,6 +139,28 @@ class AnnotatePod(Step):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PatchMetadata(Step):
+    """Merge annotations into an object that others write, too; nothing else of it is touched.
+
+    `owner_references` is the whole list as it is to be; None leaves it. `resource_version` is the version in which the
+    list was seen: it holds those of others.
+    """
+
+    holds_up: ClassVar[bool] = False
+    kind: str
+    name: str
+    namespace: str
+    uid: str
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    owner_references: tuple[Mapping[str, Any], ...] | None = None
+    resource_version: str = ""
+
+    @property
+    def target(self) -> str:
+        return f"{self.kind} {self.name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GrowClaim(Step):
     """Ask for a larger volume. A storage class that cannot grow one must not hold up everything else."""
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from howdah.core.alignment import align_objects, align_pod_annotations, grow_claims, leaves_leader, missing_secrets
+from howdah.core.inheritance import inherit
 from howdah.core.patroni.dynamic import dynamic_patch
 from howdah.core.patroni.member import call_value
 from howdah.core.patroni.restart import restart_order
@@ -300,6 +301,7 @@ PLANNERS: tuple[Planner, ...] = (
     missing_secrets,  # before the pods that read them
     align_objects,  # what is missing is created, what differs is applied
     align_pod_annotations,
+    inherit,  # what others made takes annotations and owners
     grow_claims,
     dynamic_configuration,  # needs a leader
     system_passwords,  # marks pods before the role is altered

@@ -22,11 +22,15 @@ class _Wire(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     """camelCase JSON of the Kubernetes API; unknown fields are skipped."""
 
 
-class Owner(_Wire, frozen=True):
+class Owner(_Wire, frozen=True, omit_defaults=True):
+    """An owner reference, whole: a list of them is written back with others' in it."""
+
     kind: str
     name: str
     uid: str
+    api_version: str = ""
     controller: bool | None = None
+    block_owner_deletion: bool | None = None
 
 
 class Meta(_Wire, frozen=True):

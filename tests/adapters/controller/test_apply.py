@@ -200,6 +200,47 @@ async def test_a_later_pod_of_the_same_name_is_not_annotated(operator):
     assert "ours" not in operator.read(PODS, f"{NAME}-0")["metadata"]["annotations"]
 
 
+async def test_metadata_is_merged_and_what_others_wrote_stays(operator):
+    theirs = {"apiVersion": "v1", "kind": "Node", "name": "n", "uid": "uid-of-n"}
+    mine = {"apiVersion": "acid.zalan.do/v1", "kind": "postgresql", "name": NAME, "uid": "uid-of-a", "controller": True}
+    metadata = {"name": f"{NAME}-leader", "namespace": NAMESPACE, "annotations": {"leader": "x"}}
+    live = made(operator, CONFIGMAPS, {"metadata": {**metadata, "ownerReferences": [theirs]}}, "patroni")
+    step = p.PatchMetadata(
+        reason="r",
+        kind="ConfigMap",
+        name=f"{NAME}-leader",
+        namespace=NAMESPACE,
+        uid=uid_of(live),
+        annotations={"owned-by": "me"},
+        owner_references=(theirs, mine),
+        resource_version=live["metadata"]["resourceVersion"],
+    )
+    assert (await carried_out(operator, replace(step, uid="another"))).is_conflict
+    assert (await carried_out(operator, replace(step, resource_version=STALE))).is_conflict
+    assert (await carried_out(operator, step)).failed is None
+    found = operator.read(CONFIGMAPS, f"{NAME}-leader")["metadata"]
+    assert found["annotations"] == {"leader": "x", "owned-by": "me"}
+    assert found["ownerReferences"] == [theirs, mine]
+    assert (await carried_out(operator, step)).is_conflict  # the list was seen in another version
+
+
+async def test_annotations_need_no_version_for_a_leader_renews_its_lock_all_the_time(operator):
+    metadata = {"name": f"{NAME}-leader", "namespace": NAMESPACE, "annotations": {"leader": "x"}}
+    live = made(operator, CONFIGMAPS, {"metadata": metadata}, "patroni")
+    operator.change(CONFIGMAPS, f"{NAME}-leader", {"metadata": {"annotations": {"leader": "y"}}})
+    step = p.PatchMetadata(
+        reason="r",
+        kind="ConfigMap",
+        name=f"{NAME}-leader",
+        namespace=NAMESPACE,
+        uid=uid_of(live),
+        annotations={"owned-by": "me"},
+    )
+    assert (await carried_out(operator, step)).failed is None
+    found = operator.read(CONFIGMAPS, f"{NAME}-leader")["metadata"]["annotations"]
+    assert found == {"leader": "y", "owned-by": "me"}
+
+
 async def test_a_claim_grows_only_if_it_is_the_one_that_was_seen(operator):
     name = f"pgdata-{NAME}-0"
     body = {

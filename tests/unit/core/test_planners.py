@@ -400,6 +400,7 @@ def test_the_planners_are_asked_in_this_order():
         "missing_secrets",
         "align_objects",
         "align_pod_annotations",
+        "inherit",
         "grow_claims",
         "dynamic_configuration",
         "system_passwords",
