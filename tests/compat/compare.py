@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from compat.others import MADE_BY_OTHERS, Others
+from compat.others import MADE_BY_OTHERS, NOW, Others
 from howdah.core.objects.api import DEFAULTS, FREE_MAPS, KEY_DEFAULTS, QUANTITIES, SETS, list_keys
 from howdah.core.objects.build import build
 from howdah.core.objects.secrets import secret
@@ -25,7 +25,7 @@ from howdah.core.resolve import LiveFacts, required_references, resolve
 from howdah.model.cluster import Cluster
 from howdah.model.errors import InvalidSpec
 from howdah.model.settings import Settings, default_settings, settings_from_configmap, settings_from_configuration
-from howdah.model.units import Quantity
+from howdah.model.units import PgVersion, Quantity
 
 HERE = Path(__file__).parent
 CASES = HERE / "cases"
@@ -267,14 +267,20 @@ def _is_kept(deviation: Deviation) -> bool:
     return deviation.path.startswith("spec.volumeClaimTemplates[0].") and deviation.ours == deviation.before is not None
 
 
+def _is_held_back(deviation: Deviation) -> bool:
+    """We keep what was there, as the reference did a step earlier."""
+    return deviation.ours == deviation.before is not None
+
+
 _CONDITIONS: Mapping[str, Callable[[Deviation], bool]] = {
     "nologin user": _is_nologin_user,
     "infrastructure role": _is_infrastructure_role,
     "pooler user": _is_pooler_user,
     "left behind by the reference": _is_left_behind,
     "kept in the claim template": _is_kept,
+    "held back before": _is_held_back,
 }
-"""What a row's `when` may say; the last two say which fields they are about."""
+"""What a row's `when` may say; those of `_FIELDS` say which fields they are about."""
 
 
 _FIELDS = ("left behind by the reference", "kept in the claim template")
@@ -324,7 +330,9 @@ def facts_of(recorded: list[dict[str, Any]]) -> LiveFacts:
     env = stateful_set["spec"]["template"]["spec"]["containers"][0]["env"]
     document = next(entry["value"] for entry in env if entry["name"] == "SPILO_CONFIGURATION")
     template = stateful_set["spec"]["volumeClaimTemplates"][0]
-    return LiveFacts(exists=True, claim_template=template, spilo_bootstrap=json.loads(document)["bootstrap"])
+    told = next((PgVersion.parse(entry["value"]) for entry in env if entry["name"] == "PGVERSION"), None)
+    bootstrap = json.loads(document)["bootstrap"]
+    return LiveFacts(exists=True, claim_template=template, spilo_bootstrap=bootstrap, version=told, at=NOW)
 
 
 def _latest(folder: Path, what: str, number: int) -> list[dict[str, Any]]:

@@ -95,7 +95,7 @@ def text(found: Explained) -> Iterable[str]:
     yield f"operator: {found.operator}"
     for problem in found.planned.problems:
         yield f"  not valid: {problem}"
-    for kind in ("Degraded", "RestartPending"):
+    for kind in ("Degraded", "RestartPending", "UpgradePending"):
         condition = conditions.get(kind, {})
         if condition.get("status") == "True":
             since = age(_time(condition.get("lastTransitionTime")), found.now)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import datetime as dt
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -62,6 +63,11 @@ class Built:
     made_from: object
     cluster: Cluster
     intended: tuple[Mapping[str, Any], ...]
+
+    def is_over(self, now: dt.datetime) -> bool:
+        """Whether time alone has changed the request: a maintenance window has opened."""
+        until = self.cluster.rollout.version_held_until
+        return until is not None and until <= now
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +210,7 @@ class Reconciler:
         of_resource = (meta.uid, meta.generation, meta.labels, _without_intent(meta.annotations))
         made_from = (of_resource, facts_version(observed), references)
         known = self.memory.built.get(key)
-        if known is not None and known.made_from == made_from:
+        if known is not None and known.made_from == made_from and not known.is_over(observed.now):
             return known
         raw = observed.resource.body(names.API_VERSION, names.KIND)
         raw["metadata"]["generation"] = meta.generation
@@ -235,7 +241,8 @@ class Reconciler:
             undone = await self._withdraw(target, observed)
         self._fleet.note(key, situation, plan, outcome.done)
         unsaid = await self._say(key, situation, plan, outcome)
-        return unsaid or undone or self._result(key, plan, outcome)
+        result = unsaid or undone or self._result(key, plan, outcome)
+        return _not_after(result, built.cluster.rollout.version_held_until, observed.now)
 
     def _situation(
         self, key: Key, built: Built, observed: Observed, heard: Mapping[str, Member] | None = None
@@ -414,6 +421,15 @@ class Reconciler:
         return PassResult(again_in_s=plan.next_look_s)
 
 
+def _not_after(result: PassResult, moment: dt.datetime | None, now: dt.datetime) -> PassResult:
+    """The same, looking again at `moment` at the latest."""
+    if moment is None:
+        return result
+    left_s = max(0.0, (moment - now).total_seconds())
+    sooner_s = left_s if result.again_in_s is None else min(left_s, result.again_in_s)
+    return dataclasses.replace(result, again_in_s=sooner_s)
+
+
 def findings_of(situation: Situation) -> Findings:
     """What decisions and status share, for the status."""
     cluster, database = situation.cluster, situation.database
@@ -432,6 +448,9 @@ def findings_of(situation: Situation) -> Findings:
         credentials_in_sync=not database.edited if database.is_known else None,
         database_error=database.error,
         awaits_databases=situation.awaits_databases,
+        asked_version=cluster.asked_version,
+        version_held=cluster.rollout.version_held,
+        may_upgrade=cluster.rollout.may_upgrade,
     )
 
 

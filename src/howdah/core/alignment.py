@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from howdah.core.objects.diff import Difference, Effect, compare, given_up
-from howdah.core.objects.ownership import taken_over
+from howdah.core.objects.ownership import is_of_reference, taken_over
 from howdah.core.objects.secrets import secret
 from howdah.core.plan import (
     NOTHING,
@@ -87,6 +87,8 @@ def align_objects(situation: Situation) -> Decision:
 def _align(body: Body, live: Live, situation: Situation, steps: list[Step], held: list[Held]) -> None:
     found = situation.differences.get((body["kind"], body["metadata"]["name"]), ())
     if not found:
+        if is_of_reference(live):
+            steps.extend(_taking_over(body, live))
         return
     aligned = _replacing(body, live, found) or _sized(body, live, found, situation)
     why_held = _adoption(live, situation, found)
@@ -154,9 +156,15 @@ def _applying(body: Body, live: Live, found: tuple[Difference, ...]) -> tuple[St
     if any(d.effect is Effect.ROLL for d in found):
         reason += "; then its pods are replaced one by one, the leader last"
     apply = Apply(reason=reason, body=body, uid=live.meta.uid, changes=tuple(d.path for d in found))
+    return (*_taking_over(body, live), apply)
+
+
+def _taking_over(body: Body, live: Live) -> tuple[Step, ...]:
+    """Nothing for an object whose fields are ours already. Other than its ownership nothing of it changes."""
     entries = taken_over(live.managed_fields())
     if entries is None:
-        return (apply,)
+        return ()
+    kind, name = body["kind"], body["metadata"]["name"]
     mine = TakeOver(
         reason=f"{kind} {name}: its fields become ours, so that a later change can remove one",
         kind=kind,
@@ -165,7 +173,7 @@ def _applying(body: Body, live: Live, found: tuple[Difference, ...]) -> tuple[St
         resource_version=live.meta.resource_version,
         managed_fields=entries,
     )
-    return (mine, apply)
+    return (mine,)
 
 
 def _adoption(live: Live, situation: Situation, found: tuple[Difference, ...]) -> str | None:

@@ -10,6 +10,7 @@ import msgspec
 from howdah.core.request.asked import LiveFacts
 from howdah.model import names
 from howdah.model.observed import Live, Observed
+from howdah.model.units import PgVersion
 
 _DCS_OF_KIND: Mapping[str, names.Dcs] = {"ConfigMap": "configmaps", "Endpoints": "endpoints"}
 
@@ -19,19 +20,21 @@ def live_facts(observed: Observed) -> LiveFacts:
     stateful_set = observed.objects.get(("StatefulSet", observed.resource.meta.name))
     dcs = _state_store(observed)
     if stateful_set is None:
-        return LiveFacts(exists=dcs is not None, dcs=dcs)
+        return LiveFacts(exists=dcs is not None, dcs=dcs, at=observed.now)
     spec = stateful_set.body("apps/v1", "StatefulSet").get("spec") or {}
     claims = spec.get("volumeClaimTemplates") or ()
     return LiveFacts(
         exists=True,
         dcs=dcs,
         claim_template=next((c for c in claims if c["metadata"]["name"] == names.DATA_VOLUME), None),
-        spilo_bootstrap=_bootstrap(spec),
+        spilo_bootstrap=_document(spec).get("bootstrap"),
+        version=_version(spec),
+        at=observed.now,
     )
 
 
 def facts_version(observed: Observed) -> tuple[object, ...]:
-    """What the facts depend on: the same version means the same facts."""
+    """What the facts depend on: the same version means the same facts, but for the moment of the look."""
     stateful_set: Live | None = observed.objects.get(("StatefulSet", observed.resource.meta.name))
     # The generation, for the status changes with every pod that comes or goes.
     seen = (stateful_set.meta.uid, stateful_set.meta.generation) if stateful_set is not None else None
@@ -46,18 +49,30 @@ def _state_store(observed: Observed) -> names.Dcs | None:
     return None
 
 
-def _bootstrap(spec: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    containers = spec.get("template", {}).get("spec", {}).get("containers") or ()
-    for container in containers:
-        for entry in container.get("env") or ():
-            if entry.get("name") == "SPILO_CONFIGURATION" and entry.get("value"):
-                return _section(entry["value"])
-    return None
-
-
-def _section(text: str) -> Mapping[str, Any] | None:
+def _version(spec: Mapping[str, Any]) -> PgVersion | None:
+    """As the reference and we tell it: a variable, or a folder of binaries."""
+    told = _variables(spec).get("PGVERSION")
+    if told is None:
+        local = _document(spec).get("postgresql")
+        folder = str(local.get("bin_dir") or "") if isinstance(local, Mapping) else ""
+        told = folder.removeprefix("/usr/lib/postgresql/").partition("/")[0]
     try:
-        found = msgspec.json.decode(text)
-    except msgspec.DecodeError:  # written by somebody else: it says nothing that could win
+        return PgVersion.parse(told)
+    except ValueError:
         return None
-    return found.get("bootstrap") if isinstance(found, dict) else None
+
+
+def _variables(spec: Mapping[str, Any]) -> Mapping[str, str]:
+    """The literal variables of the database container."""
+    containers = spec.get("template", {}).get("spec", {}).get("containers") or ()
+    named = next((c for c in containers if c.get("name") == names.POSTGRES_CONTAINER), None)
+    return {entry["name"]: entry["value"] for entry in (named or {}).get("env") or () if entry.get("value")}
+
+
+def _document(spec: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What SPILO_CONFIGURATION holds; nothing where somebody else wrote it, for that says nothing that could win."""
+    try:
+        found = msgspec.json.decode(_variables(spec).get("SPILO_CONFIGURATION") or "{}")
+    except msgspec.DecodeError:
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -12,13 +12,14 @@ from howdah.core.postgres.manifest import desired_state
 from howdah.core.postgres.prepared import DatabaseSection
 from howdah.core.request import faults
 from howdah.core.request.asked import Asked, Json, LiveFacts, Reference, References
-from howdah.core.request.configuration import dynamic_configuration, effective_version, spilo_configuration
+from howdah.core.request.configuration import dynamic_configuration, spilo_configuration
 from howdah.core.request.containers import SCALYR_KEY, containers, has_scalyr, image
 from howdah.core.request.environment import environment, hidden_variables
 from howdah.core.request.identity import annotations, owner_references, service_account
 from howdah.core.request.recovery import clone_credentials, is_standby
 from howdah.core.request.scheduling import affinity, tolerations
 from howdah.core.request.services import budgets, services
+from howdah.core.request.version import Version, may_upgrade, version_of, windows
 from howdah.core.request.volumes import certificate_environment, claim_template, pod_volumes, shrinking
 from howdah.model import names
 from howdah.model.cluster import (
@@ -92,9 +93,10 @@ def resolve(
 
     marks = annotations(asked)
     owners = owner_references(asked, tuple(raw["metadata"].get("ownerReferences") or ()))
-    version, spilo = effective_version(asked), spilo_configuration(asked)
+    version = version_of(asked)
+    spilo = spilo_configuration(asked, version)
     certificates = tuple(certificate_environment(asked.spec.tls))
-    env = environment(asked, version=version, spilo=spilo, certificates=certificates)
+    env = environment(asked, version=version.told, spilo=spilo, certificates=certificates)
     return Cluster(
         key=Key(asked.names.namespace, asked.names.cluster),
         uid=asked.metadata.uid,
@@ -106,7 +108,8 @@ def resolve(
         owner_references=owners,
         pause=names.pause_of(asked.metadata.annotations),
         dcs=asked.dcs,
-        version=version,
+        version=version.told,
+        asked_version=version.asked,
         image=image(asked),
         instances=_instances(asked),
         asked_instances=asked.spec.number_of_instances,
@@ -122,7 +125,7 @@ def resolve(
         environment_secret=_environment_secret(asked, marks, owners),
         access=access,
         service_account=account,
-        rollout=_rollout(asked),
+        rollout=_rollout(asked, version),
         warnings=tuple(
             sorted(
                 {
@@ -130,6 +133,7 @@ def resolve(
                     *roles.warnings,
                     *hidden_variables(asked, env),
                     *shrinking(asked),
+                    *([version.held] if version.held is not None else ()),
                     *faults.doubts(asked),
                     *faults.changed_store(asked, _configured_store(settings)),
                 }
@@ -313,12 +317,14 @@ def _environment_secret(asked: Asked, marks: Annotations, owners: tuple[Json, ..
     )
 
 
-def _rollout(asked: Asked) -> Rollout:
-    spec, settings = asked.spec, asked.settings
-    windows = settings.maintenance_windows if spec.maintenance_windows is None else spec.maintenance_windows
+def _rollout(asked: Asked, version: Version) -> Rollout:
+    settings = asked.settings
     return Rollout(
         is_image_lazy=settings.enable_lazy_spilo_upgrade,
-        maintenance_windows=tuple(windows) if settings.enable_maintenance_windows else (),
+        maintenance_windows=windows(asked),
+        may_upgrade=may_upgrade(asked),
+        version_held=str(version.held) if version.held is not None else "",
+        version_held_until=version.until,
         resize_mode=settings.storage_resize_mode,
         ignored_annotations=settings.ignored_annotations,
     )

@@ -14,6 +14,7 @@ from typing import Any
 from howdah.core.plan import Plan, Step
 from howdah.core.rollout import MemberView
 from howdah.model.errors import Problem
+from howdah.model.units import PgVersion
 
 BEHIND_ABOVE_BYTES = 32 * 1024 * 1024
 OK_BELOW_BYTES = 16 * 1024 * 1024
@@ -50,6 +51,9 @@ class Findings:
     database_error: str | None = None
     awaits_databases: bool = False  # nobody knows yet whether they are as the manifest says
     problems: tuple[Problem, ...] = ()  # of the manifest: it is not acted on
+    asked_version: PgVersion | None = None  # the major that is wanted
+    version_held: str = ""  # why the pods are told another one
+    may_upgrade: bool = True  # whether the operator's settings allow a major upgrade
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +79,9 @@ def build_status(
     """The whole `status` of the resource; equal to `previous` when nothing worth saying changed."""
     if previous.get("PostgresClusterStatus", "") in NEW_PHASES:
         findings = replace(findings, is_new=True)
-    conditions = tuple(_remembered(rule(findings, plan, outcome), previous, findings) for rule in CONDITIONS)
+    findings = replace(findings, version=findings.version or previous.get("postgresqlVersion"))
+    said = (*(rule(findings, plan, outcome) for rule in CONDITIONS), *_upgrade_pending(findings))
+    conditions = tuple(_remembered(condition, previous, findings) for condition in said)
     status: dict[str, Any] = {
         "PostgresClusterStatus": phase(previous.get("PostgresClusterStatus", ""), findings, plan, outcome),
         "observedGeneration": findings.generation,
@@ -84,8 +90,8 @@ def build_status(
     }
     if findings.leader is not None:
         status["leader"] = findings.leader
-    if (version := findings.version or previous.get("postgresqlVersion")) is not None:
-        status["postgresqlVersion"] = version
+    if findings.version is not None:
+        status["postgresqlVersion"] = findings.version
     return status
 
 
@@ -196,6 +202,27 @@ def _credentials(findings: Findings, plan: Plan, outcome: Outcome) -> Condition:
     return Condition("CredentialsInSync", "False", "Differ", "a stored password differs from its Secret")
 
 
+def _upgrade_pending(findings: Findings) -> tuple[Condition, ...]:
+    """Only while a major upgrade is due: what holds it."""
+    asked, runs = findings.asked_version, _major(findings.version)
+    if findings.version_held:
+        return (Condition("UpgradePending", "True", "VersionHeld", findings.version_held),)
+    if asked is None or runs is None or runs >= asked.major or findings.instances == 0:
+        return ()
+    said = f"PostgreSQL {runs} runs and {asked} is asked for"
+    if not findings.may_upgrade:
+        said = f"{said}; major_version_upgrade_mode off does not allow it to this team"
+        return (Condition("UpgradePending", "True", "NotAllowed", said),)
+    said = f"{said}; replacing pods does not upgrade data, and this release does not: upgrade in the leader's pod"
+    return (Condition("UpgradePending", "True", "UpgradeDue", said),)
+
+
+def _major(version: str | None) -> int | None:
+    """18.4 → 18."""
+    major = (version or "").partition(".")[0]
+    return int(major) if major.isdigit() else None
+
+
 CONDITIONS = (_ready, _progressing, _degraded, _restart_pending, _credentials)
 
 
@@ -277,6 +304,7 @@ _EVENTS: Mapping[tuple[str, str], tuple[str, str, str]] = {
     ("Degraded", "True"): ("Warning", "", ""),
     ("Degraded", "False"): ("Normal", "Recovered", "the cluster is as desired again"),
     ("RestartPending", "True"): ("Normal", "RestartPending", ""),
+    ("UpgradePending", "True"): ("Normal", "UpgradePending", ""),
     ("CredentialsInSync", "False"): ("Normal", "CredentialsDiffer", ""),
 }
 

@@ -6,6 +6,7 @@ defines (environment, probes, affinity) are plain JSON in their final form.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Literal
 
 from howdah.model.errors import Problem
@@ -164,10 +165,17 @@ class ServiceAccount:
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
-    """What the manifest and the operator say about replacing pods and growing volumes."""
+    """What the manifest and the operator say about replacing pods and growing volumes.
+
+    `version_held`: why the pods keep another major version than the one asked for; the request is to be resolved again
+    at `version_held_until`.
+    """
 
     is_image_lazy: bool
     maintenance_windows: tuple[MaintenanceWindow, ...]
+    may_upgrade: bool
+    version_held: str
+    version_held_until: datetime | None
     resize_mode: Literal["pvc", "ebs", "mixed", "off"]
     ignored_annotations: tuple[str, ...]
 
@@ -177,7 +185,8 @@ class Cluster:
     """One cluster, decided.
 
     `spilo` is the document of SPILO_CONFIGURATION; `dynamic` is what the manifest asks of the live Patroni
-    configuration: only keys that it speaks of. `asked_instances` is the manifest's number, `instances` the clamped one.
+    configuration: only keys that it speaks of. `asked_instances` is the manifest's number, `instances` the clamped one;
+    `version` is the major that pods are told, `asked_version` the one that is wanted.
     """
 
     key: Key
@@ -191,6 +200,7 @@ class Cluster:
     pause: Pause
     dcs: Dcs
     version: PgVersion
+    asked_version: PgVersion
     image: str
     instances: int
     asked_instances: int

@@ -98,6 +98,13 @@ def test_fields_of_an_ordinary_write_are_taken_over_before_the_apply(manager):
     assert [entry["operation"] for entry in first.managed_fields] == ["Apply"]
 
 
+def test_an_adopted_object_without_differences_becomes_ours_and_a_later_change_of_it_is_no_adoption():
+    seen = situation(*three(), objects=changed(SERVICE, "postgres-operator", "Update"))
+    assert what(align_objects(seen)) == [(TakeOver, "Service")]
+    for other in (changed(SERVICE, "howdah", "Update"), changed(SERVICE, "kubectl-edit", "Update")):
+        assert not align_objects(situation(*three(), objects=other)).steps
+
+
 def test_fields_of_other_managers_stay_theirs():
     seen = situation(*three(), objects=changed(SERVICE, "kubectl-edit", "Update", type="NodePort"))
     assert what(align_objects(seen)) == [(Apply, "Service")]

@@ -21,7 +21,7 @@ BODY = next(body for body in build(cluster()) if body["kind"] == "StatefulSet")
 
 
 def test_a_cluster_that_does_not_exist_has_no_facts():
-    assert live_facts(Observed(now=NOW, resource=resource())) == LiveFacts(exists=False, dcs=None)
+    assert live_facts(Observed(now=NOW, resource=resource())) == LiveFacts(exists=False, dcs=None, at=NOW)
 
 
 def test_the_facts_of_a_running_cluster():

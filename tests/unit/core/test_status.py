@@ -18,6 +18,7 @@ from howdah.core.status import (
     transitions,
 )
 from howdah.model.errors import Problem
+from howdah.model.units import PgVersion
 from unit.core.clusters import NOW, OUTDATED, leader, pod, situation, three
 
 LATER = NOW + dt.timedelta(minutes=5)
@@ -369,3 +370,40 @@ CALM = (GOOD, NOTHING)
 )
 def test_one_event_per_transition(stages, expected):
     assert list(events(*stages)) == expected
+
+
+# --- a major upgrade ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("claim", "changes", "reason", "said"),
+    [
+        ("as asked", {}, None, ""),
+        (
+            "a higher one is told already",
+            {"asked_version": PgVersion(19)},
+            "UpgradeDue",
+            "PostgreSQL 18 runs and 19 is",
+        ),
+        ("not allowed", {"asked_version": PgVersion(19), "may_upgrade": False}, "NotAllowed", "upgrade_mode off"),
+        ("outside its window", {"asked_version": PgVersion(19), "version_held": "19 waits"}, "VersionHeld", "19 waits"),
+        ("a lower one", {"asked_version": PgVersion(17), "version_held": "17 is lower"}, "VersionHeld", "17 is lower"),
+        ("nothing runs", {"asked_version": PgVersion(19), "instances": 0}, None, ""),
+        ("not known yet", {"asked_version": PgVersion(19), "version": None}, None, ""),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_major_upgrade_that_is_due_is_said_with_what_holds_it(claim, changes, reason, said):
+    findings = replace(GOOD, **{"asked_version": PgVersion(18), **changes})
+    status = build_status({"PostgresClusterStatus": "Running"}, findings, NOTHING, DONE, NOW)
+    found = [c for c in status["conditions"] if c["type"] == "UpgradePending"]
+    assert [(c["status"], c["reason"]) for c in found] == ([("True", reason)] if reason else []), claim
+    assert all(said in c["message"] for c in found)
+    assert [e.reason for e in transitions({**status, "conditions": []}, status)].count("UpgradePending") == len(found)
+
+
+def test_the_version_that_was_read_last_counts_until_it_is_read_again():
+    before = {"PostgresClusterStatus": "Running", "postgresqlVersion": "17.2"}
+    status = build_status(before, replace(GOOD, version=None, asked_version=PgVersion(18)), NOTHING, DONE, NOW)
+    assert status["postgresqlVersion"] == "17.2"
+    assert status["conditions"][-1]["reason"] == "UpgradeDue"

@@ -10,11 +10,22 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from howdah.model.names import FIELD_MANAGER
+from howdah.model.observed import Live
 
 Entry = Mapping[str, Any]
 
-MOVED = frozenset({FIELD_MANAGER, "postgres-operator"})
+REFERENCE = "postgres-operator"
+MOVED = frozenset({FIELD_MANAGER, REFERENCE})
 """Managers whose ordinary writes are taken over: our own POST, and the reference operator. Nobody else's."""
+
+
+def is_of_reference(live: Live) -> bool:
+    """Whether the reference operator owns fields: they are taken over at first sight, not only with a change.
+
+    Asked in every pass of every object, so no paths are decoded.
+    """
+    entries = live.meta.managed_fields or ()
+    return any(e.manager == REFERENCE and e.operation == "Update" and not e.subresource for e in entries)
 
 
 def taken_over(managed_fields: Iterable[Entry]) -> tuple[Entry, ...] | None:

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any, Literal
 
 from howdah.model.names import Dcs, Labels, Names
 from howdah.model.settings import Settings
 from howdah.model.spec import Metadata, Spec
+from howdah.model.units import PgVersion
 
 Json = Mapping[str, Any]
 
@@ -52,13 +54,16 @@ class LiveFacts:
     """What is so already and wins over defaults; nothing of it for a cluster that does not exist yet.
 
     `claim_template`: of the live StatefulSet. `spilo_bootstrap`: section `bootstrap` of the SPILO_CONFIGURATION of its
-    pod template. `dcs`: where Patroni's objects of this cluster were found.
+    pod template. `dcs`: where Patroni's objects of this cluster were found. `version`: the major that its pod template
+    tells. `at`: the moment of the look; without one no maintenance window is asked about.
     """
 
     exists: bool = False
     dcs: Dcs | None = None
     claim_template: Json | None = None
     spilo_bootstrap: Json | None = None
+    version: PgVersion | None = None
+    at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,8 @@ from typing import Any
 
 from howdah.core.patroni.parameters import split
 from howdah.core.request.asked import Asked, Json
+from howdah.core.request.version import Version
 from howdah.model.spec import Patroni
-from howdah.model.units import PgVersion
 
 _INITDB_SWITCHES = frozenset({"data-checksums", "debug", "no-locale", "noclean", "nosync", "sync-only"})
 _INITDB = {"auth-host": "scram-sha-256", "auth-local": "trust"}
@@ -17,19 +17,10 @@ _TIMES = ("ttl", "loop_wait", "retry_timeout", "maximum_lag_on_failover")
 _SYNCHRONOUS = ("synchronous_mode", "synchronous_mode_strict", "synchronous_node_count")
 
 
-def effective_version(asked: Asked) -> PgVersion:
-    """The manifest's major version; in upgrade mode `full` the target version where it is below the minimum."""
-    settings, version = asked.settings, asked.spec.postgresql.version
-    is_full = settings.major_version_upgrade_mode == "full"
-    if is_full and version < PgVersion.parse(settings.minimal_major_version):
-        return PgVersion.parse(settings.target_major_version)
-    return version
-
-
-def spilo_configuration(asked: Asked) -> dict[str, Any]:
+def spilo_configuration(asked: Asked, version: Version) -> dict[str, Any]:
     """The document of SPILO_CONFIGURATION. A live bootstrap section stays: another one would change nothing."""
     bootstrap = asked.live.spilo_bootstrap
-    return {"postgresql": _local(asked), "bootstrap": _bootstrap(asked) if bootstrap is None else bootstrap}
+    return {"postgresql": _local(asked, version), "bootstrap": _bootstrap(asked) if bootstrap is None else bootstrap}
 
 
 def dynamic_configuration(asked: Asked) -> dict[str, Any]:
@@ -46,11 +37,13 @@ def dynamic_configuration(asked: Asked) -> dict[str, Any]:
     return found
 
 
-def _local(asked: Asked) -> Json:
+def _local(asked: Asked, version: Version) -> Json:
     """Section `postgresql`: it lives in the pod, so a change of it rolls."""
     found: dict[str, Any] = {}
     if not asked.settings.enable_pgversion_env_var:
-        found["bin_dir"] = f"/usr/lib/postgresql/{asked.spec.postgresql.version}/bin"
+        # As the reference: the manifest's version, also where mode `full` would raise it.
+        major = asked.spec.postgresql.version if version.held is None else version.told
+        found["bin_dir"] = f"/usr/lib/postgresql/{major}/bin"
     if parameters := split(asked.spec.postgresql.parameters or {}).local:
         found["parameters"] = dict(parameters)
     if asked.spec.patroni is not None and asked.spec.patroni.pg_hba:
