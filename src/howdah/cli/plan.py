@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -188,7 +189,7 @@ def as_data(planned: Planned) -> dict[str, Any]:
         "namespace": planned.namespace,
         "name": planned.name,
         "steps": [_step(step) for step in plan.steps],
-        "held": [{**_step(held.step), "why": held.why} for held in plan.held],
+        "held": [{**_step(held.step), "why": held.why, "until": _moment(held.until)} for held in plan.held],
         "waits": [{"seconds": wait.seconds, "why": wait.why} for wait in plan.waits],
         "stopped": plan.stopped,
         "nextLookSeconds": plan.next_look_s,
@@ -201,6 +202,10 @@ def as_data(planned: Planned) -> dict[str, Any]:
 def _step(step: Step) -> dict[str, Any]:
     found = {"kind": type(step).__name__, "target": step.target, "reason": step.reason, "disruptive": step.disruptive}
     return {**found, "details": list(details(step))}
+
+
+def _moment(moment: dt.datetime | None) -> str | None:
+    return moment.isoformat() if moment is not None else None
 
 
 def _problem(problem: Problem) -> dict[str, str]:

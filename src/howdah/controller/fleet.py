@@ -49,8 +49,12 @@ class Fleet:
         if is_settled and not found:
             self._finished |= was
         goes_on = was if not is_settled else frozenset()
-        has_begun = any(view.replace is None or view.pod.is_deleting for view in views)
-        under_way = bool(goes_on) or (bool(found) and (has_begun or any(step.disruptive for step in done)))
+        is_rolling = any(view.replace is not None for view in views)
+        has_begun = is_rolling and any(view.replace is None or view.pod.is_deleting for view in views)
+        has_begun = has_begun or bool(found & was) or any(step.disruptive for step in done)
+        under_way = bool(goes_on) or (bool(found) and has_begun)
+        if any(held.until is not None for held in plan.held):
+            under_way = False  # a maintenance window may be a week away: nobody waits for it
         self._rolls[key] = _Roll(found | goes_on, under_way, plan.stopped or (_failure(views) if under_way else None))
 
     def seen(self, key: Key) -> None:
@@ -69,11 +73,13 @@ class Fleet:
 
     def budget(self, key: Key, limit: int) -> FleetBudget:
         """What the others leave for this cluster."""
+        mine = self._rolls.get(key)
         others = {other: roll for other, roll in self._rolls.items() if other != key and roll.causes}
         return FleetBudget(
             rolling=Counter(cause for roll in others.values() if roll.is_under_way for cause in roll.causes),
             failed={cause: other[1] for other, roll in others.items() if roll.stopped for cause in roll.causes},
             finished=frozenset(self._finished),
+            mine=mine.causes if mine is not None and mine.is_under_way else frozenset(),
             limit=limit,
             is_complete=self.is_complete,
         )

@@ -6,6 +6,7 @@ by two operators at once does no harm. How a step is carried out is `controller.
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -271,7 +272,6 @@ class Switchover(Step):
     disruptive: ClassVar[bool] = True
     leader: str
     candidate: str
-    api_url: str  # of the leader's Patroni
 
     @property
     def target(self) -> str:
@@ -285,7 +285,6 @@ class RestartMember(Step):
     disruptive: ClassVar[bool] = True
     name: str
     uid: str
-    api_url: str
 
     @property
     def target(self) -> str:
@@ -302,10 +301,14 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A step that is due but not allowed now, and what holds it (pause, fleet budget, protection)."""
+    """A step that is due but not allowed now, and what holds it (pause, fleet budget, protection, maintenance window).
+
+    `until` is when it is let go by time alone, where that is known.
+    """
 
     step: Step
     why: str
+    until: dt.datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,12 +342,17 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class FleetBudget:
-    """How many other clusters roll for the same cause, and what the roll of the first one showed."""
+    """How many other clusters roll for the same cause, and what the roll of the first one showed.
+
+    A restart of PostgreSQL for the same parameters counts as a roll. `mine`: the causes for which this cluster is under
+    way already.
+    """
 
     rolling: Mapping[str, int] = field(default_factory=dict)  # cause → clusters in a roll
     failed: Mapping[str, str] = field(default_factory=dict)  # cause → a cluster whose roll stopped
     finished: frozenset[str] = frozenset()  # causes for which at least one cluster has finished its roll
     limit: int = 5
+    mine: frozenset[str] = frozenset()
     is_complete: bool = True  # False until every cluster has been looked at once
 
 

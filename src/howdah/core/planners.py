@@ -32,8 +32,9 @@ from howdah.core.plan import (
     UnlabelLeader,
     Wait,
 )
-from howdah.core.rollout import LOOK_AGAIN_S, next_replacement
+from howdah.core.rollout import LOOK_AGAIN_S, beyond_budget, next_replacement
 from howdah.core.situation import Situation
+from howdah.core.windows import outside_windows
 from howdah.model import names
 from howdah.model.observed import Pod
 
@@ -171,11 +172,9 @@ def scale_in(situation: Situation) -> Decision:
         return Decision(waits=(Wait(LOOK_AGAIN_S, why_not),))
     staying = [v.member for v in situation.views if v.pod.ordinal < instances and v.member is not None]
     choice = choose_candidate(staying, synchronous=situation.sync.standbys, failsafe=situation.leader.failsafe)
-    if choice.name is None or situation.leader_api_url is None:
+    if choice.name is None or not situation.leader_is_reachable:
         return Decision(waits=(Wait(LOOK_AGAIN_S, f"{why_not}; no switchover: {choice.reason}"),))
-    return Decision(
-        steps=(Switchover(reason=why_not, leader=view.name, candidate=choice.name, api_url=situation.leader_api_url),)
-    )
+    return Decision(steps=(Switchover(reason=why_not, leader=view.name, candidate=choice.name),))
 
 
 def dynamic_configuration(situation: Situation) -> Decision:
@@ -239,15 +238,16 @@ def _said(statements: tuple[object, ...]) -> str:
 
 def replacements(situation: Situation) -> Decision:
     """Pods made from an old template: replicas first, one at a time, the leader last."""
-    return next_replacement(
+    decision = next_replacement(
         situation.views,
         replicas=situation.cluster.instances,
         budget=situation.budget,
         synchronous=situation.sync.standbys,
         only_synchronous=situation.config.is_synchronous,
         failsafe=situation.leader.failsafe,
-        leader_api_url=situation.leader_api_url,
+        leader_is_reachable=situation.leader_is_reachable,
     )
+    return outside_windows(decision, situation)
 
 
 def restarts(situation: Situation) -> Decision:
@@ -264,10 +264,9 @@ def restarts(situation: Situation) -> Decision:
         view = next((v for v in situation.views if v.name == restart.name), None)
         if view is None or view.member is None or view.member.api_url is None:
             continue
-        step = RestartMember(
-            reason=restart.reason, name=view.name, uid=view.pod.metadata.uid, api_url=view.member.api_url
-        )
-        return Decision(steps=(step,))
+        step = RestartMember(reason=restart.reason, name=view.name, uid=view.pod.metadata.uid)
+        over = beyond_budget(step, view.restart_cause, situation.budget)
+        return outside_windows(over or Decision(steps=(step,)), situation)
     return NOTHING
 
 

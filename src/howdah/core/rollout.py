@@ -16,7 +16,7 @@ from zlib import crc32
 from howdah.core.objects.diff import Effect, template_differences
 from howdah.core.patroni.member import Member
 from howdah.core.patroni.switchover import choose_candidate
-from howdah.core.plan import NOTHING, Decision, FleetBudget, Held, ReplacePod, Switchover, Wait
+from howdah.core.plan import NOTHING, Decision, FleetBudget, Held, ReplacePod, Step, Switchover, Wait
 from howdah.model import names
 from howdah.model.observed import ContainerStatus, Pod
 
@@ -48,6 +48,7 @@ class MemberView:
     replace: str | None  # why it has to be replaced, as a sentence
     has_failed: bool = False  # waiting will not make it healthy
     cause: str = ""  # the same for every cluster that rolls for the same reason
+    restart_cause: str = ""  # of a pending restart of PostgreSQL, likewise
 
     @property
     def name(self) -> str:
@@ -123,6 +124,15 @@ def replacement(
     return f"its template differs: {'; '.join(d.reason for d in rolls)}", cause
 
 
+def restart_cause(pod: Pod, member: Member | None) -> str:
+    """The same for every cluster in which the same parameters wait for a restart; empty where none is pending."""
+    if member is None or not member.pending_restart:
+        return ""
+    if not member.pending_changes:  # Patroni before 4.0 does not tell them
+        return f"restart of {pod.metadata.namespace}/{pod.name.rpartition('-')[0]}"
+    return f"restart for {', '.join(sorted(f'{change.name}={change.new}' for change in member.pending_changes))}"
+
+
 def has_failed(pod: Pod, unhealthy: str | None, now: dt.datetime) -> bool:
     """Whether the pod is not healthy, and will not become so by waiting."""
     statuses = pod.status.container_statuses or ()
@@ -142,7 +152,7 @@ def next_replacement(
     synchronous: frozenset[str] = frozenset(),
     only_synchronous: bool = False,
     failsafe: Set[str] | None = None,
-    leader_api_url: str | None = None,
+    leader_is_reachable: bool = False,
 ) -> Decision:
     """What may happen next in a roll. `views` by ordinal; `synchronous`: names of the synchronous standbys;
     `only_synchronous`: nobody else may take over.
@@ -164,7 +174,7 @@ def next_replacement(
     return _hand_over(
         views,
         due[0],
-        leader_api_url,
+        leader_is_reachable=leader_is_reachable,
         synchronous=synchronous,
         only_synchronous=only_synchronous,
         failsafe=failsafe,
@@ -237,8 +247,13 @@ def _budget(
     """A roll that is under way goes on; a new one starts only as the fleet allows."""
     if any(view.replace is None for view in views):
         return None
-    cause = due[0].cause
-    step = _replace(due[-1])
+    return beyond_budget(_replace(due[-1]), due[0].cause, budget)
+
+
+def beyond_budget(step: Step, cause: str, budget: FleetBudget) -> Decision | None:
+    """What is decided where the fleet does not allow this cluster to start with `step` for `cause`; None where it does."""
+    if cause in budget.mine:
+        return None
     if not budget.is_complete:
         return Decision(waits=(Wait(1.0, "not every cluster has been looked at yet; rolls start after that"),))
     if (failed := budget.failed.get(cause)) is not None:
@@ -266,8 +281,8 @@ _LATER = Wait(10.0, "the fleet's budget for rolls is used")
 def _hand_over(
     views: tuple[MemberView, ...],
     leader: MemberView,
-    api_url: str | None,
     *,
+    leader_is_reachable: bool,
     synchronous: frozenset[str],
     only_synchronous: bool,
     failsafe: Set[str] | None,
@@ -277,13 +292,14 @@ def _hand_over(
     if len(views) == 1:
         return Decision(steps=(_replace(leader, " (there is no replica to switch to: a short outage)"),))
     choice = choose_candidate(others, synchronous=synchronous, failsafe=failsafe)
-    why_not = choice.reason if choice.name is None or api_url is None else None
+    why_not = None if leader_is_reachable else "it has not said yet where its Patroni is"
+    why_not = choice.reason if choice.name is None else why_not
     if only_synchronous and choice.name not in synchronous:
         why_not = "there is no synchronous standby yet, and Patroni hands over to no other"
-    if why_not is not None or choice.name is None or api_url is None:
+    if why_not is not None or choice.name is None:
         return Decision(waits=(Wait(LOOK_AGAIN_S, f"no switchover from {leader.name}: {why_not}"),))
     reason = f"{leader.name} has to be replaced: {leader.replace}"
-    return Decision(steps=(Switchover(reason=reason, leader=leader.name, candidate=choice.name, api_url=api_url),))
+    return Decision(steps=(Switchover(reason=reason, leader=leader.name, candidate=choice.name),))
 
 
 def _replace(view: MemberView, addition: str = "") -> ReplacePod:
@@ -297,5 +313,7 @@ def _replace(view: MemberView, addition: str = "") -> ReplacePod:
 
 
 def causes(views: Iterable[MemberView]) -> frozenset[str]:
-    """Why this cluster rolls, for the fleet's budget."""
-    return frozenset(view.cause for view in views if view.replace is not None)
+    """Why this cluster rolls or restarts, for the fleet's budget. Pods that are replaced need no restart."""
+    found = tuple(views)
+    rolls = frozenset(view.cause for view in found if view.replace is not None)
+    return rolls or frozenset(view.restart_cause for view in found if view.restart_cause)

@@ -18,7 +18,7 @@ from howdah.core.patroni.member import (
     parse_sync,
 )
 from howdah.core.plan import FleetBudget
-from howdah.core.rollout import MemberView, has_failed, replacement, unhealthy_reason
+from howdah.core.rollout import MemberView, has_failed, replacement, restart_cause, unhealthy_reason
 from howdah.model import names
 from howdah.model.cluster import Cluster
 from howdah.model.observed import Observed, Pod
@@ -66,9 +66,10 @@ class Situation:
         return next((view for view in self.views if view.is_leader), None)
 
     @property
-    def leader_api_url(self) -> str | None:
+    def leader_is_reachable(self) -> bool:
+        """Whether the leader has said where its Patroni takes commands."""
         view = self.leader_view
-        return view.member.api_url if view is not None and view.member is not None else None
+        return view is not None and view.member is not None and view.member.api_url is not None
 
     @property
     def accepts_writes(self) -> bool:
@@ -141,6 +142,7 @@ def _views(
             has_failed=has_failed(pod, unhealthy, observed.now),
             replace=because or None,
             cause=cause,
+            restart_cause=restart_cause(pod, members.get(pod.name)),
         )
 
 

@@ -5,6 +5,7 @@ Cron expressions are not here.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Self
@@ -293,3 +294,10 @@ class MaintenanceWindow:
         day = "" if self.weekday is None else f"{_DAYS[self.weekday]}:"
         start, end = divmod(self.start_minute, 60), divmod(self.end_minute, 60)
         return f"{day}{start[0]:02}:{start[1]:02}-{end[0]:02}:{end[1]:02}"
+
+
+def next_opening(windows: Sequence[MaintenanceWindow], now: datetime) -> datetime | None:
+    """When the next of `windows` opens; None inside one, and without any."""
+    if not windows or any(window.contains(now) for window in windows):
+        return None
+    return min(window.next_start(now) for window in windows)

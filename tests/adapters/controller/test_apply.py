@@ -353,8 +353,8 @@ async def test_commands_go_to_the_patroni_of_the_member_that_they_are_about(oper
     seen = await with_superuser(operator)
     steps = (
         p.PatchDynamicConfiguration(reason="r", patch={"ttl": 40}),
-        p.RestartMember(reason="r", name="acid-a-2", uid="u", api_url="x"),
-        p.Switchover(reason="r", leader="acid-a-0", candidate="acid-a-1", api_url="x"),
+        p.RestartMember(reason="r", name="acid-a-2", uid="u"),
+        p.Switchover(reason="r", leader="acid-a-0", candidate="acid-a-1"),
     )
     assert (await carried_out(operator, *steps, situation=seen)).failed is None
     assert operator.api.commands == [
@@ -367,7 +367,7 @@ async def test_commands_go_to_the_patroni_of_the_member_that_they_are_about(oper
 async def test_credentials_go_to_no_other_address_than_that_of_the_pod(operator):
     seen = await with_superuser(operator)
     elsewhere = tuple(addressed(pod, "10.0.0.9") for pod in seen.observed.pods)
-    step = p.RestartMember(reason="r", name="acid-a-2", uid="u", api_url="x")
+    step = p.RestartMember(reason="r", name="acid-a-2", uid="u")
     outcome = await carried_out(
         operator, step, situation=replace(seen, observed=replace(seen.observed, pods=elsewhere))
     )
@@ -377,7 +377,7 @@ async def test_credentials_go_to_no_other_address_than_that_of_the_pod(operator)
 
 async def test_a_member_that_has_not_said_where_it_is_is_not_commanded(operator):
     seen = replace(await with_superuser(operator), members={})
-    step = p.RestartMember(reason="r", name="acid-a-2", uid="u", api_url="x")
+    step = p.RestartMember(reason="r", name="acid-a-2", uid="u")
     assert (await carried_out(operator, step, situation=seen)).is_conflict
     assert operator.api.commands == []
 

@@ -83,3 +83,27 @@ def test_the_first_of_many_rolls_alone_then_as_many_as_the_limit_says():
     made.note(ONE, QUIET, Plan(), ())
     free = situation(*three(revision=OUTDATED), budget=made.budget(OTHER, LIMIT))
     assert [type(step) for step in decide(free).steps] == [ReplacePod]
+
+
+RESTARTING = situation(*three(pending_restart={"max_connections": ("100", "200")}))
+(RESTART,) = causes(RESTARTING.views)
+
+
+def test_a_restart_counts_from_its_decision_until_no_member_waits_for_one():
+    made = fleet(one=RESTARTING, other=RESTARTING)
+    assert made.budget(THIRD, LIMIT).rolling == {}, "nobody has begun"
+    made.begin(ONE, RESTARTING)
+    made.note(ONE, RESTARTING, Plan(), ())
+    assert made.budget(OTHER, LIMIT).rolling == {RESTART: 1}
+    assert made.budget(ONE, LIMIT).mine == {RESTART}
+    made.note(ONE, QUIET, Plan(), ())
+    assert made.budget(OTHER, LIMIT).finished == {RESTART}
+    assert made.budget(OTHER, LIMIT).rolling == {}
+
+
+def test_a_roll_that_waits_for_its_window_keeps_nobody_waiting():
+    waiting = situation(
+        leader(revision=OUTDATED), pod(1, revision=OUTDATED), pod(2), spec={"maintenanceWindows": ["Mon:01:00-02:00"]}
+    )
+    assert decide(waiting).held
+    assert fleet(one=waiting).budget(OTHER, LIMIT).rolling == {}

@@ -73,8 +73,8 @@ def test_the_same_version_means_the_same_facts():
 
 REPLACE = ReplacePod(reason="r", name="acid-a-1", uid="uid-of-pod-1", resource_version="201")
 OTHER = ReplacePod(reason="r", name="acid-a-2", uid="uid-of-pod-2", resource_version="202")
-SWITCH = Switchover(reason="r", leader="acid-a-0", candidate="acid-a-1", api_url="u")
-RESTART = RestartMember(reason="r", name="acid-a-1", uid="uid-of-pod-1", api_url="u")
+SWITCH = Switchover(reason="r", leader="acid-a-0", candidate="acid-a-1")
+RESTART = RestartMember(reason="r", name="acid-a-1", uid="uid-of-pod-1")
 PENDING = (leader(), pod(1, pending_restart={"shared_buffers": ("1", "2")}), pod(2))
 LONG_AGO = IN_FLIGHT + dt.timedelta(seconds=1)
 

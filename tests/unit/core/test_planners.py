@@ -433,8 +433,8 @@ def test_only_one_disruptive_step_is_planned():
 STEPS = (
     Apply(reason="r", body={"kind": "Service", "metadata": {"name": "a"}}, uid="u"),
     ReplacePod(reason="r", name="a", uid="u", resource_version="1"),
-    Switchover(reason="r", leader="a", candidate="b", api_url="u"),
-    RestartMember(reason="r", name="a", uid="u", api_url="u"),
+    Switchover(reason="r", leader="a", candidate="b"),
+    RestartMember(reason="r", name="a", uid="u"),
 )
 
 

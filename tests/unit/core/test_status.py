@@ -24,7 +24,7 @@ from unit.core.clusters import NOW, OUTDATED, leader, pod, situation, three
 LATER = NOW + dt.timedelta(minutes=5)
 APPLY = Apply(reason="Service a: spec.type is x", body={"kind": "Service", "metadata": {"name": "a"}}, uid="u")
 REPLACE = ReplacePod(reason="r", name="acid-a-1", uid="u", resource_version="1")
-SWITCH = Switchover(reason="r", leader="acid-a-0", candidate="acid-a-1", api_url="u")
+SWITCH = Switchover(reason="r", leader="acid-a-0", candidate="acid-a-1")
 WELL = situation(*three()).views
 SICK = situation(leader(), pod(1), pod(2, ready=False)).views
 FAILED = situation(leader(), pod(1), pod(2, waiting="ErrImagePull")).views

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from howdah.core.request.asked import Asked
 from howdah.model.errors import Problem
-from howdah.model.units import MaintenanceWindow, PgVersion
+from howdah.model.units import MaintenanceWindow, PgVersion, next_opening
 
 PATH = "spec.postgresql.version"
 
@@ -40,7 +40,7 @@ def version_of(asked: Asked) -> Version:
         return Version(
             live, wanted, Problem(PATH, message, "switch it on: existing data then decide which server runs")
         )
-    opens = next_opening(windows(asked), asked.live.at)
+    opens = next_opening(windows(asked), asked.live.at) if asked.live.at is not None else None
     if opens is not None:
         message = f'"{wanted}" waits for the maintenance window, which opens at {opens:%a %Y-%m-%d %H:%M} UTC'
         return Version(live, wanted, Problem(PATH, message, f"until then the pods keep {live}"), opens)
@@ -68,10 +68,3 @@ def windows(asked: Asked) -> tuple[MaintenanceWindow, ...]:
     spec, settings = asked.spec, asked.settings
     found = settings.maintenance_windows if spec.maintenance_windows is None else spec.maintenance_windows
     return tuple(found) if settings.enable_maintenance_windows else ()
-
-
-def next_opening(found: tuple[MaintenanceWindow, ...], now: dt.datetime | None) -> dt.datetime | None:
-    """When the next window opens; None inside one, without any, and where no moment is asked about."""
-    if now is None or not found or any(window.contains(now) for window in found):
-        return None
-    return min(window.next_start(now) for window in found)

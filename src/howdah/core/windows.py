@@ -1,0 +1,46 @@
+"""Maintenance windows: what disturbs a healthy member waits for one.
+
+Held are replacing pods, restarting PostgreSQL, and handing over before either. Never held: a failover, which is Patroni's;
+the repair of a member that does not do its part; a pod that is marked for replacement, which is a person's word, or a
+password that was altered already and that its Patroni does not know; and fewer instances, which is the manifest's word.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from howdah.core.plan import Decision, Held, ReplacePod, RestartMember, Step, Switchover, Wait
+from howdah.core.situation import Situation
+from howdah.model import names
+from howdah.model.units import next_opening
+
+
+def outside_windows(decision: Decision, situation: Situation) -> Decision:
+    """The same decision, with what has to wait held, why and until when."""
+    now = situation.observed.now
+    opens = next_opening(situation.cluster.rollout.maintenance_windows, now)
+    waiting = tuple(step for step in decision.steps if not _is_urgent(step, situation))
+    if opens is None or not waiting:
+        return decision
+    why = f"the maintenance window opens at {opens:%a %Y-%m-%d %H:%M} UTC"
+    return replace(
+        decision,
+        steps=tuple(step for step in decision.steps if step not in waiting),
+        waits=(*decision.waits, Wait((opens - now).total_seconds(), why)),
+        held=(*decision.held, *(Held(step, why, opens) for step in waiting)),
+    )
+
+
+def _is_urgent(step: Step, situation: Situation) -> bool:
+    member = _member(step)
+    view = next((view for view in situation.views if view.name == member), None)
+    if view is None:
+        return False
+    mark = view.pod.metadata.annotation(names.ROLLING_UPDATE_REQUIRED)
+    return view.unhealthy is not None or (mark is not None and mark.lower() == "true")
+
+
+def _member(step: Step) -> str | None:
+    if isinstance(step, Switchover):
+        return step.leader
+    return step.name if isinstance(step, ReplacePod | RestartMember) else None
