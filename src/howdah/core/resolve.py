@@ -35,7 +35,7 @@ from howdah.model.cluster import (
     StatefulSetPolicy,
 )
 from howdah.model.errors import InvalidSpec, Problem
-from howdah.model.manifest import Manifest, parse_manifest
+from howdah.model.manifest import InvalidManifest, Manifest, parse_manifest
 from howdah.model.names import Dcs, Key, LabelKeys, Names, Templates
 from howdah.model.postgres.desired import Desired, RoleRules
 from howdah.model.settings import Settings
@@ -79,7 +79,10 @@ def resolve(
 
     Raises InvalidSpec with every problem; UnresolvedSpec, one of it, where referenced objects are missing.
     """
-    parsed = parse_manifest(raw)
+    try:
+        parsed = parse_manifest(raw)
+    except InvalidManifest as invalid:
+        raise _with_further(invalid, settings, references, live) from None
     asked = _asked(parsed.manifest, settings, references, live)
     account, problems = _tried(lambda: service_account(asked))
     access = _access(asked)
@@ -141,6 +144,24 @@ def resolve(
         ),
     )
 
+
+def _with_further(invalid: InvalidManifest, settings: Settings, references: References, live: LiveFacts) -> InvalidSpec:
+    """The same with what else is wrong: in the operator's settings, in references, in what only both together tell."""
+    if invalid.sound is None:
+        return invalid
+    asked = _asked(invalid.sound, settings, references, live)
+    _, further = _tried(lambda: service_account(asked))
+    further += (*faults.faults(asked), *roles_and_databases(_access(asked), asked.names).errors)
+    wrong = {problem.path for problem in invalid.problems}
+    about_stand_ins = {"metadata.name", "spec.teamId"} if wrong & _STOOD_IN else set()
+    new = (problem for problem in further if problem.path not in wrong | about_stand_ins)
+    absent = faults.missing_references(asked)
+    problems = (*invalid.problems, *new)
+    return UnresolvedSpec(problems, absent) if absent else InvalidSpec(problems)
+
+
+_STOOD_IN = frozenset({"manifest", "metadata", "metadata.name", "spec", "spec.teamId"})
+"""Where these are wrong, a name or a team stands in for them, of which nothing may be said."""
 
 Section = TypeVar("Section")
 

@@ -3,7 +3,7 @@
 The fields are in `spec`, rules that join several fields in `manifest_rules`. Defaults are decided elsewhere.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -16,7 +16,7 @@ from howdah.model.errors import InvalidSpec, Problem
 from howdah.model.manifest_rules import problems_of, warnings_of, with_successors
 from howdah.model.spec import Manifest
 
-__all__ = ["Manifest", "Parsed", "dump_manifest", "parse_manifest", "problems_in", "unknown_fields"]
+__all__ = ["InvalidManifest", "Manifest", "Parsed", "dump_manifest", "parse_manifest", "problems_in", "unknown_fields"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +27,16 @@ class Parsed:
     warnings: tuple[Problem, ...]
 
 
+class InvalidManifest(InvalidSpec):
+    """A manifest's own mistakes; `sound` is the manifest without them, for other rules, None if too little is left."""
+
+    def __init__(self, problems: Iterable[Problem], sound: Manifest | None) -> None:
+        super().__init__(problems)
+        self.sound = sound
+
+
 def parse_manifest(raw: Mapping[str, Any]) -> Parsed:
-    """The manifest that `raw` (decoded JSON) is; raises InvalidSpec with every problem.
+    """The manifest that `raw` (decoded JSON) is; raises InvalidManifest with every problem.
 
     Removed fields count for their successors by the rules of the last release that had them.
     """
@@ -37,10 +45,10 @@ def parse_manifest(raw: Mapping[str, Any]) -> Parsed:
     except ValidationError as error:
         sound = _sound_part(raw, error)
         further = problems_of(sound) if sound else ()
-        raise InvalidSpec((*problems_in(error), *further)) from None
+        raise InvalidManifest((*problems_in(error), *further), sound) from None
     problems = tuple(problems_of(manifest))
     if problems:
-        raise InvalidSpec(problems)
+        raise InvalidManifest(problems, manifest)
     warnings = (*unknown_fields(manifest.spec, "spec"), *warnings_of(manifest))
     return Parsed(with_successors(manifest), tuple(sorted(warnings)))
 

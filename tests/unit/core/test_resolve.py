@@ -63,17 +63,32 @@ def test_every_problem_is_told_at_once_with_its_path() -> None:
         pod_service_account_definition="kind: Pod",
     )
     with pytest.raises(InvalidSpec) as error:
-        _cluster(settings, teamId="a team", sidecars=[{"name": "a"}], users={"A": []})
-    assert _paths(error) == {"spec.users.A"}  # the manifest's own mistakes come first: nothing can be decided from it
-    with pytest.raises(InvalidSpec) as error:
-        _cluster(settings, teamId="a team", sidecars=[{"name": "a"}])
+        _cluster(settings, teamId="a team", sidecars=[{"name": "a"}], users={"A": []}, volume={"size": "many"})
     assert _paths(error) == {
+        "spec.users.A",
+        "spec.volume.size",
         "configuration.kubernetes",
         "configuration.kubernetes.secret_name_template",
         "spec.sidecars",
         "spec.sidecars[0]",
         "spec.teamId",
     }
+
+
+def test_of_what_stands_in_for_a_missing_name_or_team_nothing_is_said() -> None:
+    settings = _settings(enable_team_id_clustername_prefix="true", secret_name_template="{namespace}.{username}")
+    raw = _manifest()
+    del raw["spec"]["teamId"], raw["metadata"]["name"]
+    with pytest.raises(InvalidSpec) as error:
+        resolve(raw, settings)
+    assert _paths(error) == {"metadata.name", "spec.teamId", "configuration.kubernetes.secret_name_template"}
+
+
+def test_missing_references_are_told_with_the_manifests_own_mistakes() -> None:
+    with pytest.raises(UnresolvedSpec) as error:
+        _cluster(_settings(pod_environment_secret="extra"), volume={"size": "many"})
+    assert _paths(error) == {"spec.volume.size", "configuration.kubernetes.pod_environment_secret"}
+    assert not error.value.is_otherwise_valid
 
 
 @pytest.mark.parametrize(
