@@ -6,6 +6,7 @@ resourceVersion for what interrupts somebody. A disruptive step is announced on 
 
 from __future__ import annotations
 
+import base64
 import secrets
 import string
 from collections.abc import Awaitable, Callable, Mapping
@@ -169,6 +170,13 @@ class Applier:
         except AlreadyExists as exists:
             await self._explain_existing(target, step.body, exists)
 
+    async def _update_environment_secret(self, target: Target, step: p.UpdateEnvironmentSecret) -> None:
+        asked = target.for_situation().cluster.environment_secret
+        values = asked.values if asked is not None else {}
+        encoded = {key: base64.b64encode(values[key].encode()).decode() if key in values else None for key in step.keys}
+        patch = {"metadata": {"uid": step.uid}, "data": encoded}
+        await self._client.merge_patch(SECRETS, step.name, patch, namespace=step.namespace)
+
     async def _apply(self, target: Target, step: p.Apply) -> None:
         del target
         body = {**step.body, "metadata": {**step.body["metadata"], "uid": step.uid}}
@@ -305,6 +313,7 @@ _HANDLERS: Mapping[type[p.Step], Callable[[Applier, Target, Any], Awaitable[None
     p.Create: Applier._create,
     p.CreateSecret: Applier._create_secret,
     p.CreateEnvironmentSecret: Applier._create_environment_secret,
+    p.UpdateEnvironmentSecret: Applier._update_environment_secret,
     p.Apply: Applier._apply,
     p.ScaleIn: Applier._apply,
     p.TakeOver: Applier._take_over,

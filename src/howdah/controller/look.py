@@ -18,6 +18,7 @@ import msgspec
 from howdah.adapters import kubernetes
 from howdah.adapters.kubernetes import RESOURCES
 from howdah.controller.databases import Databases
+from howdah.controller.environment import EnvironmentSecrets
 from howdah.controller.references import ReferenceReader
 from howdah.core.alignment import differences
 from howdah.core.facts import live_facts
@@ -135,6 +136,9 @@ async def judge(client: Client, settings: Settings, operator_namespace: str, obs
         for body in intended
         if (live := observed.objects.get(place := (body["kind"], body["metadata"]["name"]))) is not None
     }
+    with contextlib.suppress(Forbidden):  # who may not read it is not told whether it differs
+        outdated = await EnvironmentSecrets(client).outdated(cluster, observed)
+        observed = dataclasses.replace(observed, outdated_keys=outdated)
     budget = FleetBudget(limit=settings.max_rolling_clusters)
     situation = look(cluster, intended, observed, budget=budget, differences=found)
     return await _with_databases(client, situation)

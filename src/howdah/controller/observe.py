@@ -11,6 +11,7 @@ from typing import Any
 from howdah.adapters import kubernetes
 from howdah.controller.watch import Key, Watch, every
 from howdah.kube.client import Client
+from howdah.model import names
 from howdah.model.cluster import SecretRequest
 from howdah.model.observed import Live, Observed, PatroniObject, Pod, Revision
 
@@ -53,6 +54,15 @@ def with_secrets(watch: Watch, observed: Observed, wanted: Iterable[SecretReques
         if secret is not None:
             found[place] = secret
     return dataclasses.replace(observed, secrets=found) if len(found) > len(observed.secrets) else observed
+
+
+def with_foreign_secrets(watch: Watch, observed: Observed) -> Observed:
+    """The same with the Secrets of other namespaces that say that they are this cluster's."""
+    meta = observed.resource.meta
+    mine = f"{meta.namespace}/{meta.name}"
+    found = (s for part in watch.secrets for s in part if s.metadata.annotation(names.CLUSTER) == mine)
+    foreign = {(s.metadata.namespace, s.metadata.name): s for s in found}
+    return dataclasses.replace(observed, secrets={**observed.secrets, **foreign})
 
 
 def _objects(watch: Watch, key: Key) -> dict[tuple[str, str], Live]:

@@ -22,6 +22,7 @@ from howdah.controller import observe
 from howdah.controller.apply import Applier, Target
 from howdah.controller.attempts import Attempts
 from howdah.controller.databases import Databases
+from howdah.controller.environment import EnvironmentSecrets
 from howdah.controller.fleet import Fleet
 from howdah.controller.members import Members
 from howdah.controller.metrics import Metrics
@@ -123,6 +124,7 @@ class Reconciler:
         self._controller_id = controller_id
         self._observe_only = observe_only
         self._clock = clock
+        self._environment = EnvironmentSecrets(client)
         self._attempts = Attempts(asyncio.get_running_loop().time)
         self.memory = Memory()
 
@@ -165,6 +167,7 @@ class Reconciler:
             return PassResult(again_in_s=AFTER_CONFLICT_S)
         meta = resource.meta
         observed = dataclasses.replace(observed, resource=resource, pods=pods)
+        observed = observe.with_foreign_secrets(self._watch, observed)
         paused = pause_of(meta.annotations or {}) is not names.Pause.NONE
         decision = plan_deletion(observed, deletion_policy(self._settings), paused=paused)
         plan = Plan(steps=decision.steps, waits=decision.waits, held=decision.held)
@@ -182,7 +185,9 @@ class Reconciler:
         self._databases.forget(key)
         self._fleet.forget(key)
         self._attempts.forget(key)
-        self.memory.built.pop(key, None)
+        known = self.memory.built.pop(key, None)
+        if known is not None and known.cluster.environment_secret is not None:
+            self._environment.forget(key[0], known.cluster.environment_secret.name)
         self.memory.phases.pop(key, None)
         self.memory.told.pop(key, None)
         for compared in [c for c in self.memory.compared if c[0] == key]:
@@ -227,6 +232,8 @@ class Reconciler:
 
     async def _converge(self, key: Key, built: Built, observed: Observed) -> PassResult:
         observed = observe.with_secrets(self._watch, observed, built.cluster.secrets)
+        outdated = await self._environment.outdated(built.cluster, observed)
+        observed = dataclasses.replace(observed, outdated_keys=outdated) if outdated else observed
         situation = self._situation(key, built, observed)
         plan = decide(situation)
         target = Target(*key, observed.resource.meta.uid, situation)

@@ -26,6 +26,7 @@ from howdah.core.plan import (
     ScaleIn,
     Step,
     TakeOver,
+    UpdateEnvironmentSecret,
     Wait,
 )
 from howdah.core.situation import Situation
@@ -60,8 +61,16 @@ def missing_secrets(situation: Situation) -> Decision:
 
 def _environment_secret(situation: Situation) -> tuple[Step, ...]:
     asked = situation.cluster.environment_secret
-    if asked is None or (asked.namespace, asked.name) in situation.observed.secrets:
+    if asked is None:
         return ()
+    place = (asked.namespace, asked.name)
+    if (there := situation.observed.secrets.get(place)) is not None:
+        keys = situation.observed.outdated_keys.get(place, ())
+        reason = f"Secret {asked.name}: another value is asked for {', '.join(keys)}; pods have it when they start next"
+        update = UpdateEnvironmentSecret(
+            reason=reason, name=asked.name, namespace=asked.namespace, uid=there.metadata.uid, keys=keys
+        )
+        return (update,) if keys else ()
     return (CreateEnvironmentSecret(reason=f"Secret {asked.name} does not exist", body=secret(asked)),)
 
 

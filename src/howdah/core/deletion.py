@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from howdah.core.plan import Decision, Delete, Held, SetFinalizers, Step, Wait
 from howdah.model import names
-from howdah.model.observed import Meta, Observed
+from howdah.model.observed import Meta, Observed, SecretMeta
 from howdah.model.settings import Settings
 
 LOOK_AGAIN_S = 1.0
@@ -136,8 +136,15 @@ def _belongings(observed: Observed, policy: DeletionPolicy) -> list[tuple[str, M
     if policy.claims:
         found += [("PersistentVolumeClaim", claim.metadata) for claim in observed.claims]
     if policy.secrets:
-        found += [("Secret", secret.metadata) for secret in observed.secrets.values()]
+        found += [("Secret", secret.metadata) for secret in observed.secrets.values() if _is_of(secret, observed)]
     cluster = observed.resource.meta.name
     ours = ((kind, meta) for kind, meta in found if names.belongs(kind, meta.name, cluster, policy.templates))
     unique = {(kind, meta.uid): (kind, meta) for kind, meta in ours}
     return sorted(unique.values(), key=lambda thing: (ORDER.index(thing[0]), thing[1].name))
+
+
+def _is_of(secret: SecretMeta, observed: Observed) -> bool:
+    """In another namespace there may be a cluster of the same name: there a Secret has to say whose it is."""
+    resource = observed.resource.meta
+    is_near = secret.metadata.namespace == resource.namespace
+    return is_near or secret.metadata.annotation(names.CLUSTER) == f"{resource.namespace}/{resource.name}"

@@ -15,6 +15,7 @@ import msgspec
 
 from howdah.core.plan import Decision, PatchMetadata
 from howdah.core.situation import Situation
+from howdah.model import names
 from howdah.model.observed import Meta
 
 Owners = tuple[Mapping[str, Any], ...]
@@ -51,7 +52,15 @@ def heirs(situation: Situation) -> Iterator[Heir]:
     for request in (*cluster.secrets, *environment):
         secret = observed.secrets.get((request.namespace, request.name))
         if secret is not None:
-            yield Heir("Secret", secret.metadata, request.annotations, request.owner_references)
+            annotations = _without_claimed(request.annotations, secret.metadata)
+            yield Heir("Secret", secret.metadata, annotations, request.owner_references)
+
+
+def _without_claimed(annotations: Mapping[str, str], secret: Meta) -> Mapping[str, str]:
+    """A Secret that says already whose it is keeps saying so: a cluster of the same name elsewhere may share it."""
+    if secret.annotation(names.CLUSTER) is None:
+        return annotations
+    return {key: value for key, value in annotations.items() if key != names.CLUSTER}
 
 
 def _step(heir: Heir, uid: str) -> PatchMetadata | None:

@@ -64,6 +64,21 @@ class CreateEnvironmentSecret(Step):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UpdateEnvironmentSecret(Step):
+    """Set these keys of that Secret to what the configuration spells out now; the values are taken when it is done."""
+
+    holds_up: ClassVar[bool] = False
+    name: str
+    namespace: str
+    uid: str
+    keys: tuple[str, ...]
+
+    @property
+    def target(self) -> str:
+        return f"Secret {self.name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Apply(Step):
     """Server-side apply of an object that exists; `uid` keeps a late pass from bringing a deleted one back."""
 

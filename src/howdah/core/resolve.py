@@ -305,14 +305,16 @@ def _secrets(asked: Asked, roles: Desired, marks: Annotations, owners: tuple[Jso
         if role.password is None:
             continue
         user, namespace = role.password.user, role.password.namespace
+        is_foreign = namespace != asked.names.namespace
+        of_cluster = {names.CLUSTER: f"{asked.names.namespace}/{asked.names.cluster}"} if is_foreign else {}
         yield SecretRequest(
             name=asked.names.secret(user),
             namespace=namespace,
             role=_kind_of_role(user, asked.settings),
             username=user,
             labels=asked.labels.full,
-            annotations=marks.inherited,
-            owner_references=owners if namespace == asked.names.namespace else (),
+            annotations={**marks.inherited, **of_cluster},
+            owner_references=() if is_foreign else owners,
         )
 
 

@@ -28,6 +28,9 @@ USE_KEPT_VOLUMES = "howdah.dev/use-kept-volumes"
 ADOPTED = "howdah.dev/adopt"
 """On the resource, "true": a person said that pods may be rolled for differences between the reference and howdah."""
 
+CLUSTER = "howdah.dev/cluster"
+"""On a Secret in another namespace than its cluster's: the cluster, as `namespace/name`. Its labels do not tell."""
+
 CONTROLLER = f"{GROUP}/controller"
 """On the resource: the id of the operator that it belongs to."""
 ROLLING_UPDATE_REQUIRED = "zalando-postgres-operator-rolling-update-required"

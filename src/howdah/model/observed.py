@@ -337,5 +337,7 @@ class Observed:
     templates: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # revision name → pod template
     revisions: tuple[Revision, ...] = ()
     departed: tuple[Departed, ...] = ()
+    outdated_keys: Mapping[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
+    """Of Secrets whose values we keep, by (namespace, name): the keys whose value is not the one asked for."""
     problems: tuple[ExternalError, ...] = ()  # reads that failed: what they would have said is unknown, not absent
     is_live: bool = False

@@ -217,16 +217,21 @@ class Rig:
     async def caught_up(self) -> None:
         """Wait until the caches have what the server has."""
         async with asyncio.timeout(10):
-            while any(self._is_late(informer) for informer in _informers(self.watch)):
+            informers = _informers(self.watch)
+            count = len(self.watch.scope.namespaces)  # each kind has one informer per namespace, in their order
+            while any(
+                self._is_late(informer, self.watch.scope.namespaces[index % count] or "")
+                for index, informer in enumerate(informers)
+            ):
                 await asyncio.sleep(0.002)
 
-    def _is_late(self, informer: Informer[Any]) -> bool:
-        wanted = {_version(o) for o in self.kube.store.select(informer.resource, NAMESPACE, lambda _: True)}
+    def _is_late(self, informer: Informer[Any], namespace: str) -> bool:
+        wanted = {_version(o) for o in self.kube.store.select(informer.resource, namespace, lambda _: True)}
         held = {(o.metadata.name, o.metadata.uid, o.metadata.resource_version) for o in informer}
         if informer.resource.plural in ("serviceaccounts", "rolebindings", "postgresqls"):
             return wanted != held
         labelled = self.kube.store.select(
-            informer.resource, NAMESPACE, lambda o: (o["metadata"].get("labels") or {}).get("application") == "spilo"
+            informer.resource, namespace, lambda o: (o["metadata"].get("labels") or {}).get("application") == "spilo"
         )
         return {_version(o) for o in labelled} != held
 
@@ -251,7 +256,11 @@ def _informers(watch: Watch) -> tuple[Informer[Any], ...]:
 
 @asynccontextmanager
 async def rig(
-    *, observe_only: bool = False, controller_id: str = "", options: Mapping[str, str] | None = None
+    *,
+    observe_only: bool = False,
+    controller_id: str = "",
+    options: Mapping[str, str] | None = None,
+    namespaces: tuple[str, ...] = (NAMESPACE,),
 ) -> AsyncIterator[Rig]:
     """Everything wired as in the process, but for queue, Lease and databases."""
     settings: Settings = settings_from_configmap({**OPTIONS, **(options or {})})[0]
@@ -261,9 +270,7 @@ async def rig(
         aiohttp.ClientSession() as session,
         patroni_api(3) as api,
     ):
-        scope = Scope(
-            (NAMESPACE,), settings.cluster_labels, settings.cluster_name_label, "postgres-pod", "postgres-pod"
-        )
+        scope = Scope(namespaces, settings.cluster_labels, settings.cluster_name_label, "postgres-pod", "postgres-pod")
         watch = Watch(client, scope, lambda _: None)
         told: list[tuple[Step, str | None]] = []
         leads = [True]

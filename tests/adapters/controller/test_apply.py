@@ -77,7 +77,7 @@ def create_secret():
 
 
 def password(operator):
-    return operator.read(SECRETS, SUPERUSER_SECRET)["stringData"]["password"]
+    return base64.b64decode(operator.read(SECRETS, SUPERUSER_SECRET)["data"]["password"]).decode()
 
 
 async def test_a_new_secret_has_a_long_random_password(operator):
@@ -127,9 +127,32 @@ async def test_the_secret_of_spelled_out_credentials_is_made_once(operator):
     step = p.CreateEnvironmentSecret(reason="r", body=secret(request))
     assert (await carried_out(operator, step, situation=seen)).failed is None
     held = operator.read(SECRETS, "acid-a-environment")
-    assert held["stringData"] == dict(request.values)
+    assert decoded(held) == dict(request.values)
     assert (await carried_out(operator, step, situation=seen)).is_conflict
     assert operator.read(SECRETS, "acid-a-environment") == held
+
+
+def decoded(held):
+    return {key: base64.b64decode(value).decode() for key, value in held["data"].items()}
+
+
+async def test_of_that_secret_exactly_the_named_keys_get_the_values_asked_for(operator):
+    seen = situation(*three(), spec=CLONED)
+    body = {"metadata": {"name": "acid-a-environment", "namespace": NAMESPACE}}
+    old = {"CLONE_AWS_ACCESS_KEY_ID": "OLD", "SCALYR_API_KEY": "NO LONGER", "THEIRS": "1"}
+    live = made(operator, SECRETS, {**body, "stringData": old})
+    step = p.UpdateEnvironmentSecret(
+        reason="r",
+        name="acid-a-environment",
+        namespace=NAMESPACE,
+        uid=uid_of(live),
+        keys=("CLONE_AWS_ACCESS_KEY_ID", "SCALYR_API_KEY"),
+    )
+    assert (await carried_out(operator, replace(step, uid="another"), situation=seen)).is_conflict
+    assert (await carried_out(operator, step, situation=seen)).failed is None
+    held = decoded(operator.read(SECRETS, "acid-a-environment"))
+    assert held == {"CLONE_AWS_ACCESS_KEY_ID": "KEY-ID", "THEIRS": "1"}
+    assert "KEY-ID" not in repr(step)
 
 
 # --- what exists -------------------------------------------------------------------------------------------------------

@@ -1,11 +1,12 @@
 """Whole passes against an API server: what is written, in which order, and above all what is not."""
 
+import base64
 import json
 from copy import deepcopy
 
 import pytest
 
-from adapters.controller.rig import KEY, NAME, NAMESPACE, rig
+from adapters.controller.rig import KEY, LABELS, NAME, NAMESPACE, rig
 from howdah.adapters.kubernetes import POSTGRESQLS
 from howdah.controller.apply import NotLeading
 from howdah.kube.resources import (
@@ -438,3 +439,49 @@ async def test_late_caches_delete_nothing_of_a_later_resource_of_the_same_name()
         await operator.reconciler.run(KEY)
         assert operator.read(POSTGRESQLS)["metadata"]["uid"] != seen["metadata"]["uid"]
         assert everything(operator) == before
+
+
+# --- credentials that the manifest spells out --------------------------------------------------------------------------
+
+CLONE = {"cluster": "acid-b", "timestamp": "2026-01-01T00:00:00+00:00", "s3_wal_path": "s3://bucket/path"}
+
+
+async def test_a_credential_that_the_manifest_changes_reaches_its_secret_and_is_read_once_per_version():
+    async with rig() as operator:
+        keys = {"s3_access_key_id": "KEY-1", "s3_secret_access_key": "HUSH-1"}
+        await operator.running(clone={**CLONE, **keys})
+        held = operator.read(SECRETS, f"{NAME}-environment")["data"]
+        assert base64.b64decode(held["CLONE_AWS_SECRET_ACCESS_KEY"]) == b"HUSH-1"
+        operator.change(POSTGRESQLS, NAME, {"spec": {"clone": {**CLONE, **keys, "s3_secret_access_key": "HUSH-2"}}})
+        await operator.passes()
+        held = operator.read(SECRETS, f"{NAME}-environment")["data"]
+        assert base64.b64decode(held["CLONE_AWS_SECRET_ACCESS_KEY"]) == b"HUSH-2"
+        assert base64.b64decode(held["CLONE_AWS_ACCESS_KEY_ID"]) == b"KEY-1"
+        operator.forget()
+        for _ in range(3):
+            await operator.one_pass()
+        assert not operator.kube.requests
+
+
+# --- Secrets in other namespaces ---------------------------------------------------------------------------------------
+
+
+async def test_a_deleted_cluster_takes_its_own_secrets_of_other_namespaces_with_it_and_no_others():
+    def secret(name, namespace, annotations):
+        metadata = {"name": name, "namespace": namespace, "labels": LABELS, "annotations": annotations}
+        return {"metadata": metadata, "data": {"password": "eA=="}}
+
+    theirs = f"svc.{NAME}.credentials.postgresql.acid.zalan.do"
+    mine = f"apps.{theirs}"
+    async with rig(namespaces=(NAMESPACE, "apps")) as operator:
+        await operator.running()
+        operator.kube.store.seed(SECRETS, secret(mine, "apps", {names.CLUSTER: f"{NAMESPACE}/{NAME}"}))
+        operator.kube.store.seed(SECRETS, secret(theirs, "apps", {}))
+        operator.kube.store.seed(SECRETS, secret(f"other.{theirs}", "apps", {names.CLUSTER: f"apps/{NAME}"}))
+        await operator.one_pass()
+        delete(operator)
+        for _ in range(8):
+            await operator.one_pass()
+        assert operator.find(POSTGRESQLS) is None
+        left = [s["metadata"]["name"] for s in operator.kube.store.select(SECRETS, "apps", lambda _: True)]
+        assert left == [f"other.{theirs}", theirs]

@@ -9,9 +9,9 @@ from howdah.core.deletion import deletion_policy, plan_deletion, protection
 from howdah.core.plan import Delete, SetFinalizers
 from howdah.model import names
 from howdah.model.errors import ExternalError
-from howdah.model.observed import Observed
+from howdah.model.observed import Observed, SecretMeta
 from howdah.model.settings import default_settings, settings_from_configmap
-from unit.core.clusters import NAME, NOW, UID, claim, pod, resource, situation, three
+from unit.core.clusters import NAME, NOW, UID, claim, decoded, pod, resource, situation, three
 
 POLICY = replace(deletion_policy(default_settings()[0]), claims=True, secrets=True)
 KEEPING = replace(POLICY, claims=False, secrets=False)
@@ -81,14 +81,23 @@ def test_the_finalizer_stays_until_everything_is_gone():
         assert not any(isinstance(step, SetFinalizers) for step in steps)
 
 
-def test_who_is_in_another_namespace_is_deleted_there():
+@pytest.mark.parametrize(
+    ("claim", "of", "goes"),
+    [
+        ("it says that it is this cluster's", f"ns/{NAME}", True),
+        ("a cluster of the same name there may have made it", None, False),
+        ("it is of a cluster of the same name elsewhere", f"other/{NAME}", False),
+    ],
+)
+def test_a_secret_in_another_namespace_goes_only_where_it_says_whose_it_is(claim, of, goes):
     seen = going(objects=False)
-    (place, secret), *_ = seen.secrets.items()
-    elsewhere = f"other.app.{NAME}.credentials.postgresql.acid.zalan.do"
-    there = type(secret)(metadata=type(secret.metadata)(name=elsewhere, namespace="other", uid="uid-there"))
-    decision = plan_deletion(replace(seen, secrets={**seen.secrets, ("other", elsewhere): there}), POLICY, paused=False)
-    assert place[0] == "ns"
-    assert (elsewhere, "other") in [(s.name, s.namespace) for s in decision.steps if isinstance(s, Delete)]
+    name = f"other.app.{NAME}.credentials.postgresql.acid.zalan.do"
+    annotations = {names.CLUSTER: of} if of else {}
+    metadata = {"name": name, "namespace": "other", "uid": "uid-there", "annotations": annotations}
+    secrets = {**seen.secrets, ("other", name): decoded(SecretMeta, {"metadata": metadata})}
+    decision = plan_deletion(replace(seen, secrets=secrets), POLICY, paused=False)
+    gone = [(s.name, s.namespace, s.uid) for s in decision.steps if isinstance(s, Delete)]
+    assert ((name, "other", "uid-there") in gone) is goes, claim
 
 
 # --- what stays --------------------------------------------------------------------------------------------------------

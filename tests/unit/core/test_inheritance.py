@@ -6,8 +6,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from howdah.core.alignment import missing_secrets
 from howdah.core.inheritance import inherit
-from howdah.core.plan import PatchMetadata
+from howdah.core.plan import PatchMetadata, UpdateEnvironmentSecret
+from howdah.model import names
 from howdah.model.observed import PatroniObject, SecretMeta
 from unit.core.clusters import NAME, NAMESPACE, UID, claim, decoded, live, lock, situation, three
 
@@ -114,3 +116,39 @@ def test_an_owner_reference_is_kept_whole_in_what_is_observed(kind):
     body = {"metadata": {"name": "x", "ownerReferences": [{**THEIRS, "blockOwnerDeletion": True}]}}
     found = decoded(kind, body).metadata.owner_references
     assert msgspec.to_builtins(found) == [{**THEIRS, "blockOwnerDeletion": True}]
+
+
+# --- Secrets in other namespaces ---------------------------------------------------------------------------------------
+
+FOREIGN = {"spec": {"users": {"apps.svc": []}}, "settings": {"enable_cross_namespace_secret": "true"}}
+
+
+@pytest.mark.parametrize(
+    ("claim", "says", "written"),
+    [
+        ("it says nothing yet", {}, f"{NAMESPACE}/{NAME}"),
+        ("it says whose it is", {names.CLUSTER: f"{NAMESPACE}/{NAME}"}, None),
+        ("it is of a cluster of the same name elsewhere", {names.CLUSTER: f"other/{NAME}"}, None),
+    ],
+)
+def test_a_secret_in_another_namespace_is_told_whose_it_is_once(claim, says, written):
+    steps = steps_of(with_metadata(situation(*three(), **FOREIGN), annotations=says))
+    found = [step for step in steps.values() if names.CLUSTER in step.annotations]
+    assert [step.annotations[names.CLUSTER] for step in found] == ([written] if written else []), claim
+    assert all((step.namespace, step.owner_references) == ("apps", None) for step in found)
+
+
+def test_environment_secrets_inherit_too_and_are_made_to_hold_what_is_asked_for():
+    clone = {"cluster": "b", "timestamp": "2026-01-01T00:00:00+00:00", "s3_wal_path": "s3://b/p"}
+    spec = {"clone": {**clone, "s3_access_key_id": "K", "s3_secret_access_key": "HUSH"}}
+    seen = situation(*three(), spec=spec, **INHERITING)
+    name = f"{NAME}-environment"
+    there = decoded(SecretMeta, {"metadata": {"name": name, "namespace": NAMESPACE, "uid": "u"}})
+    observed = replace(seen.observed, secrets={**seen.observed.secrets, (NAMESPACE, name): there})
+    assert ("Secret", name) in steps_of(replace(seen, observed=observed))
+    assert missing_secrets(replace(seen, observed=observed)).steps == ()
+    outdated = replace(observed, outdated_keys={(NAMESPACE, name): ("CLONE_AWS_SECRET_ACCESS_KEY",)})
+    (step,) = missing_secrets(replace(seen, observed=outdated)).steps
+    assert isinstance(step, UpdateEnvironmentSecret)
+    assert (step.uid, step.keys) == ("u", ("CLONE_AWS_SECRET_ACCESS_KEY",))
+    assert "HUSH" not in repr(step)

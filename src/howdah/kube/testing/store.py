@@ -6,6 +6,7 @@ Knows no HTTP. Stored objects are never changed in place, so they may be read fr
 from __future__ import annotations
 
 import asyncio
+import base64
 import itertools
 import uuid
 from collections import deque
@@ -202,7 +203,7 @@ class Store:
             self._commit(resource, self.find(resource, *key_of(new)), new, Writer())
 
     def _born(self, resource: Resource, obj: Mapping[str, Any]) -> Object:
-        new: Object = {"apiVersion": resource.api_version, "kind": resource.kind, **copied(dict(obj))}
+        new: Object = {"apiVersion": resource.api_version, "kind": resource.kind, **_encoded(copied(dict(obj)))}
         metadata = {k: v for k, v in (new.get("metadata") or {}).items() if k not in _SYSTEM}
         if not metadata.get("name") and metadata.get("generateName"):
             metadata["name"] = f"{metadata['generateName']}{next(self._names):05x}"
@@ -218,7 +219,7 @@ class Store:
 
     def _change(self, resource: Resource, old: Object, asked: Object, writer: Writer) -> Object:
         self._check_locks(resource, old, asked)
-        new = _part(old, asked, writer.subresource)
+        new = _part(old, _encoded(asked), writer.subresource)
         me = self._manager(resource, writer, "Update")
         return self._finish(resource, old, updated(old, new, me, keyed=_keyed(resource)), writer)
 
@@ -291,6 +292,15 @@ class Store:
 
     def _now(self) -> str:
         return self._clock().strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _encoded(obj: Object) -> Object:
+    """As the real server: what is written in `stringData` of a Secret is kept in `data`."""
+    plain = obj.pop("stringData", None)
+    if plain:
+        data = {key: base64.b64encode(value.encode()).decode() for key, value in plain.items()}
+        obj["data"] = {**(obj.get("data") or {}), **data}
+    return obj
 
 
 def key_of(obj: Mapping[str, Any]) -> Key:

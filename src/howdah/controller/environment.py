@@ -1,0 +1,52 @@
+"""Whether the Secret of spelled-out credentials holds what the configuration says now.
+
+Its values are read when its version or what is asked for changed, compared, and forgotten.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from howdah.adapters.kubernetes import read_secret
+from howdah.core.objects.diff import CREDENTIALS
+from howdah.kube.client import Client
+from howdah.model.cluster import Cluster, EnvironmentSecret
+from howdah.model.observed import Observed, SecretMeta
+
+Place = tuple[str, str]  # namespace, name
+
+
+class EnvironmentSecrets:
+    """Remembers, per Secret, which version was compared with which request, and which keys differed."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._compared: dict[Place, tuple[SecretMeta, EnvironmentSecret, tuple[str, ...]]] = {}
+
+    async def outdated(self, cluster: Cluster, observed: Observed) -> Mapping[Place, tuple[str, ...]]:
+        """The keys of the cluster's Secret whose value is not the one asked for; empty where there is no such Secret."""
+        asked = cluster.environment_secret
+        if asked is None:
+            return {}
+        place = (asked.namespace, asked.name)
+        there = observed.secrets.get(place)
+        if there is None:
+            self._compared.pop(place, None)
+            return {}
+        known = self._compared.get(place)
+        if known is None or known[:2] != (there, asked):
+            known = (there, asked, await self._compare(asked))
+            self._compared[place] = known
+        return {place: known[2]} if known[2] else {}
+
+    async def _compare(self, asked: EnvironmentSecret) -> tuple[str, ...]:
+        """Keys of ours that are not asked for any more are among them: a credential that nobody needs goes."""
+        held = await read_secret(self._client, asked.namespace, asked.name)
+        if held is None:
+            return ()
+        wanted = {key: value.encode() for key, value in asked.values.items()}
+        return tuple(sorted(key for key in {*wanted, *(CREDENTIALS & held.keys())} if held.get(key) != wanted.get(key)))
+
+    def forget(self, namespace: str, name: str) -> None:
+        """The cluster's Secret is gone, or no concern of ours any more."""
+        self._compared.pop((namespace, name), None)
