@@ -80,6 +80,10 @@ docs: $(VENV)/.dev ## write the generated reference pages anew
 docs-check: $(VENV)/.dev
 	@$(BIN)/python docs/generate.py --check
 
+.PHONY: compat
+compat: $(VENV)/.dev ## compare with the reference's recorded cases (CASES=DIR for others of that format)
+	@PYTHONPATH=src:tests $(BIN)/python -m compat $(CASES)
+
 .PHONY: bench
 bench: $(VENV)/.dev ## the figures of docs/performance.md (minutes)
 	@$(BIN)/python -m bench

@@ -1,12 +1,11 @@
 """Compares the objects that we make with those that the reference was recorded to make, field by field.
 
-`python -m compat.compare [DIR…]`: any folders of cases, or single cases; ends with one line of totals. Fields that the
-API server fills in are left out on both sides. What differs on purpose is in `differences.yaml`, what is not built yet in
-`unfinished.yaml`; the test fails on a row of either that nothing needs any more.
+`make compat CASES=DIR` does this with any folder. Fields that the API server fills in are left out on both sides. What
+differs on purpose is in `differences.yaml`, what is not built yet in `unfinished.yaml`; the test fails on a row of either
+that nothing needs any more.
 """
 
 import json
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass, field, replace
@@ -410,16 +409,3 @@ def cases_in(folders: list[Path]) -> list[Path]:
     for folder in folders:
         found += [folder] if (folder / "manifest.yaml").exists() else sorted(p for p in folder.iterdir() if p.is_dir())
     return found
-
-
-def main(arguments: list[str]) -> int:
-    """Exit code 1 on a difference that nothing explains."""
-    totals = compare_folders([Path(argument) for argument in arguments] or [CASES])
-    for deviation in totals.unexplained:
-        print(deviation)
-    print(totals)
-    return 1 if totals.unexplained else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
