@@ -24,6 +24,7 @@ from howdah.core.alignment import differences
 from howdah.core.facts import live_facts
 from howdah.core.objects.build import build
 from howdah.core.plan import FleetBudget
+from howdah.core.request.identity import role_binding_name
 from howdah.core.resolve import label_keys, resolve
 from howdah.core.situation import Situation, look
 from howdah.kube.client import Client
@@ -35,7 +36,6 @@ from howdah.model.settings import Settings
 
 DATABASES_TIMEOUT_S = 30.0
 _OWNED = ("StatefulSet", "Service", "PodDisruptionBudget")
-_SHARED = ("ServiceAccount", "RoleBinding")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +90,9 @@ async def _secrets(client: Client, namespace: str, labels: str) -> tuple[SecretM
 
 
 async def _objects(client: Client, settings: Settings, namespace: str, labels: str) -> dict[tuple[str, str], Live]:
-    shared = f"metadata.name={settings.pod_service_account_name}"
-    asked = [(kind, labels, "") for kind in _OWNED] + [(kind, "", shared) for kind in _SHARED]
+    shared = {"ServiceAccount": settings.pod_service_account_name, "RoleBinding": role_binding_name(settings)}
+    asked = [(kind, labels, "") for kind in _OWNED]
+    asked += [(kind, "", f"metadata.name={name}") for kind, name in shared.items()]
     answers = await asyncio.gather(
         *(
             client.list(RESOURCES[kind], namespace=namespace, labels=which, fields=fields, type=Live)

@@ -31,6 +31,7 @@ from howdah.controller.references import ReferenceReader
 from howdah.controller.registration import register
 from howdah.controller.watch import Key, Scope, Watch
 from howdah.core.plan import Step
+from howdah.core.request.identity import role_binding_name
 from howdah.kube.client import Client
 from howdah.kube.credentials import Access
 from howdah.kube.errors import KubeError
@@ -320,5 +321,5 @@ def scope(settings: Settings, options: Options) -> Scope:
         labels=settings.cluster_labels,
         cluster_label=settings.cluster_name_label,
         service_account=account,
-        role_binding=account,
+        role_binding=role_binding_name(settings),
     )

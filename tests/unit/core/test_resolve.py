@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from howdah.core.request.identity import role_binding_name
 from howdah.core.resolve import (
     LiveFacts,
     Reference,
@@ -394,3 +395,10 @@ def test_an_unknown_pause_holds_everything(written: dict[str, str], expected: Pa
 
 def test_resolving_twice_gives_the_same_request() -> None:
     assert _cluster(users={"b": [], "a": []}) == _cluster(users={"a": [], "b": []})
+
+
+def test_the_role_binding_is_called_as_its_definition_says() -> None:
+    definition = "kind: RoleBinding\nmetadata: {name: other}"
+    assert role_binding_name(_settings()) == "postgres-pod"
+    assert role_binding_name(_settings(pod_service_account_role_binding_definition=definition)) == "other"
+    assert role_binding_name(_settings(pod_service_account_role_binding_definition="{")) == "postgres-pod"

@@ -11,6 +11,14 @@ from dataclasses import dataclass
 from typing import Any
 
 _MISSING = object()
+_ABSENT_MEANS: Mapping[tuple[str, ...], Any] = {
+    ("failsafe_mode",): False,
+    ("synchronous_mode",): False,
+    ("synchronous_mode_strict",): False,
+    ("synchronous_node_count",): 1,
+}
+"""Patroni's own defaults, https://patroni.readthedocs.io/en/latest/dynamic_configuration.html: to say them changes nothing."""
+
 _BOOLEAN = {"on": True, "true": True, "yes": True, "off": False, "false": False, "no": False}
 
 
@@ -78,7 +86,7 @@ def _equal(desired: Any, live: Any, path: tuple[str, ...]) -> bool:
     if desired is None:
         return live is _MISSING or live is None
     if live is _MISSING or live is None:
-        return False
+        return desired == _ABSENT_MEANS.get(path, _MISSING)
     if path[:2] == ("postgresql", "parameters"):
         return _parameter(desired) == _parameter(live)
     if isinstance(desired, bool) or isinstance(live, bool):

@@ -9,6 +9,7 @@ import yaml
 from howdah.core.request.asked import Asked, Json
 from howdah.model import names
 from howdah.model.cluster import Annotations, ServiceAccount
+from howdah.model.settings import Settings
 
 _RBAC = "rbac.authorization.k8s.io"
 
@@ -71,6 +72,18 @@ def service_account(asked: Asked) -> ServiceAccount:
     bound = {"roleRef": role, "subjects": subjects, **binding}
     bound["metadata"] = {"name": name, **(bound.get("metadata") or {}), "namespace": asked.names.namespace}
     return ServiceAccount({**account, "metadata": metadata}, bound)
+
+
+def role_binding_name(settings: Settings) -> str:
+    """What the role binding of the pods' account is called; the account's name where nothing else is defined."""
+    name = settings.pod_service_account_name
+    try:
+        written = _definition(
+            settings.pod_service_account_role_binding_definition, f"{_RBAC}/v1", "RoleBinding", "the definition"
+        )
+    except ValueError:  # said where a manifest is resolved
+        return name
+    return str((written.get("metadata") or {}).get("name") or name)
 
 
 def _definition(text: str, api_version: str, kind: str, option: str) -> dict[str, Any]:

@@ -1,0 +1,72 @@
+"""Our operator on what the reference left on a server: no pod is touched, nothing is deleted, the fields become ours."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from typing import Any
+
+import pytest
+
+from compat.compare import CASES, Case, cases_in, documents, read_case
+from compat.stage import Stage, play
+from howdah.core.objects.diff import CREDENTIALS
+from howdah.local.apiserver.defaulting import apply_defaults
+
+ADOPTED = [
+    case
+    for case in map(read_case, cases_in([CASES]))
+    if not case.facts.get("ignored")
+    and any(body["kind"] == "StatefulSet" for body in documents(case.folder / "objects.yaml"))
+]
+OURS = ("StatefulSet", "Service", "PodDisruptionBudget")
+
+
+@pytest.mark.parametrize("case", ADOPTED, ids=[case.name for case in ADOPTED])
+def test_a_recorded_cluster_is_taken_over_without_touching_a_pod(case: Case) -> None:
+    play(case, _taken_over)
+
+
+async def _taken_over(stage: Stage) -> None:
+    stage.load()
+    stage.seat()
+    before = dict(stage.objects())
+    stage.start_operator()
+    await stage.settled()
+    after = dict(stage.objects())
+    asked = [f"{request.verb} {request.resource} {request.name}" for request in stage.writes()]
+    assert not [line for line in asked if line.startswith("delete")]
+    assert not stage.commands
+    assert set(after) >= set(before)
+    assert all(after[key]["metadata"]["uid"] == body["metadata"]["uid"] for key, body in before.items())
+    for key, body in before.items():
+        if key[0] == "Pod":
+            assert after[key] == body, "a pod is as it was, mark and all"
+        if key[0] == "StatefulSet":
+            assert _template(after[key]) == _template(body)
+    foreign = [key for key, body in after.items() if key[0] in OURS and _owners(body) & {"postgres-operator"}]
+    assert not [key for key in foreign if not key[2].endswith(("-config", "-pooler", "-pooler-repl"))]
+    done = len(asked)
+    stage.start_operator()
+    await stage.settled(quiet_s=120.0)
+    again = [f"{r.verb} {r.resource} {r.name} {r.body}" for r in stage.writes()[done:]]
+    assert not again, "a second pass, of a fresh operator, writes nothing"
+
+
+def _template(body: dict[str, Any]) -> dict[str, Any]:
+    """With what the server fills in, and without the credentials, which become references."""
+    whole = deepcopy(body)
+    apply_defaults("statefulsets.apps", whole)
+    template = whole["spec"]["template"]
+    for container in template["spec"]["containers"]:
+        container["env"] = [entry for entry in container.get("env") or () if entry["name"] not in CREDENTIALS]
+    found: dict[str, Any] = template
+    return found
+
+
+def _owners(body: dict[str, Any]) -> set[str]:
+    entries = body["metadata"].get("managedFields") or ()
+    return {entry["manager"] for entry in entries if entry["operation"] == "Update" and not entry.get("subresource")}
+
+
+def test_the_recorded_clusters_are_many() -> None:
+    assert len(ADOPTED) > 120
