@@ -291,7 +291,7 @@ def compare_case(case: Case, totals: Totals) -> None:
     if case.facts.get("ignored"):
         totals.left_alone += 1
         return
-    phase = _phase(case.folder, 1)
+    phase = phase_of(case.folder, 1)
     try:
         cluster = cluster_of(case)
     except InvalidSpec as error:
@@ -305,7 +305,7 @@ def compare_case(case: Case, totals: Totals) -> None:
     for number, step in enumerate(case.facts.get("steps") or (), start=2):
         if step.get("delete"):
             return
-        if _phase(case.folder, number) not in FAILED:
+        if phase_of(case.folder, number) not in FAILED:
             case = after_step(case, step)
             live = facts_of(_latest(case.folder, "objects", number - 1))
             cluster = resolve(case.manifest, case.settings, references_of(case), live)
@@ -347,11 +347,11 @@ def _compare_step(case: Case, cluster: Cluster, number: int, totals: Totals, oth
     recorded = {_id(body): body for body in _latest(case.folder, "objects", number)}
     earlier = {_id(body): body for body in _latest(case.folder, "objects", number - 1)} if number > 1 else {}
     ours = our_objects(cluster) | _changed(case, cluster, number, others, recorded.keys(), earlier)
-    if _phase(case.folder, number) in FAILED:  # a creation that failed stopped on its way
+    if phase_of(case.folder, number) in FAILED:  # a creation that failed stopped on its way
         ours = {key: body for key, body in ours.items() if key in recorded}
     # What was there before and was not changed is not in the recording.
     for key in sorted({*ours, *recorded} - (beforehand(case).keys() - recorded.keys())):
-        _compare_object(case, key, (ours.get(key), recorded.get(key), earlier.get(key)), totals)
+        compare_object(case, key, (ours.get(key), recorded.get(key), earlier.get(key)), totals)
 
 
 def _changed(
@@ -365,12 +365,12 @@ def _changed(
     return {key: body for key, body in held.items() if key in shown}
 
 
-def _phase(folder: Path, number: int) -> str:
+def phase_of(folder: Path, number: int) -> str:
     status = (_latest(folder, "status", number) or [{}])[0].get("status") or {}
     return str(status.get("PostgresClusterStatus", ""))
 
 
-def _compare_object(case: Case, key: Id, bodies: tuple[Any, Any, Any], totals: Totals) -> None:
+def compare_object(case: Case, key: Id, bodies: tuple[Any, Any, Any], totals: Totals) -> None:
     (kind, _, name), (ours, recorded, earlier) = key, bodies
     totals.objects += 1
     if ours is None or recorded is None:

@@ -105,12 +105,12 @@ class Stage:
         made = self.store.create(POSTGRESQLS, {**manifest, "metadata": metadata}, PERSON)
         self.uid = made["metadata"]["uid"]
         said = {"status": {"PostgresClusterStatus": "Running"}}
-        self._patch(POSTGRESQLS, self.key, said, Writer("postgres-operator", subresource="status"))
+        self.patch(POSTGRESQLS, self.key, said, Writer("postgres-operator", subresource="status"))
         for body in documents(self.case.folder / "extra.yaml"):
-            self._make(body, PERSON)
+            self.make(body, PERSON)
         for body in self.recorded("objects"):
             if not self._is_of_others(body):
-                self._make(body, REFERENCE)
+                self.make(body, REFERENCE)
 
     def recorded(self, what: str, number: int = 1) -> list[Body]:
         """The documents of a step, with this resource's uid."""
@@ -127,7 +127,7 @@ class Stage:
         is_patronis = (body["kind"], name) in cluster.patroni_objects and name != cluster.leader_service
         return is_patronis or body["kind"] in ("Pod", "PersistentVolumeClaim")
 
-    def _make(self, body: Body, writer: Writer) -> None:
+    def make(self, body: Body, writer: Writer) -> None:
         resource = KINDS.get(body["kind"])
         if resource is None:  # such as a PostgresTeam: nobody reads it here
             return
@@ -203,7 +203,7 @@ class Stage:
                 continue
             if self.store.find(RESOURCES[kind], self.key[0], name) is not None:  # the leader's Endpoints
                 subsets = {"metadata": {"annotations": annotations}, "subsets": [{"addresses": [{"ip": "10.0.0.1"}]}]}
-                self._patch(RESOURCES[kind], (self.key[0], name), subsets, PATRONI)
+                self.patch(RESOURCES[kind], (self.key[0], name), subsets, PATRONI)
                 continue
             metadata = {"labels": dict(cluster.labels.selector), "annotations": annotations}
             owners = {"ownerReferences": own["ownerReferences"]} if "ownerReferences" in own else {}
@@ -215,7 +215,7 @@ class Stage:
         kind, name = self.cluster.names.leader_object
         while self.store.find(RESOURCES[kind], self.key[0], name) is not None:
             renewed = {"metadata": {"annotations": {"renewTime": now().isoformat()}}}
-            self._patch(RESOURCES[kind], (self.key[0], name), renewed, PATRONI)
+            self.patch(RESOURCES[kind], (self.key[0], name), renewed, PATRONI)
             await asyncio.sleep(10)
 
     def _leads(self, pod: Body) -> bool:
@@ -243,12 +243,12 @@ class Stage:
         self._hurry = asyncio.ensure_future(self._turn())
         wanted = self.cluster.instances
         await self.until(lambda: sum(m.state == "running" for m in self.machinery.machines.values()) == wanted)
-        await self.until(lambda: self._is_well(wanted))
+        await self.until(lambda: self.is_well(wanted))
         (status,) = self.recorded("status")
         leader = next((name for name, said in (status.get("pods") or {}).items() if said["role"] == "master"), None)
         assert leader == self.leader()
 
-    def _is_well(self, wanted: int) -> bool:
+    def is_well(self, wanted: int) -> bool:
         machines = tuple(self.machinery.machines.values())
         return len(machines) == wanted and all(m.accepts_writes or m.is_streaming for m in machines)
 
@@ -350,7 +350,7 @@ class Stage:
             for body in self.store.select(resource, None, lambda _: True):
                 yield (kind, body["metadata"]["namespace"], body["metadata"]["name"]), body
 
-    def _patch(self, resource: Resource, key: tuple[str, str], patch: Body, writer: Writer) -> None:
+    def patch(self, resource: Resource, key: tuple[str, str], patch: Body, writer: Writer) -> None:
         self.store.patch(resource, key, lambda live: dict(merge_patched(live, patch)), writer)
 
 
@@ -384,7 +384,7 @@ class StillPatroni(Patroni):
         live = stage.store.read(RESOURCES[kind], stage.key[0], name)
         merged: Any = merge_patched(json.loads(live["metadata"]["annotations"]["config"]), dict(patch))
         annotations = {"metadata": {"annotations": {"config": json.dumps(merged)}}}
-        stage._patch(RESOURCES[kind], (stage.key[0], name), annotations, PATRONI)
+        stage.patch(RESOURCES[kind], (stage.key[0], name), annotations, PATRONI)
         found: Body = merged
         return found
 
