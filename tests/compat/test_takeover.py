@@ -8,9 +8,15 @@ from typing import Any
 import pytest
 
 from compat.compare import CASES, Case, cases_in, documents, read_case
-from compat.stage import Stage, play
+from compat.stage import PERSON, Stage, play
+from howdah.adapters.kubernetes import POSTGRESQLS
+from howdah.cli.operator_settings import OperatorSettings
+from howdah.cli.plan import plan_of, text
 from howdah.core.objects.diff import CREDENTIALS
+from howdah.kube.resources import STATEFUL_SETS
 from howdah.local.apiserver.defaulting import apply_defaults
+from howdah.model import names
+from scenario.world.hand import Hand
 
 ADOPTED = [
     case
@@ -50,6 +56,53 @@ async def _taken_over(stage: Stage) -> None:
     await stage.settled(quiet_s=120.0)
     again = [f"{r.verb} {r.resource} {r.name} {r.body}" for r in stage.writes()[done:]]
     assert not again, "a second pass, of a fresh operator, writes nothing"
+
+
+OTHER_IMAGE = "registry.example/spilo:of-the-reference"
+
+
+def test_before_a_takeover_the_plan_says_what_differs_its_class_and_why() -> None:
+    case = next(case for case in ADOPTED if case.name == "clone-s3-path")
+    play(case, _planned)
+
+
+async def _planned(stage: Stage) -> None:
+    stage.load()
+    live = stage.store.read(STATEFUL_SETS, *stage.key)
+    live["spec"]["template"]["spec"]["containers"][0]["image"] = OTHER_IMAGE
+    stage.seat()
+    client = stage.client(Hand("person"))
+    lines = "\n".join(text(await plan_of(client, OperatorSettings(stage.settings, stage.case.name), *stage.key)))
+    assert "take over: Service acid-clone\n" in lines
+    assert "create environment Secret acid-clone-environment" in lines
+    held = lines[lines.index("  held: apply StatefulSet acid-clone") :]
+    assert f"image is {OTHER_IMAGE} and shall be" in held
+    assert "(it was made by postgres-operator; annotate the resource with howdah.dev/adopt=true)" in held
+    assert "spec.template.spec.containers[postgres].image: roll, pods are replaced one by one" in held
+    assert "env[CLONE_AWS_SECRET_ACCESS_KEY].value: patch, no pod is touched" in held
+    assert "interrupts connections" not in lines
+
+
+def test_what_would_roll_waits_for_a_persons_word() -> None:
+    case = next(case for case in ADOPTED if case.name == "minimal")
+    play(case, _waits_for_a_word)
+
+
+async def _waits_for_a_word(stage: Stage) -> None:
+    stage.load()
+    live = stage.store.read(STATEFUL_SETS, *stage.key)
+    live["spec"]["template"]["spec"]["containers"][0]["image"] = OTHER_IMAGE
+    await stage.grow()
+    before = {pod["metadata"]["uid"] for pod in stage.pods()}
+    stage.start_operator()
+    await stage.settled()
+    assert {pod["metadata"]["uid"] for pod in stage.pods()} == before
+    assert _owners(stage.store.read(STATEFUL_SETS, *stage.key)) == {"postgres-operator"}
+    word = {"metadata": {"annotations": {names.ADOPTED: "true"}}}
+    stage.patch(POSTGRESQLS, stage.key, word, PERSON)
+    await stage.settled()
+    assert before.isdisjoint(pod["metadata"]["uid"] for pod in stage.pods())
+    assert not _owners(stage.store.read(STATEFUL_SETS, *stage.key))
 
 
 def _template(body: dict[str, Any]) -> dict[str, Any]:

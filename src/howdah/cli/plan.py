@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,12 @@ from howdah.model.observed import Live, Observed
 
 _SUFFIXES = (".yaml", ".yml", ".json")
 _CHANGES_SHOWN = 8
+COSTS = {
+    "patch": "patch, no pod is touched",
+    "roll": "roll, pods are replaced one by one",
+    "replace": "replace, the object is made anew and its pods stay",
+}
+"""What a difference costs, in words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +159,7 @@ def text(planned: Planned) -> Iterable[str]:
         yield from (f"        {detail}" for detail in details(step))
     for held in plan.held:
         yield f"  held: {action(held.step)}: {held.step.reason}  ({held.why})"
+        yield from (f"        {detail}" for detail in details(held.step))
     if plan.stopped is not None:
         yield f"  stopped: {plan.stopped}"
     for wait in plan.waits:
@@ -175,7 +183,7 @@ def details(step: Step) -> tuple[str, ...]:
     """What a step consists of: changed paths, statements."""
     said: tuple[str, ...] = ()
     if isinstance(step, Apply):
-        said = step.changes
+        said = tuple(f"{path}: {COSTS[cost]}" if cost else path for path, cost in zip_longest(step.changes, step.costs))
     if isinstance(step, RunStatements):
         said = tuple(statement.reason for statement in step.statements if statement.reason != step.reason)
     more = len(said) - _CHANGES_SHOWN

@@ -164,7 +164,8 @@ def _applying(body: Body, live: Live, found: tuple[Difference, ...]) -> tuple[St
     reason = f"{kind} {name}: {'; '.join(d.reason for d in found)}"
     if any(d.effect is Effect.ROLL for d in found):
         reason += "; then its pods are replaced one by one, the leader last"
-    apply = Apply(reason=reason, body=body, uid=live.meta.uid, changes=tuple(d.path for d in found))
+    changes, costs = tuple(d.path for d in found), tuple(d.effect.value for d in found)
+    apply = Apply(reason=reason, body=body, uid=live.meta.uid, changes=changes, costs=costs)
     return (*_taking_over(body, live), apply)
 
 

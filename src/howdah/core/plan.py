@@ -85,6 +85,7 @@ class Apply(Step):
     body: Mapping[str, Any]
     uid: str
     changes: tuple[str, ...] = ()  # paths that differ
+    costs: tuple[str, ...] = ()  # of each: patch, roll or replace
     field_manager: str = names.FIELD_MANAGER
 
     @property

@@ -20,6 +20,7 @@ APPLY = Apply(
     body={"kind": "StatefulSet", "metadata": {"name": "c"}},
     uid="1",
     changes=tuple(f"spec.field{number}" for number in range(12)),
+    costs=("roll", *("patch",) * 11),
 )
 REPLACE = ReplacePod(reason="its template is old", name="c-1", uid="2", resource_version="3")
 
@@ -33,6 +34,9 @@ def test_plan_says_steps_with_reasons_and_what_is_held_and_awaited() -> None:
         "   2  replace Pod c-1  (interrupts connections)",
         "      its template is old",
         "  held: apply StatefulSet c: replicas differ  (paused)",
+        "        spec.field0: roll, pods are replaced one by one",
+        *(f"        spec.field{number}: patch, no pod is touched" for number in range(1, 8)),
+        "        … and 4 more",
         "  waits: c-1 starts  (looks again within 5 s)",
         "  note: a note",
     ]
