@@ -250,7 +250,7 @@ class Stage:
 
     def is_well(self, wanted: int) -> bool:
         machines = tuple(self.machinery.machines.values())
-        return len(machines) == wanted and all(m.accepts_writes or m.is_streaming for m in machines)
+        return len(machines) == wanted and all(m.leads or m.is_streaming for m in machines)
 
     async def _turn(self) -> None:
         while True:

@@ -35,7 +35,6 @@ LEFT_OUT = {
     "delete-after-restart": "without a finalizer the reference forgets the cluster; we have one, and delete in order",
     "node-cordoned": "pods are not moved off cordoned nodes yet",
     "delete-owner-references": "the machinery knows only ConfigMaps, and there it is with Endpoints",
-    "update-promote-standby": "the machinery has no standby clusters",
 }
 UPDATED = [case for case in map(read_case, cases_in([CASES])) if case.facts.get("steps") and case.name not in LEFT_OUT]
 UNBUILT = re.compile("pooler|logical-backup")
@@ -88,6 +87,8 @@ def _is_at_rest(stage: Stage) -> None:
     assert (status["PostgresClusterStatus"], pending["status"]) == ("Running", "False"), status
     assert len(stage.pods()) == stage.case.manifest["spec"]["numberOfInstances"]
     assert stage.is_well(len(stage.pods()))
+    following = "standby" in stage.case.manifest["spec"]
+    assert any(machine.accepts_writes for machine in stage.machinery.machines.values()) is not following
 
 
 async def _play_step(stage: Stage, step: Mapping[str, Any]) -> None:

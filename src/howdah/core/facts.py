@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from howdah.core.request.asked import LiveFacts
+from howdah.core.request.recovery import makes_standby
 from howdah.model import names
 from howdah.model.observed import Live, Observed
 from howdah.model.units import PgVersion
@@ -29,6 +30,7 @@ def live_facts(observed: Observed) -> LiveFacts:
         claim_template=next((c for c in claims if c["metadata"]["name"] == names.DATA_VOLUME), None),
         spilo_bootstrap=_document(spec).get("bootstrap"),
         version=_version(spec),
+        follows=makes_standby(_variables(spec)),
         at=observed.now,
     )
 

@@ -162,6 +162,23 @@ def kept_volumes(situation: Situation) -> Decision:
     return Decision(waits=(Wait(30.0, why),), stopped=why, ends=True)
 
 
+def promotion(situation: Situation) -> Decision:
+    """A standby cluster whose manifest no longer says so: that is the word that promotion needs.
+
+    Before its StatefulSet changes, for the template of that is where it is seen that it was one.
+    """
+    dynamic = situation.config.dynamic
+    if not situation.cluster.is_promoted or situation.cluster.instances == 0:
+        return NOTHING
+    if dynamic is None:
+        why = "the manifest promotes the cluster, and Patroni's configuration is not there"
+        return Decision(waits=(Wait(LOOK_AGAIN_S, why),), ends=True)
+    if "standby_cluster" not in dynamic:
+        return NOTHING
+    reason = "spec.standby is gone: the cluster is promoted to a primary of its own"
+    return Decision(steps=(PatchDynamicConfiguration(reason=reason, patch={"standby_cluster": None}),))
+
+
 def scale_in(situation: Situation) -> Decision:
     """The leader is not among the pods that go: it hands over first, to one that stays. See `alignment.leaves_leader`."""
     view, instances = situation.leader_view, situation.cluster.instances
@@ -297,6 +314,7 @@ PLANNERS: tuple[Planner, ...] = (
     expired_lock,  # likewise
     kept_volumes,  # before anything is made that could take them up
     scale_in,  # before the StatefulSet is made smaller
+    promotion,  # before the StatefulSet that tells it
     missing_secrets,  # before the pods that read them
     align_objects,  # what is missing is created, what differs is applied
     align_pod_annotations,

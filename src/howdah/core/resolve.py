@@ -117,6 +117,7 @@ def resolve(
         instances=_instances(asked),
         asked_instances=asked.spec.number_of_instances,
         is_standby=asked.is_standby,
+        is_promoted=live.follows and not asked.is_standby,
         spilo=spilo,
         dynamic=dynamic_configuration(asked),
         pod=_pod(asked, env),

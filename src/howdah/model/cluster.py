@@ -186,7 +186,8 @@ class Cluster:
 
     `spilo` is the document of SPILO_CONFIGURATION; `dynamic` is what the manifest asks of the live Patroni
     configuration: only keys that it speaks of. `asked_instances` is the manifest's number, `instances` the clamped one;
-    `version` is the major that pods are told, `asked_version` the one that is wanted.
+    `version` is the major that pods are told, `asked_version` the one that is wanted. `is_promoted`: its pods still start
+    as a standby cluster, and it is to be none any more.
     """
 
     key: Key
@@ -205,6 +206,7 @@ class Cluster:
     instances: int
     asked_instances: int
     is_standby: bool
+    is_promoted: bool
     spilo: Json
     dynamic: Json
     pod: Pod

@@ -189,6 +189,7 @@ class Machinery:
             superuser_password=values["PGPASSWORD_SUPERUSER"] or "",
             standby_password=values["PGPASSWORD_STANDBY"] or "",
             bootstrap=json.loads(values["SPILO_CONFIGURATION"] or "{}").get("bootstrap") or {},
+            starts_as_standby=any(name == "STANDBY_HOST" or name.startswith("STANDBY_WALE_") for name in values),
             until_s=now_s + START_S,
         )
         self._say(pod, container, {"running": {}}, ip)

@@ -37,6 +37,8 @@ class Machine:
     superuser_password: str
     standby_password: str
     bootstrap: Mapping[str, Any]  # of SPILO_CONFIGURATION
+    starts_as_standby: bool = False  # of a standby cluster, if it is the first
+    is_standby: bool = False  # Patroni's configuration says that its cluster follows another
     state: str = "starting"  # starting, initializing new cluster, creating replica, running, restarting, stopping, down
     role: str = "replica"
     until_s: float = 0.0
@@ -55,8 +57,12 @@ class Machine:
         return self.volume.contents if self.state in ("running",) else None
 
     @property
-    def accepts_writes(self) -> bool:
+    def leads(self) -> bool:
         return self.state == "running" and self.role == "primary"
+
+    @property
+    def accepts_writes(self) -> bool:
+        return self.leads and not self.is_standby
 
     # one step
 
@@ -66,6 +72,7 @@ class Machine:
             return
         if self.state != "running" and now_s >= self.until_s:
             self._arrive(dcs, now_s)
+        self.is_standby = "standby_cluster" in dcs.dynamic()
         if self.state == "running":
             self._lead_or_follow(dcs, now_s)
             self._take_parameters(dcs)
@@ -172,13 +179,17 @@ class Machine:
 
     # telling
 
+    @property
+    def _said_role(self) -> str:
+        return "standby_leader" if self.is_standby and self.role == "primary" else self.role
+
     def status(self) -> dict[str, Any]:
         """The annotation's document, as Patroni 4 writes it."""
         said: dict[str, Any] = {
             "conn_url": f"postgres://{self.ip}:5432/postgres",
             "api_url": f"http://{self.ip}:8008/patroni",
             "state": self.state,
-            "role": "uninitialized" if self.volume.contents is None else self.role,
+            "role": "uninitialized" if self.volume.contents is None else self._said_role,
             "version": "4.1.5",
         }
         if self.state == "running":

@@ -77,7 +77,7 @@ class Dcs:
     def leading(self) -> Machine | None:
         """The running primary that holds the lock."""
         holder = parse_leader(self.annotations("leader")).name
-        return next((m for m in self.machines() if m.pod == holder and m.accepts_writes), None)
+        return next((m for m in self.machines() if m.pod == holder and m.leads), None)
 
     def best_candidate(self, now_s: float) -> Machine | None:
         del now_s
@@ -125,6 +125,8 @@ class Dcs:
         contents = Contents(self.make_contents())
         contents.bootstrap("postgres", machine.superuser_password, "standby", machine.standby_password)
         dynamic = {"ttl": int(TTL_S), "loop_wait": 10, **(machine.bootstrap.get("dcs") or {})}
+        if machine.starts_as_standby:
+            dynamic["standby_cluster"] = {"create_replica_methods": ["basebackup_fast_xlog"]}
         self.annotate("config", {"initialize": str(contents.identifier), "config": json.dumps(dynamic)})
         return contents
 

@@ -37,6 +37,7 @@ from howdah.core.planners import (
     former_leaders,
     hold_paused,
     kept_volumes,
+    promotion,
     restarts,
     scale_in,
     system_passwords,
@@ -385,6 +386,33 @@ def test_after_a_restart_of_the_operator_a_settled_cluster_waits_for_nothing():
     assert situation(*three(), database=unread, status={**settled, "observedGeneration": 0}).awaits_databases
 
 
+# --- promotion ---------------------------------------------------------------------------------------------------------
+
+FOLLOWING = {"standby_cluster": {"host": "other"}}
+
+
+def promoted(seen):
+    return replace(seen, cluster=replace(seen.cluster, is_promoted=True))
+
+
+def test_a_cluster_whose_manifest_was_a_standbys_is_promoted_before_its_stateful_set_changes():
+    seen = promoted(situation(*three(), dynamic=FOLLOWING, without=("StatefulSet",)))
+    steps = decide(seen).steps
+    assert [type(step) for step in steps[:2]] == [PatchDynamicConfiguration, Create]
+    assert steps[0].patch == {"standby_cluster": None}
+    assert promotion(promoted(situation(*three()))).steps == ()
+
+
+def test_a_standby_cluster_that_people_made_by_hand_is_not_promoted():
+    assert promotion(situation(*three(), dynamic=FOLLOWING)).steps == ()
+
+
+def test_without_patronis_configuration_a_promotion_waits_and_nothing_goes_before_it():
+    decision = promotion(promoted(situation(*three(), initialize=None)))
+    assert decision.waits
+    assert decision.ends
+
+
 # --- together ----------------------------------------------------------------------------------------------------------
 
 
@@ -397,6 +425,7 @@ def test_the_planners_are_asked_in_this_order():
         "expired_lock",
         "kept_volumes",
         "scale_in",
+        "promotion",
         "missing_secrets",
         "align_objects",
         "align_pod_annotations",

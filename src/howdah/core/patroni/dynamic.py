@@ -86,7 +86,7 @@ def _equal(desired: Any, live: Any, path: tuple[str, ...]) -> bool:
     if desired is None:
         return live is _MISSING or live is None
     if live is _MISSING or live is None:
-        return desired == _ABSENT_MEANS.get(path, _MISSING)
+        return bool(desired == _ABSENT_MEANS.get(path, _MISSING))
     if path[:2] == ("postgresql", "parameters"):
         return _parameter(desired) == _parameter(live)
     if isinstance(desired, bool) or isinstance(live, bool):

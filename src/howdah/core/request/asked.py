@@ -55,7 +55,8 @@ class LiveFacts:
 
     `claim_template`: of the live StatefulSet. `spilo_bootstrap`: section `bootstrap` of the SPILO_CONFIGURATION of its
     pod template. `dcs`: where Patroni's objects of this cluster were found. `version`: the major that its pod template
-    tells. `at`: the moment of the look; without one no maintenance window is asked about.
+    tells. `follows`: that template makes its pods a standby cluster. `at`: the moment of the look; without one no
+    maintenance window is asked about.
     """
 
     exists: bool = False
@@ -63,6 +64,7 @@ class LiveFacts:
     claim_template: Json | None = None
     spilo_bootstrap: Json | None = None
     version: PgVersion | None = None
+    follows: bool = False
     at: datetime | None = None
 
 

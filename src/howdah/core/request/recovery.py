@@ -1,7 +1,7 @@
 """Variables that tell a member where the data come from: a clone's source, or the primary of a standby cluster."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from howdah.core.request.asked import Asked, Json
 from howdah.model import names
@@ -17,6 +17,11 @@ def is_standby(spec: Spec) -> bool:
     return spec.standby is not None or any(
         _STANDBY_BY_ENVIRONMENT.fullmatch(str(entry["name"])) and entry.get("value") for entry in spec.env or ()
     )
+
+
+def makes_standby(variables: Mapping[str, str]) -> bool:
+    """Whether pods with these literal variables start as a standby cluster."""
+    return any(name == "STANDBY_HOST" or _STANDBY_BY_ENVIRONMENT.fullmatch(name) for name in variables)
 
 
 def variable(name: str, value: str) -> Json:
