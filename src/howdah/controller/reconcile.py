@@ -244,7 +244,8 @@ class Reconciler:
         if disruptive is not None and goes_on and not self._observe_only:
             outcome = await self._disrupt(target, built, disruptive, outcome)
         undone: PassResult | None = None
-        if disruptive is None and not plan.waits and outcome.failed is None:
+        only_waits_for_a_window = any(held.until is not None for held in plan.held)
+        if disruptive is None and outcome.failed is None and (not plan.waits or only_waits_for_a_window):
             undone = await self._withdraw(target, observed)
         self._fleet.note(key, situation, plan, outcome.done)
         unsaid = await self._say(key, situation, plan, outcome)

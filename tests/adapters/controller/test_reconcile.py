@@ -1,6 +1,7 @@
 """Whole passes against an API server: what is written, in which order, and above all what is not."""
 
 import base64
+import datetime as dt
 import json
 from copy import deepcopy
 
@@ -313,6 +314,23 @@ def superuser_secret():
     name = f"postgres.{NAME}.credentials.postgresql.acid.zalan.do"
     labels = {"application": "spilo", "cluster-name": NAME}
     return {"metadata": {"name": name, "namespace": NAMESPACE, "labels": labels}, "data": data}
+
+
+async def test_a_roll_that_its_window_cuts_off_stands_still_and_takes_its_announcement_back():
+    async with rig() as operator:
+        await rolling(operator)
+        await operator.one_pass()
+        operator.revision("newer", operator.read(STATEFUL_SETS)["spec"]["template"])
+        operator.pod(2, "newer")
+        opens = dt.datetime.now(dt.UTC) + dt.timedelta(hours=12)
+        change_spec(operator, maintenanceWindows=[f"{opens:%H:%M}-{opens:%H:%M}"])
+        operator.forget()
+        await operator.passes()
+        assert of_kind(operator, "pods") == []
+        assert names.DISRUPTION not in operator.read(POSTGRESQLS)["metadata"]["annotations"]
+        status, _, message = operator.condition("RestartPending")
+        assert (status, "the maintenance window opens at" in message) == ("True", True)
+        assert operator.condition("Progressing")[:2] == ("False", "Held")
 
 
 async def test_without_its_announcement_no_pod_is_deleted():
