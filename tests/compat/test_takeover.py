@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from compat.compare import CASES, Case, cases_in, documents, read_case
+from compat.compare import CASES, Case, cases_in, documents, fields_of, read_case
 from compat.stage import PERSON, Stage, play
 from howdah.adapters.kubernetes import POSTGRESQLS
 from howdah.cli.operator_settings import OperatorSettings
@@ -49,6 +49,8 @@ async def _taken_over(stage: Stage) -> None:
             assert after[key] == body, "a pod is as it was, mark and all"
         if key[0] == "StatefulSet":
             assert _template(after[key]) == _template(body)
+        if key[0] in ("Service", "PodDisruptionBudget"):
+            assert fields_of(_said(after[key])) == fields_of(_said(body))
     foreign = [key for key, body in after.items() if key[0] in OURS and _owners(body) & {"postgres-operator"}]
     assert not [key for key in foreign if not key[2].endswith(("-config", "-pooler", "-pooler-repl"))]
     done = len(asked)
@@ -114,6 +116,12 @@ def _template(body: dict[str, Any]) -> dict[str, Any]:
         container["env"] = [entry for entry in container.get("env") or () if entry["name"] not in CREDENTIALS]
     found: dict[str, Any] = template
     return found
+
+
+def _said(body: dict[str, Any]) -> dict[str, Any]:
+    """What a person would see of it."""
+    metadata = {key: body["metadata"].get(key) for key in ("labels", "annotations", "ownerReferences")}
+    return {"kind": body["kind"], "metadata": {k: v for k, v in metadata.items() if v}, "spec": body.get("spec") or {}}
 
 
 def _owners(body: dict[str, Any]) -> set[str]:
