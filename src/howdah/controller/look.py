@@ -17,8 +17,9 @@ import msgspec
 
 from howdah.adapters import kubernetes
 from howdah.adapters.kubernetes import RESOURCES
+from howdah.controller.copies import Copies
 from howdah.controller.databases import Databases
-from howdah.controller.references import ReferenceReader
+from howdah.controller.references import ReferenceReader, team_of
 from howdah.core.alignment import differences
 from howdah.core.facts import live_facts
 from howdah.core.objects.build import build
@@ -125,11 +126,15 @@ def as_applied(body: Mapping[str, Any], stored: Live | None) -> Live:
 async def judge(client: Client, settings: Settings, operator_namespace: str, observed: Observed) -> Looked:
     """What the operator would see in it. Raises InvalidSpec."""
     meta = observed.resource.meta
-    references = await ReferenceReader(client, operator_namespace).of(settings, meta.namespace)
+    references = await ReferenceReader(client, operator_namespace).of(
+        settings, (meta.namespace, meta.name), team_of(observed.resource)
+    )
     raw = observed.resource.body(names.API_VERSION, names.KIND)
     raw["metadata"]["generation"] = meta.generation
     cluster = resolve(raw, settings, references, live_facts(observed))
     intended = build(cluster)
+    outdated = await Copies(client, operator_namespace).outdated(cluster, observed)
+    observed = dataclasses.replace(observed, outdated=outdated)
     found = {
         place: differences(body, live)
         for body in intended

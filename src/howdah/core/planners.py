@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from howdah.core.alignment import align_objects, align_pod_annotations, grow_claims, leaves_leader, missing_secrets
+from howdah.core.copies import copied_secrets
 from howdah.core.patroni.dynamic import dynamic_patch
 from howdah.core.patroni.member import call_value
 from howdah.core.patroni.restart import restart_order
@@ -298,6 +299,7 @@ PLANNERS: tuple[Planner, ...] = (
     kept_volumes,  # before anything is made that could take them up
     scale_in,  # before the StatefulSet is made smaller
     missing_secrets,  # before the pods that read them
+    copied_secrets,  # before the roles that get these passwords
     align_objects,  # what is missing is created, what differs is applied
     align_pod_annotations,
     grow_claims,

@@ -398,6 +398,7 @@ def test_the_planners_are_asked_in_this_order():
         "kept_volumes",
         "scale_in",
         "missing_secrets",
+        "copied_secrets",
         "align_objects",
         "align_pod_annotations",
         "grow_claims",
