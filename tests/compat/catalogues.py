@@ -12,14 +12,9 @@ from typing import Any
 from adapters.postgres.passes import settle
 from adapters.postgres.servers import Server, installations, start
 from adapters.postgres.test_recorded_cases import recorded, seen, wanted, with_available_extensions
-from compat.compare import Case, after_step, beforehand, read_case
+from compat.compare import Case, after_step, read_case
 
 UNFINISHED: Mapping[str, Callable[[Case], bool]] = {
-    "infrastructure roles": lambda case: bool(
-        case.settings.infrastructure_roles_secret_name or case.settings.infrastructure_roles_secrets
-    ),
-    "people of the teams API": lambda case: (case.folder / "teams.yaml").exists(),
-    "people of PostgresTeam": lambda case: any(kind == "PostgresTeam" for kind, _, _ in beforehand(case)),
     "the stream user": lambda case: bool(case.manifest["spec"].get("streams")),
     "the pooler's user and lookup function": lambda case: _has_pooler(case.manifest["spec"]),
     "another superuser than this server has": lambda case: case.settings.super_username != "postgres",

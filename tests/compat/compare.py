@@ -5,12 +5,14 @@ differs on purpose is in `differences.yaml`, what is not built yet in `unfinishe
 that nothing needs any more.
 """
 
+import base64
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import yaml
@@ -19,11 +21,22 @@ from compat.others import MADE_BY_OTHERS, NOW, Others
 from howdah.core.objects.api import DEFAULTS, FREE_MAPS, KEY_DEFAULTS, QUANTITIES, SETS, list_keys
 from howdah.core.objects.build import build
 from howdah.core.objects.secrets import secret
+from howdah.core.postgres.infrastructure import RoleSecret, entries, name_keys
 from howdah.core.request.asked import Reference, References
+from howdah.core.request.roles import api_teams, entries_of, role_references
 from howdah.core.resolve import LiveFacts, required_references, resolve
 from howdah.model.cluster import Cluster
 from howdah.model.errors import InvalidSpec
-from howdah.model.settings import Settings, default_settings, settings_from_configmap, settings_from_configuration
+from howdah.model.postgres.desired import PasswordOrigin
+from howdah.model.postgres.people import Membership
+from howdah.model.settings import (
+    InfrastructureRoleSecret,
+    Settings,
+    default_settings,
+    settings_from_configmap,
+    settings_from_configuration,
+)
+from howdah.model.teams import joined, parse_team
 from howdah.model.units import PgVersion, Quantity
 
 HERE = Path(__file__).parent
@@ -136,8 +149,32 @@ def references_of(case: Case) -> References:
             if reference.kind == "ConfigMap":
                 config_maps.setdefault(reference, body.get("data") or {})
             else:
-                secret_keys.setdefault(reference, tuple({**(body.get("data") or {}), **(body.get("stringData") or {})}))
-    return References(config_maps, secret_keys)
+                secret_keys.setdefault(reference, tuple(values_of(body)))
+    role_secrets: dict[Reference, RoleSecret] = {}
+    for reference in role_references(case.settings):
+        body = there.get((reference.kind, reference.namespaces[0] or case.name, reference.name))
+        if body is not None and reference.kind == "ConfigMap":
+            config_maps[reference] = body.get("data") or {}
+        elif body is not None:
+            values = values_of(body)
+            shown = name_keys(entries_of(case.settings, reference), values)
+            role_secrets[reference] = RoleSecret(frozenset(values), {key: values[key] for key in shown})
+    return References(config_maps, secret_keys, role_secrets, membership_of(case))
+
+
+def values_of(body: Mapping[str, Any]) -> dict[str, str]:
+    """The data of a Secret, in clear."""
+    encoded = {key: base64.b64decode(value).decode() for key, value in (body.get("data") or {}).items()}
+    return encoded | (body.get("stringData") or {})
+
+
+def membership_of(case: Case) -> Membership:
+    """What the recorder's teams API says, and the PostgresTeam resources."""
+    teams = joined(parse_team(body) for body in beforehand(case).values() if body["kind"] == "PostgresTeam")
+    said = (documents(case.folder / "teams.yaml") or [{}])[0]
+    asked = api_teams(case.settings, teams, case.manifest["spec"]["teamId"])
+    members = {team: tuple(said[team]) for team in asked if team in said}
+    return Membership(teams, members, frozenset(asked) - frozenset(said))
 
 
 def beforehand(case: Case) -> dict[Id, dict[str, Any]]:
@@ -151,17 +188,26 @@ def cluster_of(case: Case) -> Cluster:
     return resolve(case.manifest, case.settings, references_of(case))
 
 
-def our_objects(cluster: Cluster) -> dict[Id, dict[str, Any]]:
-    """What we would make, Secrets as they are after their creation."""
+def our_objects(
+    cluster: Cluster, there: Mapping[Id, Mapping[str, Any]] = MappingProxyType({})
+) -> dict[Id, dict[str, Any]]:
+    """What we would make, Secrets as they are after their creation; `there`: what passwords are copied from."""
     made = {_id(body): body for body in build(cluster)}
     for request in cluster.secrets:
         body = secret(request)
-        body["stringData"] = {"username": request.username, "password": "PASSWORD:64"}
+        body["stringData"] = {"username": request.username, "password": _password(request.origin, there)}
         made[_id(body)] = body
     if cluster.environment_secret is not None:
         body = secret(cluster.environment_secret)
         made[_id(body)] = body | {"stringData": dict(cluster.environment_secret.values)}
     return made
+
+
+def _password(origin: PasswordOrigin | None, there: Mapping[Id, Mapping[str, Any]]) -> str:
+    if origin is None:
+        return "PASSWORD:64"
+    found = [b for (kind, place, name), b in there.items() if kind == "Secret" and name == origin.secret]
+    return values_of(found[0])[origin.key]
 
 
 def _id(body: Mapping[str, Any]) -> Id:
@@ -239,14 +285,34 @@ def _explains(row: Mapping[str, Any], deviation: Deviation) -> bool:
 def _is_nologin_user(deviation: Deviation) -> bool:
     user = deviation.body["stringData"].get("username")
     flags = (deviation.case.manifest["spec"].get("users") or {}).get(user) or ()
-    return "nologin" in (flag.lower() for flag in flags)
+    roles = references_of(deviation.case).config_maps
+    options = next((found[user] for ref, found in roles.items() if user in found), "")
+    return "nologin" in (flag.lower() for flag in flags) or "nologin" in options.lower()
 
 
-def _is_infrastructure_role(deviation: Deviation) -> bool:
-    settings = deviation.case.settings
+def _is_lost_infrastructure_role(deviation: Deviation) -> bool:
+    """The reference stops reading numbered roles early, and heeds no defaults of an OperatorConfiguration."""
     user = deviation.body["stringData"].get("username")
-    is_asked = settings.infrastructure_roles_secret_name is not None or bool(settings.infrastructure_roles_secrets)
-    return is_asked and user not in (deviation.case.manifest["spec"].get("users") or {})
+    place = deviation.case.name
+    for entry in entries(deviation.case.settings):
+        body = beforehand(deviation.case).get(("Secret", entry.secret.namespace or place, entry.secret.name))
+        values = values_of(body or {})
+        if entry.is_template and user in _lost_numbers(values, entry):
+            return True
+        is_object = bool(documents(deviation.case.folder / "configuration.yaml"))
+        if is_object and user == entry.default_user_value and entry.user_key not in values:
+            return True
+    return False
+
+
+def _lost_numbers(values: Mapping[str, str], entry: InfrastructureRoleSecret) -> set[str]:
+    """Its loop ends at the number of keys that are left, and each role that was read takes its keys away."""
+    left, number = dict(values), 1
+    while number <= len(left) and f"{entry.user_key}{number}" in left:
+        for key in (entry.user_key, entry.password_key, entry.role_key):
+            left.pop(f"{key}{number}", None)
+        number += 1
+    return {value for key, value in left.items() if key.removeprefix(entry.user_key).isdigit()}
 
 
 def _is_pooler_user(deviation: Deviation) -> bool:
@@ -273,7 +339,7 @@ def _is_held_back(deviation: Deviation) -> bool:
 
 _CONDITIONS: Mapping[str, Callable[[Deviation], bool]] = {
     "nologin user": _is_nologin_user,
-    "infrastructure role": _is_infrastructure_role,
+    "infrastructure role that the reference loses": _is_lost_infrastructure_role,
     "pooler user": _is_pooler_user,
     "left behind by the reference": _is_left_behind,
     "kept in the claim template": _is_kept,
@@ -346,7 +412,7 @@ def _compare_step(case: Case, cluster: Cluster, number: int, totals: Totals, oth
     totals.steps += 1
     recorded = {_id(body): body for body in _latest(case.folder, "objects", number)}
     earlier = {_id(body): body for body in _latest(case.folder, "objects", number - 1)} if number > 1 else {}
-    ours = our_objects(cluster) | _changed(case, cluster, number, others, recorded.keys(), earlier)
+    ours = our_objects(cluster, beforehand(case)) | _changed(case, cluster, number, others, recorded.keys(), earlier)
     if phase_of(case.folder, number) in FAILED:  # a creation that failed stopped on its way
         ours = {key: body for key, body in ours.items() if key in recorded}
     # What was there before and was not changed is not in the recording.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -11,11 +12,15 @@ from typing import Any
 import yaml
 
 from howdah.cli.exits import Exit, Failed
+from howdah.core.postgres.infrastructure import RoleSecret, name_keys
 from howdah.core.request.asked import Reference, References
+from howdah.core.request.roles import entries_of, role_references
 from howdah.core.resolve import required_references
 from howdah.model import names
 from howdah.model.errors import Problem
+from howdah.model.postgres.people import Membership
 from howdah.model.settings import Settings, default_settings, settings_from_configmap, settings_from_configuration
+from howdah.model.teams import joined, parse_team
 
 Json = Mapping[str, Any]
 
@@ -118,9 +123,37 @@ def references_in(documents: Iterable[Document], settings: Settings, namespace: 
         if found is not None and reference.kind == "ConfigMap":
             config_maps[reference] = {key: str(value) for key, value in (found.body.get("data") or {}).items()}
         elif found is not None:
-            keys = {**(found.body.get("data") or {}), **(found.body.get("stringData") or {})}
-            secret_keys[reference] = tuple(sorted(keys))
-    return References(config_maps, secret_keys)
+            secret_keys[reference] = tuple(sorted(_values(found)))
+    role_secrets: dict[Reference, RoleSecret] = {}
+    for reference in role_references(settings):
+        found = _referenced(everything, reference, namespace)
+        if found is not None and reference.kind == "ConfigMap":
+            config_maps[reference] = {key: str(value) for key, value in (found.body.get("data") or {}).items()}
+        elif found is not None:
+            values = _values(found)
+            shown = name_keys(entries_of(settings, reference), values)
+            role_secrets[reference] = RoleSecret(frozenset(values), {key: values[key] for key in shown})
+    return References(config_maps, secret_keys, role_secrets, _membership(everything))
+
+
+def _values(secret: Document) -> dict[str, str]:
+    """The entries of a Secret in clear; one that is no text has none."""
+    clear = {key: str(value) for key, value in (secret.body.get("stringData") or {}).items()}
+    encoded = {key: _decoded(str(value)) for key, value in (secret.body.get("data") or {}).items()}
+    return encoded | clear
+
+
+def _decoded(value: str) -> str:
+    try:
+        return base64.b64decode(value).decode()
+    except ValueError:
+        return ""
+
+
+def _membership(documents: Iterable[Document]) -> Membership:
+    """What the `PostgresTeam` documents say; the teams API is not asked, which changes no object."""
+    teams = [parse_team(document.body) for document in documents if document.kind == "PostgresTeam"]
+    return Membership(joined(teams), is_complete=False)
 
 
 def _referenced(documents: Iterable[Document], reference: Reference, namespace: str) -> Document | None:

@@ -94,7 +94,8 @@ def objects(cluster: Cluster) -> list[Mapping[str, Any]]:
     made: list[Mapping[str, Any]] = []
     for request in cluster.secrets:
         body = secret(request)
-        values = {"username": request.username, "password": MADE_AT_CREATION}
+        password = MADE_AT_CREATION if request.origin is None else f"<that of {request.origin}>"
+        values = {"username": request.username, "password": password}
         made.append({**body, "stringData": values})
     made += _environment_secret(cluster)
     return [*made, *build(cluster)]

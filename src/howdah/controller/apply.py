@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from howdah.adapters.kubernetes import POSTGRESQLS, RESOURCES
+from howdah.controller.copies import read_password
 from howdah.controller.databases import Databases
 from howdah.controller.members import Members
 from howdah.core import plan as p
@@ -69,12 +70,14 @@ class Applier:
         *,
         may_write: Callable[[], bool],
         told: Callable[[Target, p.Step, str | None], None],
+        operator_namespace: str = "",
     ) -> None:
         self._client = client
         self._members = members
         self._databases = databases
         self.may_write = may_write
         self._told = told
+        self._operator_namespace = operator_namespace
 
     async def carry_out(self, target: Target, steps: tuple[p.Step, ...]) -> Outcome:
         """Do the steps in order, up to the first that fails."""
@@ -144,6 +147,23 @@ class Applier:
         if _has_labels(live.metadata, metadata):
             raise LookAgain(str(exists)) from exists
         patch = {"metadata": {"uid": live.metadata.uid, "labels": metadata["labels"]}}
+        await self._client.merge_patch(SECRETS, metadata["name"], patch, namespace=metadata["namespace"])
+
+    async def _copy_secret(self, target: Target, step: p.CopySecret) -> None:
+        """The password is here between two calls, and nowhere else. What was there before it is not kept."""
+        del target
+        password = await read_password(self._client, self._operator_namespace, step.origin)
+        values = {"username": step.username.encode(), "password": password}
+        data = {key: base64.b64encode(value).decode() for key, value in values.items()}
+        metadata = step.body["metadata"]
+        if not step.uid:
+            try:
+                await self._client.create(SECRETS, {**step.body, "data": data})
+            except AlreadyExists as exists:  # with our labels its copy is seen in the next pass
+                await self._take_up_secret(step.body, exists)
+            return
+        seen = {"uid": step.uid, "resourceVersion": step.resource_version}
+        patch = {"metadata": seen, "data": data}
         await self._client.merge_patch(SECRETS, metadata["name"], patch, namespace=metadata["namespace"])
 
     async def _explain_existing(self, target: Target, body: Mapping[str, Any], exists: AlreadyExists) -> None:
@@ -312,6 +332,7 @@ def _is_stale(error: Exception) -> bool:
 _HANDLERS: Mapping[type[p.Step], Callable[[Applier, Target, Any], Awaitable[None]]] = {
     p.Create: Applier._create,
     p.CreateSecret: Applier._create_secret,
+    p.CopySecret: Applier._copy_secret,
     p.CreateEnvironmentSecret: Applier._create_environment_secret,
     p.UpdateEnvironmentSecret: Applier._update_environment_secret,
     p.Apply: Applier._apply,

@@ -17,9 +17,10 @@ import msgspec
 
 from howdah.adapters import kubernetes
 from howdah.adapters.kubernetes import RESOURCES
+from howdah.controller.copies import Copies
 from howdah.controller.databases import Databases
 from howdah.controller.environment import EnvironmentSecrets
-from howdah.controller.references import ReferenceReader
+from howdah.controller.references import ReferenceReader, team_of
 from howdah.core.alignment import differences
 from howdah.core.facts import live_facts
 from howdah.core.objects.build import build
@@ -127,19 +128,23 @@ def as_applied(body: Mapping[str, Any], stored: Live | None) -> Live:
 async def judge(client: Client, settings: Settings, operator_namespace: str, observed: Observed) -> Looked:
     """What the operator would see in it. Raises InvalidSpec."""
     meta = observed.resource.meta
-    references = await ReferenceReader(client, operator_namespace).of(settings, meta.namespace)
+    references = await ReferenceReader(client, operator_namespace).of(
+        settings, (meta.namespace, meta.name), team_of(observed.resource)
+    )
     raw = observed.resource.body(names.API_VERSION, names.KIND)
     raw["metadata"]["generation"] = meta.generation
     cluster = resolve(raw, settings, references, live_facts(observed))
     intended = build(cluster)
+    copies = await Copies(client, operator_namespace).outdated(cluster, observed)
+    observed = dataclasses.replace(observed, outdated_copies=copies)
     found = {
         place: differences(body, live)
         for body in intended
         if (live := observed.objects.get(place := (body["kind"], body["metadata"]["name"]))) is not None
     }
     with contextlib.suppress(Forbidden):  # who may not read it is not told whether it differs
-        outdated = await EnvironmentSecrets(client).outdated(cluster, observed)
-        observed = dataclasses.replace(observed, outdated_keys=outdated)
+        keys = await EnvironmentSecrets(client).outdated(cluster, observed)
+        observed = dataclasses.replace(observed, outdated_keys=keys)
     budget = FleetBudget(limit=settings.max_rolling_clusters)
     situation = look(cluster, intended, observed, budget=budget, differences=found)
     return await _with_databases(client, situation)

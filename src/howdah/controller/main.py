@@ -19,8 +19,10 @@ import structlog
 from howdah.adapters import postgres
 from howdah.adapters.kubernetes import POSTGRESQLS
 from howdah.adapters.patroni import Patroni
+from howdah.adapters.teams import TeamsApi
 from howdah.controller import api, configuration
 from howdah.controller.apply import Applier, NotLeading, Target
+from howdah.controller.copies import Copies
 from howdah.controller.databases import Databases, Server
 from howdah.controller.fleet import Fleet
 from howdah.controller.members import Members
@@ -29,9 +31,13 @@ from howdah.controller.observe import Clock, utc_now
 from howdah.controller.reconcile import Reconciler
 from howdah.controller.references import ReferenceReader
 from howdah.controller.registration import register
+from howdah.controller.sources import Sources
+from howdah.controller.teams import Directory
+from howdah.controller.token import Token
 from howdah.controller.watch import Key, Scope, Watch
 from howdah.core.plan import Step
 from howdah.core.request.identity import role_binding_name
+from howdah.core.request.roles import token_reference
 from howdah.kube.client import Client
 from howdah.kube.credentials import Access
 from howdah.kube.errors import KubeError
@@ -163,6 +169,16 @@ class Operator:
         self._metrics = metrics
         self._queue: WorkQueue[Key] = WorkQueue(on_error=self._bug)
         self._watch = Watch(client, scope(settings, options), self._notify, clock=edges.clock)
+        self._sources = Sources(
+            client,
+            settings,
+            operator_namespace=options.operator_namespace,
+            namespaces=self._watch.scope.namespaces,
+            notify=self._heard,
+            token_changed=lambda: self._directory.try_again(),
+        )
+        token = Token(client, options.operator_namespace, token_reference(settings), self._sources)
+        self._directory = Directory(TeamsApi(settings.teams_api_url), token=token, notify=self._notify)
         self._recorder = EventRecorder(client, "postgres-operator")
         self._fleet = Fleet(self._watch.cluster_keys)
         self._election = self._make_election()
@@ -203,12 +219,13 @@ class Operator:
     async def work(self, patroni: Patroni, *until: asyncio.Task[Any]) -> None:
         """All but the HTTP endpoints, until one of `until` ends."""
         self._wire(Members(self._client, patroni))
-        works = (self._watch.run(), self._recorder.run(), self._lead())
+        works = (self._watch.run(), self._sources.run(), self._recorder.run(), self._lead())
         tasks: list[asyncio.Task[Any]] = [*(asyncio.create_task(work) for work in works), *until]
         ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self._directory.close()
         await self._recorder.flush()
         if self._election.alive:
             await self._election.stop()
@@ -218,14 +235,18 @@ class Operator:
     def _wire(self, members: Members) -> None:
         refresh_s = self._settings.resync_period.seconds
         databases = Databases(self._client, notify=self._queue.add, refresh_s=refresh_s, server=self._edges.postgres)
-        applier = Applier(self._client, members, databases, may_write=self._may_write, told=self._told)
+        place = self._options.operator_namespace
+        applier = Applier(
+            self._client, members, databases, may_write=self._may_write, told=self._told, operator_namespace=place
+        )
         self._metrics.watch(clusters_by_phase=self._clusters_by_phase, queue_depth=lambda: self._queue.depth)
         self._reconciler = Reconciler(
             client=self._client,
             watch=self._watch,
             applier=applier,
             databases=databases,
-            references=ReferenceReader(self._client, self._options.operator_namespace),
+            references=ReferenceReader(self._client, place, self._sources, self._directory),
+            copies=Copies(self._client, place, self._sources.version),
             fleet=self._fleet,
             members=members,
             recorder=self._recorder,
@@ -239,6 +260,7 @@ class Operator:
     async def _lead(self) -> None:
         """Fill the caches, then stand for election, then work. Who does not lead keeps its caches warm."""
         await self._watch.synced()
+        await self._sources.synced()
         self._edges.when_full()
         self._is_ready = True
         _log.info("caches are full", clusters=len(self._watch.cluster_keys()))
@@ -266,6 +288,11 @@ class Operator:
     def _notify(self, key: Key) -> None:
         if self._may_write():
             self._queue.add(key)
+
+    def _heard(self, key: Key | None) -> None:
+        """News of one cluster, or (None) of all."""
+        for one in self._watch.cluster_keys() if key is None else (key,):
+            self._notify(one)
 
     def _gained(self) -> None:
         _log.info("leading")

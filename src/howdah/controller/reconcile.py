@@ -21,12 +21,13 @@ from howdah.adapters.kubernetes import POSTGRESQLS, read_pods, read_resource
 from howdah.controller import observe
 from howdah.controller.apply import Applier, Target
 from howdah.controller.attempts import Attempts
+from howdah.controller.copies import Copies
 from howdah.controller.databases import Databases
 from howdah.controller.environment import EnvironmentSecrets
 from howdah.controller.fleet import Fleet
 from howdah.controller.members import Members
 from howdah.controller.metrics import Metrics
-from howdah.controller.references import ReferenceReader
+from howdah.controller.references import ReferenceReader, team_of
 from howdah.controller.watch import Key, Watch
 from howdah.core.alignment import differences
 from howdah.core.deletion import deletion_policy, plan_deletion
@@ -102,6 +103,7 @@ class Reconciler:
         applier: Applier,
         databases: Databases,
         references: ReferenceReader,
+        copies: Copies,
         fleet: Fleet,
         members: Members,
         recorder: EventRecorder,
@@ -116,6 +118,7 @@ class Reconciler:
         self._applier = applier
         self._databases = databases
         self._references = references
+        self._copies = copies
         self._fleet = fleet
         self._members = members
         self._recorder = recorder
@@ -183,6 +186,8 @@ class Reconciler:
 
     def _forget(self, key: Key) -> None:
         self._databases.forget(key)
+        self._references.forget(key)
+        self._copies.forget(key)
         self._fleet.forget(key)
         self._attempts.forget(key)
         known = self.memory.built.pop(key, None)
@@ -210,7 +215,7 @@ class Reconciler:
     # converging
 
     async def _build(self, key: Key, observed: Observed) -> Built:
-        references = await self._references.of(self._settings, key[0])
+        references = await self._references.of(self._settings, key, team_of(observed.resource))
         meta = observed.resource.meta
         of_resource = (meta.uid, meta.generation, meta.labels, _without_intent(meta.annotations))
         made_from = (of_resource, facts_version(observed), references)
@@ -234,6 +239,7 @@ class Reconciler:
         observed = observe.with_secrets(self._watch, observed, built.cluster.secrets)
         outdated = await self._environment.outdated(built.cluster, observed)
         observed = dataclasses.replace(observed, outdated_keys=outdated) if outdated else observed
+        observed = dataclasses.replace(observed, outdated_copies=await self._copies.outdated(built.cluster, observed))
         situation = self._situation(key, built, observed)
         plan = decide(situation)
         target = Target(*key, observed.resource.meta.uid, situation)

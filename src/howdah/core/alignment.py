@@ -54,7 +54,7 @@ def missing_secrets(situation: Situation) -> Decision:
             username=request.username,
         )
         for request in situation.cluster.secrets
-        if (request.namespace, request.name) not in situation.observed.secrets
+        if request.origin is None and (request.namespace, request.name) not in situation.observed.secrets
     )
     return Decision(steps=(*steps, *_environment_secret(situation)))
 

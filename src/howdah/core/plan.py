@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from howdah.model import names
+from howdah.model.postgres.desired import PasswordOrigin
 from howdah.model.postgres.statements import Statement
 
 
@@ -46,6 +47,26 @@ class CreateSecret(Step):
 
     body: Mapping[str, Any]  # without data
     username: str
+
+    @property
+    def target(self) -> str:
+        return f"Secret {self.body['metadata']['name']}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CopySecret(Step):
+    """Give a role's Secret the password that is at `origin`, which is read while the step is carried out.
+
+    `uid` and `resource_version` of the Secret as it was seen; empty ones: it is to be made. A password that is missing
+    there must not hold up the cluster.
+    """
+
+    holds_up: ClassVar[bool] = False
+    body: Mapping[str, Any]  # without data
+    username: str
+    origin: PasswordOrigin
+    uid: str = ""
+    resource_version: str = ""
 
     @property
     def target(self) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from howdah.core.alignment import align_objects, align_pod_annotations, grow_claims, leaves_leader, missing_secrets
+from howdah.core.copies import copied_secrets
 from howdah.core.inheritance import inherit
 from howdah.core.patroni.dynamic import dynamic_patch
 from howdah.core.patroni.member import call_value
@@ -316,6 +317,7 @@ PLANNERS: tuple[Planner, ...] = (
     scale_in,  # before the StatefulSet is made smaller
     promotion,  # before the StatefulSet that tells it
     missing_secrets,  # before the pods that read them
+    copied_secrets,  # before the roles that get these passwords
     align_objects,  # what is missing is created, what differs is applied
     align_pod_annotations,
     inherit,  # what others made takes annotations and owners

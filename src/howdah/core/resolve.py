@@ -6,6 +6,7 @@ not ask for.
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any, Literal, TypeVar, cast
 
 from howdah.core.postgres.manifest import desired_state
@@ -17,6 +18,7 @@ from howdah.core.request.containers import SCALYR_KEY, containers, has_scalyr, i
 from howdah.core.request.environment import environment, hidden_variables
 from howdah.core.request.identity import annotations, owner_references, service_account
 from howdah.core.request.recovery import clone_credentials, is_standby
+from howdah.core.request.roles import roles_elsewhere
 from howdah.core.request.scheduling import affinity, tolerations
 from howdah.core.request.services import budgets, services
 from howdah.core.request.version import Version, may_upgrade, version_of, windows
@@ -37,7 +39,7 @@ from howdah.model.cluster import (
 from howdah.model.errors import InvalidSpec, Problem
 from howdah.model.manifest import InvalidManifest, Manifest, parse_manifest
 from howdah.model.names import Dcs, Key, LabelKeys, Names, Templates
-from howdah.model.postgres.desired import Desired, RoleRules
+from howdah.model.postgres.desired import Desired, Elsewhere, RoleRules
 from howdah.model.settings import Settings
 
 __all__ = [
@@ -85,7 +87,7 @@ def resolve(
         raise _with_further(invalid, settings, references, live) from None
     asked = _asked(parsed.manifest, settings, references, live)
     account, problems = _tried(lambda: service_account(asked))
-    access = _access(asked)
+    access, left_out = _access(asked)
     roles = roles_and_databases(access, asked.names)
     problems += (*faults.faults(asked), *roles.errors)
     absent = faults.missing_references(asked)
@@ -135,6 +137,7 @@ def resolve(
                 {
                     *parsed.warnings,
                     *roles.warnings,
+                    *left_out,
                     *hidden_variables(asked, env),
                     *shrinking(asked),
                     *([version.held] if version.held is not None else ()),
@@ -152,7 +155,7 @@ def _with_further(invalid: InvalidManifest, settings: Settings, references: Refe
         return invalid
     asked = _asked(invalid.sound, settings, references, live)
     _, further = _tried(lambda: service_account(asked))
-    further += (*faults.faults(asked), *roles_and_databases(_access(asked), asked.names).errors)
+    further += (*faults.faults(asked), *roles_and_databases(_access(asked)[0], asked.names).errors)
     wrong = {problem.path for problem in invalid.problems}
     about_stand_ins = {"metadata.name", "spec.teamId"} if wrong & _STOOD_IN else set()
     new = (problem for problem in further if problem.path not in wrong | about_stand_ins)
@@ -259,11 +262,12 @@ def _stateful_set(settings: Settings) -> StatefulSetPolicy:
     )
 
 
-def _access(asked: Asked) -> Access:
+def _access(asked: Asked) -> tuple[Access, tuple[Problem, ...]]:
+    """And which roles from beside the manifest are left out."""
     spec, settings = asked.spec, asked.settings
     prepared = spec.prepared_databases
     is_md5 = (spec.postgresql.parameters or {}).get("password_encryption") == "md5"
-    return Access(
+    access = Access(
         super_username=settings.super_username,
         replication_username=settings.replication_username,
         admin_role=settings.team_admin_role if settings.enable_admin_role_for_users else "",
@@ -277,7 +281,10 @@ def _access(asked: Asked) -> Access:
         else {name: section.model_dump(by_alias=True, exclude_none=True) for name, section in prepared.items()},
         password_encryption="md5" if is_md5 else "scram-sha-256",
         is_enabled=settings.enable_database_access,
+        elsewhere=Elsewhere(),
     )
+    elsewhere, left_out = roles_elsewhere(asked, role_rules(access, asked.names))
+    return replace(access, elsewhere=elsewhere), left_out
 
 
 def role_rules(access: Access, cluster: Names) -> RoleRules:
@@ -297,7 +304,8 @@ def role_rules(access: Access, cluster: Names) -> RoleRules:
 def roles_and_databases(access: Access, cluster: Names) -> Desired:
     """The roles and databases that the request means."""
     prepared = cast(Mapping[str, DatabaseSection | None] | None, access.prepared_databases)
-    return desired_state(access.users, access.databases, prepared, rules=role_rules(access, cluster))
+    rules = role_rules(access, cluster)
+    return desired_state(access.users, access.databases, prepared, rules=rules, elsewhere=access.elsewhere)
 
 
 def _secrets(asked: Asked, roles: Desired, marks: Annotations, owners: tuple[Json, ...]) -> Iterable[SecretRequest]:
@@ -316,6 +324,7 @@ def _secrets(asked: Asked, roles: Desired, marks: Annotations, owners: tuple[Jso
             labels=asked.labels.full,
             annotations={**marks.inherited, **of_cluster},
             owner_references=() if is_foreign else owners,
+            origin=role.password_origin,
         )
 
 

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from howdah.model.errors import Problem
 from howdah.model.names import Dcs, Key, Labels, Names, Pause, Role
+from howdah.model.postgres.desired import Elsewhere, PasswordOrigin
 from howdah.model.units import MaintenanceWindow, PgVersion, Quantity
 
 Json = Mapping[str, Any]
@@ -109,7 +110,10 @@ class DisruptionBudget:
 
 @dataclass(frozen=True, slots=True)
 class SecretRequest:
-    """A Secret to make once. Who creates it adds `username` and a new `password`; one that exists wins."""
+    """A Secret to make once. Who creates it adds `username` and a new `password`; one that exists wins.
+
+    One with an `origin` repeats the password that is there, whatever it held before.
+    """
 
     name: str
     namespace: str
@@ -118,6 +122,7 @@ class SecretRequest:
     labels: Mapping[str, str]
     annotations: Mapping[str, str]
     owner_references: tuple[Json, ...]
+    origin: PasswordOrigin | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +158,7 @@ class Access:
     prepared_databases: Mapping[str, Json] | None
     password_encryption: Literal["scram-sha-256", "md5"]
     is_enabled: bool
+    elsewhere: Elsewhere
 
 
 @dataclass(frozen=True, slots=True)

@@ -330,6 +330,7 @@ class Observed:
     claims: tuple[Claim, ...] = ()
     objects: Mapping[tuple[str, str], Live] = field(default_factory=dict)  # (kind, name) of our own kinds
     secrets: Mapping[tuple[str, str], SecretMeta] = field(default_factory=dict)  # by (namespace, name)
+    outdated_copies: frozenset[tuple[str, str]] = frozenset()  # Secrets whose password is not the one that they repeat
     patroni: Mapping[tuple[str, str], PatroniObject] = field(default_factory=dict)  # by (kind, name)
     unrenewed_s: Mapping[tuple[str, str], float] = field(
         default_factory=dict

@@ -3,7 +3,7 @@
 import asyncio
 import datetime as dt
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,17 +11,23 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
-from howdah.adapters.kubernetes import POSTGRESQLS
+from howdah.adapters.kubernetes import POSTGRES_TEAMS, POSTGRESQLS
 from howdah.adapters.patroni import Patroni
+from howdah.adapters.teams import TeamsApi
 from howdah.controller.apply import Applier, Target
+from howdah.controller.copies import Copies
 from howdah.controller.databases import Databases
 from howdah.controller.fleet import Fleet
 from howdah.controller.members import Members
 from howdah.controller.metrics import Metrics
 from howdah.controller.reconcile import PassResult, Reconciler
 from howdah.controller.references import ReferenceReader
+from howdah.controller.sources import Sources
+from howdah.controller.teams import Directory
+from howdah.controller.token import Token
 from howdah.controller.watch import Scope, Watch
 from howdah.core.plan import Step
+from howdah.core.request.roles import token_reference
 from howdah.kube.client import Client
 from howdah.kube.events import EventRecorder
 from howdah.kube.informer import Informer
@@ -100,6 +106,7 @@ class Rig:
     api: PatroniApi
     told: list[tuple[Step, str | None]]
     leads: list[bool]  # its last item is whether the operator leads
+    sources: Sources
 
     # the world
 
@@ -261,15 +268,17 @@ async def rig(
     controller_id: str = "",
     options: Mapping[str, str] | None = None,
     namespaces: tuple[str, ...] = (NAMESPACE,),
+    beforehand: Callable[[FakeKubernetes], None] = lambda kube: None,
 ) -> AsyncIterator[Rig]:
     """Everything wired as in the process, but for queue, Lease and databases."""
     settings: Settings = settings_from_configmap({**OPTIONS, **(options or {})})[0]
     async with (
-        FakeKubernetes(POSTGRESQLS) as kube,
+        FakeKubernetes(POSTGRESQLS, POSTGRES_TEAMS) as kube,
         kube.client(timeout_s=5) as client,
         aiohttp.ClientSession() as session,
         patroni_api(3) as api,
     ):
+        beforehand(kube)
         scope = Scope(namespaces, settings.cluster_labels, settings.cluster_name_label, "postgres-pod", "postgres-pod")
         watch = Watch(client, scope, lambda _: None)
         told: list[tuple[Step, str | None]] = []
@@ -282,14 +291,21 @@ async def rig(
             databases,
             may_write=lambda: leads[-1],
             told=lambda _, step, error: told.append((step, error)),
+            operator_namespace=NAMESPACE,
         )
+        sources = Sources(
+            client, settings, operator_namespace=NAMESPACE, namespaces=(NAMESPACE,), notify=lambda _: None
+        )
+        token = Token(client, NAMESPACE, token_reference(settings), sources)
+        directory = Directory(TeamsApi(settings.teams_api_url), token=token, notify=lambda _: None)
         fleet, recorder = Fleet(watch.cluster_keys), EventRecorder(client, "postgres-operator")
         reconciler = Reconciler(
             client=client,
             watch=watch,
             applier=applier,
             databases=databases,
-            references=ReferenceReader(client, NAMESPACE),
+            references=ReferenceReader(client, NAMESPACE, sources, directory),
+            copies=Copies(client, NAMESPACE, sources.version),
             fleet=fleet,
             members=members,
             recorder=recorder,
@@ -298,11 +314,14 @@ async def rig(
             controller_id=controller_id,
             observe_only=observe_only,
         )
-        watching = asyncio.create_task(watch.run())
+        watching = (asyncio.create_task(watch.run()), asyncio.create_task(sources.run()))
         async with asyncio.timeout(10):
             await watch.synced()
+            await sources.synced()
         try:
-            yield Rig(kube, client, watch, applier, reconciler, recorder, fleet, api, told, leads)
+            yield Rig(kube, client, watch, applier, reconciler, recorder, fleet, api, told, leads, sources)
         finally:
-            watching.cancel()
-            await asyncio.gather(watching, return_exceptions=True)
+            for task in watching:
+                task.cancel()
+            await asyncio.gather(*watching, return_exceptions=True)
+            await directory.close()

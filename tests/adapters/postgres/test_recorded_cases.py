@@ -6,19 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
+from psycopg import sql
 
 from adapters.postgres.conftest import MAJORS, only
-from adapters.postgres.passes import settle
+from adapters.postgres.passes import passwords, settle
 from adapters.postgres.servers import Server
-from howdah.core.postgres.manifest import desired_state
-from howdah.model.postgres.desired import Desired, RoleRules
+from compat.compare import after_step, beforehand, cluster_of, read_case, values_of
+from howdah.adapters.postgres import Password
+from howdah.core.resolve import roles_and_databases
+from howdah.model.postgres.desired import Desired, PasswordSource
 
 CASES = Path(__file__).parents[2] / "compat" / "cases"
 LEFT_OUT = {
-    "infrastructure-roles-": "infrastructure roles",
-    "teams-api": "people of the teams API",
-    "postgres-team": "people of PostgresTeam",
     "streams": "the stream user",
     "pooler-": "the pooler's user and lookup function",
     "adopt-created-while-down": "a pooler",
@@ -30,36 +29,23 @@ LEFT_OUT = {
 """Cases, by the begin of their names, that need what is not built yet, or what this server is not."""
 
 
-def configuration(case: Path) -> dict[str, Any]:
-    path = case / "configuration.yaml"
-    return dict(yaml.safe_load(path.read_text())["configuration"]) if path.exists() else {}
-
-
-def rules(case: Path, cluster: str) -> RoleRules:
-    options = configuration(case)
-    users, kubernetes, teams = (options.get(group) or {} for group in ("users", "kubernetes", "teams_api"))
-    has_admin = teams.get("enable_admin_role_for_users", True)
-    return RoleRules(
-        cluster,
-        case.name,
-        users.get("super_username", "postgres"),
-        users.get("replication_username", "standby"),
-        teams.get("team_admin_role", "admin") if has_admin else "",
-        additional_owner_roles=tuple(users.get("additional_owner_roles", ())),
-        cross_namespace_secrets=kubernetes.get("enable_cross_namespace_secret", False),
-    )
-
-
 def wanted(case: Path, manifest: str = "manifest.yaml") -> Desired:
-    document = yaml.safe_load((case / manifest).read_text())
-    spec = document["spec"]
-    users = {name: flags for name, flags in (spec.get("users") or {}).items() if flags is not None}
-    return desired_state(
-        users,
-        spec.get("databases") or {},
-        spec.get("preparedDatabases"),
-        rules=rules(case, document["metadata"]["name"]),
-    )
+    """What the case's manifest asks for under its configuration, with what its other objects and its teams API say."""
+    cluster = cluster_of(after_step(read_case(case), {"apply": manifest}))
+    return roles_and_databases(cluster.access, cluster.names)
+
+
+def given(case: Path, desired: Desired) -> dict[PasswordSource, Password]:
+    """The passwords of the Secrets; those of infrastructure roles are in the case."""
+    there = beforehand(read_case(case))
+    own = {
+        role.name: values_of(there["Secret", role.password_origin.namespace or case.name, role.password_origin.secret])[
+            role.password_origin.key
+        ]
+        for role in desired.roles
+        if role.password_origin is not None
+    }
+    return passwords(desired, **own)
 
 
 def cases() -> list[str]:
@@ -158,6 +144,7 @@ def recorded(case: Path, server: Server, *, file: str = "catalogue.json") -> dic
     """The recording, less what we do otherwise on purpose."""
     document = json.loads((case / file).read_text())
     roles = BASELINE_ROLES | document["roles"]
+    roles[pam_role(case)] = roles.pop("zalandos")
     # The superuser's password is this server's own.
     roles.pop("postgres", None)
     available = {name for (name,) in server.sql("SELECT name FROM pg_available_extensions")}
@@ -189,6 +176,11 @@ def _adapted_role(role: dict[str, Any]) -> dict[str, Any]:
     password = role["password"]
     method = password.replace(",", " ").split()[0] if password and "login" in role["flags"] else None
     return {**role, "password": method}
+
+
+def pam_role(case: Path) -> str:
+    """The role of all people, which a cluster's bootstrap makes."""
+    return read_case(case).settings.pam_role_name
 
 
 BASELINE_ROLES: dict[str, Any] = {
@@ -226,7 +218,9 @@ async def test_catalogue_is_the_recorded_one(name: str, server: Server) -> None:
     case = CASES / name
     desired = with_available_extensions(wanted(case), server)
     assert desired.errors == ()
-    await settle(server, desired, method="md5" if name == "users-md5" else "scram-sha-256")
+    if pam_role(case) != "zalandos":
+        server.sql(sql.SQL("ALTER ROLE zalandos RENAME TO {}").format(sql.Identifier(pam_role(case))))
+    await settle(server, desired, given(case, desired), method="md5" if name == "users-md5" else "scram-sha-256")
     live, expected = seen(server), recorded(case, server)
     assert live["roles"] == expected["roles"]
     assert live["databases"] == expected["databases"]

@@ -41,6 +41,8 @@ class Monitor:
     paused_since: dict[tuple[str, str], float] = field(default_factory=dict)
     silent_since: dict[tuple[str, str], float] = field(default_factory=dict)
     operators_since: float = float("inf")
+    copies: set[str] = field(default_factory=set)
+    """Secrets that repeat another one: only these are changed."""
 
     def breach(self, text: str) -> None:
         self.breaches.append(f"{asyncio.get_running_loop().time():.3f} {text}")
@@ -60,7 +62,7 @@ class Monitor:
         if request.verb == "delete":
             if live is not None:
                 self._deletion(request, live, cluster, what)
-        elif request.resource == "secrets" and request.verb != "create":
+        elif request.resource == "secrets" and request.verb != "create" and request.name not in self.copies:
             self.breach(f"{what}: a Secret is changed")
         if request.resource == "postgresqls/status":
             self._phase(request, what)

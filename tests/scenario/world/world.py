@@ -147,7 +147,8 @@ class World:
         self.hands.append(hand)
         self.monitor.operators_since = self.now_s
         self._note(f"{hand.name} starts (lag {lag_s:g} s, kill after {kill_after})")
-        settings = settings_from_configmap({"watched_namespace": NAMESPACE, **(options or {})})[0]
+        own = {"watched_namespace": NAMESPACE, "enable_teams_api": "false"}
+        settings = settings_from_configmap({**own, **(options or {})})[0]
         token = OWNER.set(hand)
         try:
             asyncio.get_running_loop().create_task(self._operate(hand, settings))

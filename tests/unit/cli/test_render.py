@@ -46,6 +46,32 @@ def test_no_password_is_rendered(capsys: pytest.CaptureFixture[str]) -> None:
     assert {body["stringData"]["password"] for body in secrets} == {MADE_AT_CREATION}  # type: ignore[index]
 
 
+INFRASTRUCTURE = """
+kind: OperatorConfiguration
+apiVersion: acid.zalan.do/v1
+metadata: {name: howdah}
+configuration: {kubernetes: {infrastructure_roles_secret_name: infra}}
+---
+kind: Secret
+apiVersion: v1
+metadata: {name: infra}
+stringData: {user1: robot_zmon_reader, password1: hidden}
+data: {user2: cm9ib3RfYmFja3Vw, password2: aGlkZGVu}
+"""
+
+
+def test_infrastructure_roles_are_read_from_the_files_without_their_passwords(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    found = rendered(capsys, MINIMAL, written(tmp_path, INFRASTRUCTURE))
+    secrets = [body["stringData"] for body in found if body["kind"] == "Secret"]
+    assert secrets[-2:] == [
+        {"username": "robot_zmon_reader", "password": "<that of entry password1 of Secret infra>"},
+        {"username": "robot_backup", "password": "<that of entry password2 of Secret infra>"},
+    ]
+    assert "hidden" not in str(found)
+
+
 def test_same_manifest_is_the_same_bytes(capsys: pytest.CaptureFixture[str]) -> None:
     texts = []
     for _ in range(2):

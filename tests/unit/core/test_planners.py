@@ -427,6 +427,7 @@ def test_the_planners_are_asked_in_this_order():
         "scale_in",
         "promotion",
         "missing_secrets",
+        "copied_secrets",
         "align_objects",
         "align_pod_annotations",
         "inherit",

@@ -6,6 +6,7 @@ from typing import Any
 
 from howdah.adapters.postgres.connection import Session, Target, connect
 from howdah.model.postgres.catalogue import (
+    TEAM_MEMBER,
     Catalogue,
     Contents,
     Database,
@@ -19,15 +20,22 @@ from howdah.model.postgres.catalogue import (
 from howdah.model.postgres.desired import FLAG_NAMES, Flags
 
 _ROLES = """
+  WITH people AS (
+SELECT a.oid, a.rolname
+  FROM pg_shdescription d JOIN pg_authid a ON a.oid = d.objoid
+ WHERE %(suffix)s::text IS NOT NULL AND d.classoid = 'pg_authid'::regclass AND strpos(d.description, %(mark)s) > 0)
 SELECT r.rolname, r.rolsuper, r.rolcreatedb, r.rolcreaterole, r.rolinherit, r.rolcanlogin, r.rolreplication,
        r.rolbypassrls, r.rolconnlimit, r.rolpassword,
        (SELECT s.setconfig FROM pg_db_role_setting s WHERE s.setrole = r.oid AND s.setdatabase = 0),
        (SELECT json_object_agg(m.rolname, m.admin)
           FROM (SELECT p.rolname, bool_or(a.admin_option) AS admin
                   FROM pg_auth_members a JOIN pg_authid p ON p.oid = a.roleid
-                 WHERE a.member = r.oid GROUP BY p.rolname) m)
+                 WHERE a.member = r.oid GROUP BY p.rolname) m),
+       shobj_description(r.oid, 'pg_authid')
   FROM pg_authid r
- WHERE r.rolname = ANY(%s::name[])
+ WHERE r.rolname = ANY(%(names)s::name[])
+    OR r.oid IN (SELECT oid FROM people)
+    OR r.rolname IN (SELECT (rolname || %(suffix)s)::name FROM people)
 """
 
 _DATABASES = """
@@ -83,7 +91,7 @@ async def observe(target: Target, interest: Interest) -> Catalogue:
     Connects once to `postgres` and once to each database in question, one after the other.
     """
     async with connect(target) as session:
-        roles = await _roles(session, interest.roles)
+        roles = await _roles(session, interest)
         databases, version = await _databases(session)
     contents: dict[str, Contents] = {}
     for name in sorted(interest.databases):
@@ -100,14 +108,15 @@ async def server_settings(session: Session, names: Collection[str]) -> Mapping[s
     return {row[0].lower(): ServerSetting(*row) async for row in cursor}
 
 
-async def _roles(session: Session, names: Collection[str]) -> Mapping[str, Role]:
-    cursor = await session.execute(_ROLES, [sorted(names)])
+async def _roles(session: Session, interest: Interest) -> Mapping[str, Role]:
+    asked = {"names": sorted(interest.roles), "suffix": interest.departed_suffix, "mark": TEAM_MEMBER}
+    cursor = await session.execute(_ROLES, asked)
     return {row[0]: _role(row) async for row in cursor}
 
 
 def _role(row: tuple[Any, ...]) -> Role:
     name, *flags = row[:8]
-    limit, verifier, settings, member_of = row[8:]
+    limit, verifier, settings, member_of, comment = row[8:]
     pairs = (setting.partition("=") for setting in settings or ())
     return Role(
         name,
@@ -116,6 +125,7 @@ def _role(row: tuple[Any, ...]) -> Role:
         member_of or {},
         None if verifier is None else Verifier(verifier),
         limit,
+        comment or "",
     )
 
 

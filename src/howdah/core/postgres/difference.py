@@ -1,12 +1,13 @@
 """What has to be done so that the catalogue holds what is desired: statements in order, none when it does.
 
-Only what the manifest speaks of is added or aligned. Nothing is dropped; a membership is revoked only where the
+Only what is desired is added or aligned. Nothing is dropped; a membership is revoked only where the
 opposite one is asked for, since PostgreSQL refuses circles.
 """
 
 from collections.abc import Iterator, Mapping
 
 from howdah.core.postgres import statements as make
+from howdah.core.postgres.departures import departs, former_names, marks, renamed, returning, returns
 from howdah.core.postgres.identifiers import parameter_name_fault, setting_items
 from howdah.model.postgres.catalogue import EMPTY, Catalogue, Contents, Interest, Role
 from howdah.model.postgres.desired import Desired, DesiredDatabase, DesiredRole, Flags
@@ -18,10 +19,16 @@ def difference(desired: Desired, catalogue: Catalogue, *, matching: frozenset[st
 
     Roles come first, then memberships, databases and what is in them.
     """
+    back = returning(desired, catalogue)
+    gone = departs(desired, catalogue)
+    catalogue = renamed(catalogue, back)
     steps = (
+        gone,
+        returns(back),
         _roles(desired, catalogue, matching),
         _parameters(desired, catalogue),
         _memberships(desired, catalogue),
+        marks(desired, catalogue),
         _databases(desired, catalogue),
         _all_contents(desired, catalogue),
     )
@@ -32,8 +39,9 @@ def interest(desired: Desired) -> Interest:
     """The part of a catalogue that `difference` looks at."""
     named = {name for role in desired.roles for name in (role.name, *role.member_of, *role.admins)}
     return Interest(
-        frozenset(named | {database.owner for database in desired.databases}),
+        frozenset(named | {database.owner for database in desired.databases} | former_names(desired)),
         frozenset(database.name for database in desired.databases if database.has_contents),
+        departed_suffix=None if desired.departures is None else desired.departures.suffix,
     )
 
 

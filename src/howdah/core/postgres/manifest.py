@@ -1,7 +1,7 @@
 """From the sections of a manifest to the roles and databases that it asks for, with every mistake told at once.
 
 Sources and their ranks are the reference's: on a clash of names the higher rank wins, names of the system and
-protected ones are left out with a warning. Infrastructure roles and people join in `_merged`.
+protected ones are left out with a warning. What is not of the manifest comes ready, in `Elsewhere`.
 """
 
 from collections import defaultdict
@@ -22,6 +22,7 @@ from howdah.model.postgres.desired import (
     Desired,
     DesiredDatabase,
     DesiredRole,
+    Elsewhere,
     Flags,
     PasswordSource,
     RoleRules,
@@ -32,6 +33,8 @@ class Source(IntEnum):
     """Where a role comes from, by rank: the higher one wins."""
 
     MANIFEST = 1
+    INFRASTRUCTURE = 2
+    PEOPLE = 3
     SYSTEM = 4
     PREPARED = 5
 
@@ -42,16 +45,21 @@ def desired_state(
     prepared: Mapping[str, DatabaseSection | None] | None,
     *,
     rules: RoleRules,
+    elsewhere: Elsewhere = Elsewhere(),  # noqa: B008  # frozen
 ) -> Desired:
-    """What `spec.users`, `spec.databases` and `spec.preparedDatabases` (None: not written) ask for."""
+    """What `spec.users`, `spec.databases` and `spec.preparedDatabases` (None: not written) ask for, with `elsewhere`."""
     errors: list[Problem] = []
     warnings: list[Problem] = []
     sections = dict(_prepared_sections(prepared, rules, warnings))
+    own = tuple(_manifest_roles(users, databases, rules, errors, warnings))
+    made = tuple(_all_prepared_roles(sections, rules, errors))
     merged = _merged(
         (
-            (Source.MANIFEST, _manifest_roles(users, databases, rules, errors, warnings)),
+            (Source.MANIFEST, own),
+            (Source.INFRASTRUCTURE, _with_free_secrets(elsewhere.infrastructure, (*own, *made), rules, warnings)),
+            (Source.PEOPLE, elsewhere.people),
             (Source.SYSTEM, system_roles(rules)),
-            (Source.PREPARED, _all_prepared_roles(sections, rules, errors)),
+            (Source.PREPARED, made),
         ),
         warnings,
     )
@@ -64,6 +72,7 @@ def desired_state(
     return Desired(
         roles,
         tuple(wanted[name] for name in sorted(wanted)),
+        elsewhere.departures,
         errors=tuple(sorted(set(errors))),
         warnings=tuple(sorted(set(warnings))),
     )
@@ -91,7 +100,7 @@ def _manifest_roles(
     owners = set(databases.values())
     for name, written in sorted(users.items()):
         path = f"spec.users.{name}"
-        if (reason := _untouchable(name, rules)) is not None:
+        if (reason := rules.untouchable(name)) is not None:
             warnings.append(Problem(path, f'"{name}" is {reason}', "this entry is left out"))
             continue
         flags, faults = parsed_flags(written or ())
@@ -118,14 +127,6 @@ def parsed_flags(written: Sequence[str]) -> tuple[Flags, tuple[str, ...]]:
         elif values.setdefault(name, value) != value:
             faults.append(f'"{name}" and "no{name}" contradict each other; write one of them')
     return Flags(**({"login": True} | values)), tuple(dict.fromkeys(faults))
-
-
-def _untouchable(name: str, rules: RoleRules) -> str | None:
-    if name in (rules.super_username, rules.replication_username):
-        return "a role of the system"
-    if name in rules.protected:
-        return "a protected role"
-    return None
 
 
 def _namespace(user: str, rules: RoleRules) -> str:
@@ -176,7 +177,7 @@ def _all_prepared_roles(
 
 
 def _prepared_role_fault(name: str, made_by: str | None, rules: RoleRules) -> str | None:
-    if (reason := _untouchable(name, rules)) is not None:
+    if (reason := rules.untouchable(name)) is not None:
         return f'its role "{name}" is {reason}; rename the database or the schema'
     if made_by is not None:
         return f'its role "{name}" is also one of "{made_by}"; rename a database or a schema'
@@ -192,12 +193,20 @@ def _merged(
         for role in roles:
             held = best.get(role.name)
             if held is not None and held[0] is Source.MANIFEST:
-                message = f'"{role.name}" is a role of a prepared database'
+                message = f'"{role.name}" is {_WINNERS[source]}'
                 warnings.append(Problem(f"spec.users.{role.name}", message, "this entry is left out"))
             if held is None or source >= held[0]:
                 best[role.name] = (source, role)
     rows = sorted(best.values(), key=lambda row: row[0] is not Source.SYSTEM)
     return tuple(role for _, role in rows)
+
+
+_WINNERS = {
+    Source.INFRASTRUCTURE: "an infrastructure role",
+    Source.PEOPLE: "a member of a team",
+    Source.SYSTEM: "a role of the system",
+    Source.PREPARED: "a role of a prepared database",
+}
 
 
 def _with_owner_roles(role: DesiredRole, rules: RoleRules) -> DesiredRole:
@@ -212,12 +221,31 @@ def _with_owner_roles(role: DesiredRole, rules: RoleRules) -> DesiredRole:
     )
 
 
+def _with_free_secrets(
+    infrastructure: Sequence[DesiredRole], own: Sequence[DesiredRole], rules: RoleRules, warnings: list[Problem]
+) -> Iterator[DesiredRole]:
+    """A shared role that would need the Secret of another one is left out: it must not make a good manifest bad."""
+    roles = (*system_roles(rules), *own)
+    taken = {_secret_of(role.password): role.name for role in roles if role.password is not None}
+    for role in infrastructure:
+        holder = role.name if role.password is None else taken.setdefault(_secret_of(role.password), role.name)
+        if holder == role.name:
+            yield role
+        else:
+            message = f'infrastructure role "{role.name}" and "{holder}" would share one Secret'
+            warnings.append(Problem("spec.users", message, "the infrastructure role is left out; rename one of them"))
+
+
+def _secret_of(source: PasswordSource) -> tuple[str, str]:
+    return source.user.replace("_", "-"), source.namespace
+
+
 def _shared_secrets(roles: Sequence[DesiredRole]) -> Iterator[Problem]:
     """Names that differ only in `-` and `_` would share one Secret, and so a password."""
     users: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
     for role in roles:
         if role.password is not None:
-            users[role.password.user.replace("_", "-"), role.password.namespace].append(role.name)
+            users[_secret_of(role.password)].append(role.name)
     for names in users.values():
         if len(names) > 1:
             listed = " and ".join(f'"{name}"' for name in sorted(names))

@@ -25,6 +25,17 @@ def _flagged(verb: str, name: str, flags: Flags) -> sql.Composed:
     )
 
 
+def rename_role(name: str, to: str) -> sql.Composed:
+    """ALTER ROLE … RENAME TO."""
+    return sql.SQL("ALTER ROLE {} RENAME TO {}").format(sql.Identifier(name), sql.Identifier(to))
+
+
+def comment_role(name: str, text: str) -> sql.Composed:
+    """COMMENT ON ROLE; an empty text removes it."""
+    value = sql.Literal(text) if text else sql.SQL("NULL")
+    return sql.SQL("COMMENT ON ROLE {} IS {}").format(sql.Identifier(name), value)
+
+
 def set_parameter(role: str, parameter: str, items: Sequence[str]) -> sql.Composed:
     """ALTER ROLE … SET; several items are a list."""
     return sql.SQL("ALTER ROLE {} SET {} TO {}").format(

@@ -5,7 +5,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal
 
+from howdah.core.postgres.infrastructure import RoleSecret
 from howdah.model.names import Dcs, Labels, Names
+from howdah.model.postgres.people import NOBODY, Membership
 from howdah.model.settings import Settings
 from howdah.model.spec import Metadata, Spec
 from howdah.model.units import PgVersion
@@ -29,10 +31,16 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class References:
-    """What the referenced objects hold: whole ConfigMaps, of Secrets only the keys. A missing object is not in it."""
+    """What the referenced objects hold: whole ConfigMaps, of Secrets only the keys. A missing object is not in it.
+
+    Of the Secrets of infrastructure roles the names of roles are here, too; passwords never are. `membership` is what is
+    known of teams.
+    """
 
     config_maps: Mapping[Reference, Mapping[str, str]] = field(default_factory=dict)
     secret_keys: Mapping[Reference, tuple[str, ...]] = field(default_factory=dict)
+    role_secrets: Mapping[Reference, RoleSecret] = field(default_factory=dict)
+    membership: Membership = NOBODY
 
     def __contains__(self, reference: Reference) -> bool:
         return reference in (self.config_maps if reference.kind == "ConfigMap" else self.secret_keys)

@@ -30,6 +30,11 @@ class Verifier:
         return "Verifier(…)"
 
 
+TEAM_MEMBER = "[howdah: team member]"
+"""In the comment of a role: it was a person's who was a member of a team. Only such a role may be taken from service when
+its person is no member any more: what an operator remembers is lost with it, what the server keeps is not."""
+
+
 @dataclass(frozen=True, slots=True)
 class Role:
     """A role as it is: every flag is known."""
@@ -42,6 +47,13 @@ class Role:
     """The roles that it is a direct member of, and whether with the admin option."""
     verifier: Verifier | None = None
     connection_limit: int = -1
+    comment: str = ""
+    """COMMENT ON ROLE; see `TEAM_MEMBER`."""
+
+    @property
+    def is_marked(self) -> bool:
+        """Whether an operator has seen a member of a team in it."""
+        return TEAM_MEMBER in self.comment
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,3 +118,5 @@ class Interest:
 
     roles: frozenset[str]
     databases: frozenset[str]
+    departed_suffix: str | None = None
+    """Also every role that is marked as a team member's, and those of their names with this suffix."""

@@ -39,6 +39,20 @@ class PasswordSource:
     namespace: str
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class PasswordOrigin:
+    """The entry of a Secret that a role's own Secret repeats; an empty namespace is the operator's own."""
+
+    namespace: str
+    secret: str
+    key: str
+
+    def __str__(self) -> str:
+        """`entry password1 of Secret infra`."""
+        place = f" in namespace {self.namespace}" if self.namespace else ""
+        return f"entry {self.key} of Secret {self.secret}{place}"
+
+
 @dataclass(frozen=True, slots=True)
 class DesiredRole:
     """One role. What is not named here is not touched."""
@@ -57,6 +71,10 @@ class DesiredRole:
     password: PasswordSource | None = None
     owns_databases: bool = False
     """Counts as a database owner: for `additional_owner_roles`, and for password rotation."""
+    password_origin: PasswordOrigin | None = None
+    """Of an infrastructure role: where the Secret that `password` names has it from."""
+    is_person: bool = False
+    """A member of a team: logs in by PAM, so that no password is known or touched."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,11 +125,33 @@ class DesiredDatabase:
 
 
 @dataclass(frozen=True, slots=True)
+class Departures:
+    """What becomes of the roles of people who left their team: no login, and `suffix` at the end of their name.
+
+    `is_complete`: everybody who is still a member is known, so that who is not among the roles has left.
+    """
+
+    suffix: str
+    is_complete: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """The roles that a cluster has beside those of its manifest."""
+
+    infrastructure: tuple[DesiredRole, ...] = ()
+    people: tuple[DesiredRole, ...] = ()
+    departures: Departures | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Desired:
     """Everything that shall be there, in the order in which it is made."""
 
     roles: tuple[DesiredRole, ...] = ()
     databases: tuple[DesiredDatabase, ...] = ()
+    departures: Departures | None = None
+    """None: the roles of people who left stay as they are."""
     errors: tuple[Problem, ...] = ()
     """Mistakes that make the manifest invalid."""
     warnings: tuple[Problem, ...] = ()
@@ -131,3 +171,11 @@ class RoleRules:
     protected: tuple[str, ...] = ("admin", "cron_admin")
     additional_owner_roles: tuple[str, ...] = ()
     cross_namespace_secrets: bool = False
+
+    def untouchable(self, name: str) -> str | None:
+        """Why a role may not be asked for by anybody but the system, or None."""
+        if name in (self.super_username, self.replication_username):
+            return "a role of the system"
+        if name in self.protected:
+            return "a protected role"
+        return None

@@ -9,14 +9,16 @@ from howdah.model.postgres.desired import PasswordSource
 
 
 class Kind(StrEnum):
-    """What a statement does; the order is the order in which they are applied."""
+    """What a statement does, in the order in which they are applied; roles of people who left come before all."""
 
+    RENAME_ROLE = "rename role"
     CREATE_ROLE = "create role"
     ALTER_ROLE = "alter role"
     PASSWORD = "set password"  # noqa: S105  # a name, not a password
     PARAMETER = "set role parameter"
     REVOKE_ROLE = "revoke role"
     GRANT_ROLE = "grant role"
+    COMMENT_ROLE = "comment role"
     CREATE_DATABASE = "create database"
     DATABASE_OWNER = "change database owner"
     CREATE_SCHEMA = "create schema"

@@ -65,7 +65,10 @@ class NamespacedName:
 
 @dataclass(frozen=True, slots=True)
 class InfrastructureRoleSecret:
-    """A Secret that holds one role: under which of its keys, and what stands in for a missing key."""
+    """A Secret that holds one role: under which of its keys, and what stands in for a missing key.
+
+    With `is_template` it holds any number of roles, and its keys end in their numbers: `user1`, `password1`, `user2`.
+    """
 
     secret: NamespacedName
     user_key: str = ""
@@ -73,6 +76,7 @@ class InfrastructureRoleSecret:
     role_key: str = ""
     default_user_value: str = ""
     default_role_value: str = ""
+    is_template: bool = False
 
 
 _TRUE = ("1", "t", "T", "true", "True", "TRUE")
@@ -301,14 +305,21 @@ def _role_secret(pairs: Mapping[str, str], namespace: str) -> InfrastructureRole
         raise ValueError("an infrastructure role names no Secret; add secretname")
     name = NamespacedName.parse(pairs["secretname"])
     keys = {field: pairs[key] for key, field in _ROLE_KEYS.items() if key in pairs}
-    return InfrastructureRoleSecret(NamespacedName(name.namespace or namespace, name.name), **keys)
+    is_template = pairs.get("template") == "true"
+    return InfrastructureRoleSecret(
+        NamespacedName(name.namespace or namespace, name.name), **keys, is_template=is_template
+    )
 
 
 def _role_secrets_json(value: Json) -> tuple[InfrastructureRoleSecret, ...]:
     if not isinstance(value, list):
         raise ValueError(f"{_shown(value)} is not a list; write a YAML list of objects")
-    texts = [{key: text for key, text in _object_json(item).items() if isinstance(text, str)} for item in value]
-    return tuple(_role_secret(item, "") for item in texts)
+    return tuple(_role_secret(_texts(_object_json(item)), "") for item in value)
+
+
+def _texts(item: Json) -> dict[str, str]:
+    flags = {key: "true" for key, flag in item.items() if flag is True}
+    return flags | {key: text for key, text in item.items() if isinstance(text, str)}
 
 
 ROLE_SECRETS = Kind(

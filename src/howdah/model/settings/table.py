@@ -162,8 +162,8 @@ class Settings:
     secret_name_template: str = _kubernetes(k.TEXT, _CREDENTIALS_NAME, "name of a role's Secret", fallback=None)
     cluster_domain: str = _kubernetes(k.TEXT, "cluster.local", "DNS domain of the Kubernetes cluster")
     oauth_token_secret_name: NamespacedName | None = _kubernetes(k.NAMESPACED, "postgresql-operator", "Secret with the teams API's token", schema="postgres-operator", fallback=None)
-    infrastructure_roles_secret_name: NamespacedName | None = _kubernetes(k.NAMESPACED, None, "Secret with numbered infrastructure roles")
-    infrastructure_roles_secrets: tuple[InfrastructureRoleSecret, ...] = _kubernetes(k.ROLE_SECRETS, None, "Secrets with one infrastructure role each")
+    infrastructure_roles_secret_name: NamespacedName | None = _kubernetes(k.NAMESPACED, None, "Secret with numbered infrastructure roles: user1, password1, inrole1, …; a ConfigMap of its name has their options")
+    infrastructure_roles_secrets: tuple[InfrastructureRoleSecret, ...] = _kubernetes(k.ROLE_SECRETS, None, "Secrets with infrastructure roles, under the keys that each entry names; see docs/roles.md")
     pod_role_label: str = _kubernetes(k.TEXT, "spilo-role", "label with a pod's role")
     cluster_labels: Mapping[str, str] = _kubernetes(k.MAP, {"application": "spilo"}, "labels of every object")
     cluster_name_label: str = _kubernetes(k.TEXT, "cluster-name", "label with the cluster's name")
@@ -262,7 +262,7 @@ class Settings:
     debug_logging: bool = _debug(k.BOOL, True, "log at level debug")
     enable_database_access: bool = _debug(k.BOOL, True, "connect to databases to keep roles and databases")
 
-    enable_teams_api: bool = _teams(k.BOOL, True, "ask the teams API for human users", schema=None, fallback=None)
+    enable_teams_api: bool = _teams(k.BOOL, True, "ask the teams API for human users; an answer holds for 5 minutes", schema=None, fallback=None)
     teams_api_url: str = _teams(k.TEXT, "https://teams.example.com/api/", "address of the teams API")
     team_api_role_configuration: Mapping[str, str] = _teams(k.MAP, {"log_statement": "all"}, "parameters of human roles")
     enable_team_superuser: bool = _teams(k.BOOL, False, "the owning team's members are superusers")
@@ -274,7 +274,7 @@ class Settings:
     postgres_superuser_teams: tuple[str, ...] = _teams(k.TEXTS, None, "teams whose members are superusers everywhere")
     enable_postgres_team_crd: bool = _teams(k.BOOL, False, "heed PostgresTeam resources", schema=True, fallback=None)
     enable_postgres_team_crd_superusers: bool = _teams(k.BOOL, False, "… and their superuser teams")
-    enable_team_member_deprecation: bool = _teams(k.BOOL, False, "rename roles of people who left")
+    enable_team_member_deprecation: bool = _teams(k.BOOL, False, "roles of people who left lose their login and are renamed")
     role_deletion_suffix: str = _teams(k.TEXT, "_deleted", "… with this suffix")
 
     api_port: int = _rest(k.integer(1, 65535), 8080, "port of the HTTP API")

@@ -1,0 +1,153 @@
+"""What the teams API said last of each team: asked beside the passes, remembered, and kept when it does not answer.
+
+An answer holds for `ANSWER_HOLDS_S`, however many clusters ask; a pass that comes later takes it nevertheless, and is
+asked for again where the next one differs. Without an answer it is tried again every `RETRY_S`. After a restart nothing is
+known until the API answers: nobody is dropped for that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+
+import structlog
+
+from howdah.adapters.teams import TeamsApi
+from howdah.controller.watch import Key
+from howdah.kube.errors import KubeError
+from howdah.model.errors import ExternalError
+from howdah.model.postgres.people import Membership
+from howdah.model.teams import Teams
+
+ANSWER_HOLDS_S = 300.0
+RETRY_S = 60.0
+FIRST_ANSWER_S = 2.0  # so long a pass waits for a first answer, so that most clusters are made in one go
+
+_log = structlog.get_logger("howdah.teams")
+
+
+@dataclass(slots=True)
+class _Known:
+    """Of one team. `members` is None where the API knows no such team."""
+
+    has_answer: bool = False
+    members: tuple[str, ...] | None = None
+    error: str | None = None
+    answered_at: float = float("-inf")  # seconds of the loop's clock
+    tried: asyncio.Event = field(default_factory=asyncio.Event)
+    task: asyncio.Task[None] | None = None
+    askers: set[Key] = field(default_factory=set)
+
+
+class Directory:
+    """Belongs to one event loop. `token` reads the token of the API; `notify` hears of clusters with news."""
+
+    def __init__(
+        self,
+        api: TeamsApi,
+        *,
+        token: Callable[[], Awaitable[str]],
+        notify: Callable[[Key], None],
+        holds_s: float = ANSWER_HOLDS_S,
+        retry_s: float = RETRY_S,
+    ) -> None:
+        self._api = api
+        self._holds_s = holds_s
+        self._retry_s = retry_s
+        self._token = token
+        self._notify = notify
+        self._known: dict[str, _Known] = {}
+        self._asked: dict[Key, tuple[str, ...]] = {}
+
+    async def of(self, key: Key, teams: tuple[str, ...]) -> Membership:
+        """What is known of `teams` for the cluster `key`. Waits for a first answer only, and not long."""
+        self._register(key, teams)
+        found = [(team, self._known[team]) for team in teams]
+        for team, known in found:
+            self._ask_if_due(team, known)
+        new = [asyncio.ensure_future(known.tried.wait()) for _, known in found if not known.tried.is_set()]
+        if new:
+            _, late = await asyncio.wait(new, timeout=FIRST_ANSWER_S)
+            for waiting in late:
+                waiting.cancel()
+        return Membership(
+            Teams(),
+            {team: known.members for team, known in found if known.members is not None},
+            frozenset(team for team, known in found if known.has_answer and known.members is None),
+            tuple(_problem(team, known) for team, known in found if known.error is not None or not known.has_answer),
+            is_complete=all(known.has_answer for _, known in found),
+        )
+
+    def forget(self, key: Key) -> None:
+        """The cluster is gone; a team that nobody asks for is forgotten, too."""
+        self._register(key, ())
+        self._asked.pop(key, None)
+
+    def try_again(self) -> None:
+        """Something has changed that may let the API answer: do not wait for the next try."""
+        for known in self._known.values():
+            if known.error is not None and known.task is not None:
+                known.task.cancel()
+                known.task = None
+                if not known.has_answer:
+                    known.tried.clear()
+                self._tell(known.askers)
+
+    async def close(self) -> None:
+        """Ask nothing any more."""
+        tasks = [known.task for known in self._known.values() if known.task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _register(self, key: Key, teams: tuple[str, ...]) -> None:
+        before = self._asked.get(key, ())
+        if before == teams:
+            return
+        self._asked[key] = teams
+        for team in teams:
+            self._known.setdefault(team, _Known()).askers.add(key)
+        for team in set(before) - set(teams):
+            known = self._known[team]
+            known.askers.discard(key)
+            if not known.askers:
+                del self._known[team]
+                if known.task is not None:
+                    known.task.cancel()
+
+    def _ask_if_due(self, team: str, known: _Known) -> None:
+        now_s = asyncio.get_running_loop().time()
+        if known.task is None and now_s - known.answered_at >= self._holds_s:
+            known.task = asyncio.create_task(self._ask(team, known), name=f"team {team}")
+
+    async def _ask(self, team: str, known: _Known) -> None:
+        is_answered = await self._tried(team, known)
+        while not is_answered:
+            await asyncio.sleep(self._retry_s)
+            is_answered = await self._tried(team, known)
+        known.task = None
+
+    async def _tried(self, team: str, known: _Known) -> bool:
+        before = (known.has_answer, known.members, known.error)
+        try:
+            known.members = await self._api.members(team, await self._token())
+            known.has_answer, known.error = True, None
+            known.answered_at = asyncio.get_running_loop().time()
+        except (ExternalError, KubeError) as error:
+            known.error = str(error)
+        known.tried.set()
+        if before != (known.has_answer, known.members, known.error):
+            _log.info("team", team=team, members=len(known.members or ()), error=known.error)
+            self._tell(known.askers)
+        return known.error is None
+
+    def _tell(self, askers: Iterable[Key]) -> None:
+        for key in sorted(askers):
+            self._notify(key)
+
+
+def _problem(team: str, known: _Known) -> str:
+    why = known.error or "no answer yet"
+    stays = "what it said last holds" if known.has_answer else "its members are not known yet"
+    return f'team "{team}": {why}; {stays}'
