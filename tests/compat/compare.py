@@ -8,7 +8,7 @@ API server fills in are left out on both sides. What differs on purpose is in `d
 import json
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any
 
 import yaml
 
+from compat.rotation import rotated
 from howdah.core.objects.api import DEFAULTS, FREE_MAPS, KEY_DEFAULTS, QUANTITIES, SETS, list_keys
 from howdah.core.objects.build import build
 from howdah.core.objects.secrets import secret
@@ -308,7 +309,8 @@ def compare_case(case: Case, totals: Totals) -> None:
         if _phase(case.folder, number) not in FAILED:
             case = after_step(case, step)
             live = facts_of(_latest(case.folder, "objects", number - 1))
-            _compare_step(case, resolve(case.manifest, case.settings, references_of(case), live), number, totals)
+            cluster = resolve(case.manifest, case.settings, references_of(case), live)
+            _compare_step(case, cluster, number, totals, documents(case.folder / step.get("extra", "none")))
 
 
 def after_step(case: Case, step: Mapping[str, Any]) -> Case:
@@ -339,12 +341,19 @@ def _latest(folder: Path, what: str, number: int) -> list[dict[str, Any]]:
     return documents(folder / f"{what}.yaml")
 
 
-def _compare_step(case: Case, cluster: Cluster, number: int, totals: Totals) -> None:
+def _compare_step(
+    case: Case, cluster: Cluster, number: int, totals: Totals, edited: Sequence[Mapping[str, Any]] = ()
+) -> None:
     totals.steps += 1
     recorded = {_id(body): body for body in _latest(case.folder, "objects", number)}
     earlier = {_id(body): body for body in _latest(case.folder, "objects", number - 1)} if number > 1 else {}
-    # A Secret that exists is left alone.
-    ours = our_objects(cluster) | {key: body for key, body in earlier.items() if key[0] == "Secret"}
+    # A Secret that exists is left alone, but for rotation.
+    secrets = {key: body for key, body in earlier.items() if key[0] == "Secret"}
+    for body in edited:
+        if (key := _id(body)) in secrets:
+            secrets[key] = {**secrets[key], "stringData": body.get("stringData") or {}}
+    after = rotated(cluster, {key[1:]: body for key, body in secrets.items()})
+    ours = our_objects(cluster) | secrets | {("Secret", *place): body for place, body in after.items()}
     if _phase(case.folder, number) in FAILED:  # a creation that failed stopped on its way
         ours = {key: body for key, body in ours.items() if key in recorded}
     # What was there before and was not changed is not in the recording.

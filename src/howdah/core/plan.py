@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from howdah.core.postgres.rotation import SecretChange
 from howdah.model import names
 from howdah.model.postgres.statements import Statement
 
@@ -60,6 +61,22 @@ class CreateEnvironmentSecret(Step):
     @property
     def target(self) -> str:
         return f"Secret {self.body['metadata']['name']}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeSecret(Step):
+    """Write to a role's Secret, if it is still the one seen. Passwords are made or moved while that is done."""
+
+    holds_up: ClassVar[bool] = False
+    name: str
+    namespace: str
+    uid: str
+    resource_version: str
+    change: SecretChange
+
+    @property
+    def target(self) -> str:
+        return f"Secret {self.name}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -288,16 +305,20 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Steps in order, what they wait for, and what is held back. Empty in a quiet cluster."""
+    """Steps in order, what they wait for, and what is held back. Empty in a quiet cluster.
+
+    `later`: what is due at a known time, although nothing is awaited now.
+    """
 
     steps: tuple[Step, ...] = ()
     waits: tuple[Wait, ...] = ()
     held: tuple[Held, ...] = ()
     stopped: str | None = None  # a roll that stopped, and why
+    later: tuple[Wait, ...] = ()
 
     @property
     def next_look_s(self) -> float | None:
-        return min((wait.seconds for wait in self.waits), default=None)
+        return min((wait.seconds for wait in (*self.waits, *self.later)), default=None)
 
     @property
     def is_quiet(self) -> bool:
@@ -313,6 +334,7 @@ class Decision:
     held: tuple[Held, ...] = ()
     stopped: str | None = None
     ends: bool = False
+    later: tuple[Wait, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

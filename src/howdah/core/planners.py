@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from howdah.core.alignment import align_objects, align_pod_annotations, grow_claims, leaves_leader, missing_secrets
+from howdah.core.credentials import kept_roles, rotations
 from howdah.core.patroni.dynamic import dynamic_patch
 from howdah.core.patroni.member import call_value
 from howdah.core.patroni.restart import restart_order
@@ -301,12 +302,14 @@ PLANNERS: tuple[Planner, ...] = (
     align_objects,  # what is missing is created, what differs is applied
     align_pod_annotations,
     grow_claims,
+    rotations,  # what a Secret says comes before what the server has
     dynamic_configuration,  # needs a leader
     system_passwords,  # marks pods before the role is altered
     databases,
     replacements,  # disruptive from here on; replaced pods need no restart
     restarts,
     awaited,
+    kept_roles,  # only says what is not done
 )
 
 
@@ -320,6 +323,7 @@ def decide(situation: Situation) -> Plan:
             waits=plan.waits + decision.waits,
             held=plan.held + decision.held,
             stopped=plan.stopped or decision.stopped,
+            later=plan.later + decision.later,
         )
         if decision.ends:
             break

@@ -9,7 +9,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, TypeVar, cast
 
 from howdah.core.postgres.manifest import desired_state
+from howdah.core.postgres.options import with_options
 from howdah.core.postgres.prepared import DatabaseSection
+from howdah.core.postgres.rotation import doubts as rotation_doubts
 from howdah.core.request import faults
 from howdah.core.request.asked import Asked, Json, LiveFacts, Reference, References
 from howdah.core.request.configuration import dynamic_configuration, effective_version, spilo_configuration
@@ -17,6 +19,7 @@ from howdah.core.request.containers import SCALYR_KEY, containers, has_scalyr, i
 from howdah.core.request.environment import environment, hidden_variables
 from howdah.core.request.identity import annotations, owner_references, service_account
 from howdah.core.request.recovery import clone_credentials, is_standby
+from howdah.core.request.roles import database_options, rotation_rules, user_options
 from howdah.core.request.scheduling import affinity, tolerations
 from howdah.core.request.services import budgets, services
 from howdah.core.request.volumes import certificate_environment, claim_template, pod_volumes, shrinking
@@ -128,6 +131,7 @@ def resolve(
                 {
                     *parsed.warnings,
                     *roles.warnings,
+                    *rotation_doubts(roles, access.rotation),
                     *hidden_variables(asked, env),
                     *shrinking(asked),
                     *faults.doubts(asked),
@@ -249,6 +253,9 @@ def _access(asked: Asked) -> Access:
         prepared_databases=None
         if prepared is None
         else {name: section.model_dump(by_alias=True, exclude_none=True) for name, section in prepared.items()},
+        user_options=user_options(spec),
+        database_options=database_options(spec),
+        rotation=rotation_rules(spec, settings),
         password_encryption="md5" if is_md5 else "scram-sha-256",
         is_enabled=settings.enable_database_access,
     )
@@ -271,7 +278,9 @@ def role_rules(access: Access, cluster: Names) -> RoleRules:
 def roles_and_databases(access: Access, cluster: Names) -> Desired:
     """The roles and databases that the request means."""
     prepared = cast(Mapping[str, DatabaseSection | None] | None, access.prepared_databases)
-    return desired_state(access.users, access.databases, prepared, rules=role_rules(access, cluster))
+    rules = role_rules(access, cluster)
+    plain = desired_state(access.users, access.databases, prepared, rules=rules)
+    return with_options(plain, access.user_options, access.database_options, rules=rules)
 
 
 def _secrets(asked: Asked, roles: Desired, marks: Annotations, owners: tuple[Json, ...]) -> Iterable[SecretRequest]:

@@ -401,12 +401,14 @@ def test_the_planners_are_asked_in_this_order():
         "align_objects",
         "align_pod_annotations",
         "grow_claims",
+        "rotations",
         "dynamic_configuration",
         "system_passwords",
         "databases",
         "replacements",
         "restarts",
         "awaited",
+        "kept_roles",
     ]
 
 

@@ -1,7 +1,7 @@
 """What the server's catalogue holds, as far as it was asked: frozen types only, no reading."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from howdah.model.postgres.desired import Flags
@@ -31,6 +31,18 @@ class Verifier:
 
 
 @dataclass(frozen=True, slots=True)
+class Ties:
+    """What keeps a role from being dropped."""
+
+    sessions: int = 0
+    """On the leader."""
+    objects: Mapping[str, int] = field(default_factory=dict)
+    """By database ("" is none): how many objects it owns or has privileges on."""
+    members: tuple[str, ...] = ()
+    """Roles that are members of it, without those that may only administer it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Role:
     """A role as it is: every flag is known."""
 
@@ -42,6 +54,13 @@ class Role:
     """The roles that it is a direct member of, and whether with the admin option."""
     verifier: Verifier | None = None
     connection_limit: int = -1
+    valid_until: str | None = None
+    """UTC, to the second, or `infinity`; None: for ever."""
+    database_settings: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """ALTER ROLE … IN DATABASE … SET, by database, values as stored."""
+    comment: str | None = None
+    ties: Ties | None = None
+    """None: not asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +70,9 @@ class Database:
     name: str
     owner: str
     allows_connections: bool = True
+    encoding: str = ""
+    locale: str = ""
+    connection_limit: int = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,3 +128,7 @@ class Interest:
 
     roles: frozenset[str]
     databases: frozenset[str]
+    dated: frozenset[str] = frozenset()
+    """Roles whose rotated logins (six digits behind the name) are read too, with their ties."""
+    leaving: frozenset[str] = frozenset()
+    """Roles whose ties are read."""
