@@ -13,7 +13,7 @@ def rotations(situation: Situation) -> Decision:
     asked = [due(rotation, rules, now) for rotation in situation.database.rotations]
     found = [one for one in asked if one is not None]
     steps = tuple(_step(one) for one in found if one.why_not is None)
-    held = tuple(Held(_step(one), one.why_not) for one in found if one.why_not is not None)
+    held = tuple(Held(_step(one), one.why_not, is_lasting=True) for one in found if one.why_not is not None)
     return Decision(steps=steps, held=held, later=_next(situation))
 
 
@@ -54,6 +54,7 @@ def kept_roles(situation: Situation) -> Decision:
                     reason=one.statement.reason, database=one.statement.database, statements=(one.statement,)
                 ),
                 one.why,
+                is_lasting=True,
             )
             for one in kept
         )

@@ -297,10 +297,14 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A step that is due but not allowed now, and what holds it (pause, fleet budget, protection)."""
+    """A step that is due but not allowed now, and what holds it (pause, fleet budget, protection).
+
+    `is_lasting`: it may stay so for months, and the cluster is settled all the same.
+    """
 
     step: Step
     why: str
+    is_lasting: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,6 +323,11 @@ class Plan:
     @property
     def next_look_s(self) -> float | None:
         return min((wait.seconds for wait in (*self.waits, *self.later)), default=None)
+
+    @property
+    def unsettled(self) -> tuple[Held, ...]:
+        """What is held and keeps the cluster from being as it should."""
+        return tuple(held for held in self.held if not held.is_lasting)
 
     @property
     def is_quiet(self) -> bool:

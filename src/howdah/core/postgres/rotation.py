@@ -161,15 +161,18 @@ def removals(desired: Desired, catalogue: Catalogue, rules: RotationRules, now: 
 
     With a user its rotated logins go, whatever their age.
     """
-    wanted = {role.name for role in desired.roles}
+    wanted = {role.name: role for role in desired.roles}
     asked = {removal.role: removal for removal in desired.removals}
     kept_since = (now - dt.timedelta(days=rules.retention_days)).date()
     gone = []
     for base, names in sorted(_dated_names(catalogue.roles).items()):
         removal = asked.get(base)
-        for name in sorted(set(names) - wanted):
-            is_old = base in wanted and (date_of(name[-DATE_LENGTH:]) or kept_since) < kept_since
-            if (is_old or removal is not None) and base in catalogue.roles[name].member_of:
+        for name in sorted(set(names) - wanted.keys()):
+            live = catalogue.roles[name]
+            # Without our comment it is only spoken of where it looks like what we are asked to make.
+            is_known = live.comment == note_of(base) or base in rules.new_user or rules.is_default
+            is_old = base in wanted and (date_of(name[-DATE_LENGTH:]) or kept_since) < kept_since and is_known
+            if (is_old or removal is not None) and base in live.member_of:
                 gone.append(Removal(name, note_of(base), removal.reassign_to if removal is not None else None))
     return (*gone, *desired.removals)
 

@@ -243,14 +243,20 @@ def test_a_login_is_ready_when_the_server_lacks_nothing_of_it() -> None:
 # --- logins that go ------------------------------------------------------------------------------------------------
 
 
-def dated(name: str, base: str = "app") -> Role:
-    return live_role(name, member_of={base: False})
+def dated(name: str, base: str = "app", comment: str | None = note_of("app")) -> Role:
+    return live_role(name, member_of={base: False}, comment=comment)
 
 
 def test_a_rotated_login_goes_when_it_is_older_than_the_retention() -> None:
     names = ("app260925", "app260926", "app260927", "app261125")
     found = removals(Desired((APP,)), server(*map(dated, names)), RULES, NOW)
     assert found == (Removal("app260925", note_of("app")),)
+
+
+def test_without_our_comment_a_login_is_only_spoken_of_where_rotation_is_asked_for() -> None:
+    live = server(dated("app200101", comment=None))
+    assert removals(Desired((APP,)), live, RULES, NOW) == ()
+    assert removals(Desired((APP,)), live, replace(RULES, new_user=frozenset({"app"})), NOW) != ()
 
 
 def test_a_login_that_the_secret_names_stays_however_old_it_is() -> None:
