@@ -92,7 +92,11 @@ def _circles(roles: Sequence[DesiredRole], asked: Mapping[str, UserOptions]) -> 
                 todo += parents.get(other, ())
         if name in seen:
             message = f'"{name}" would be a member of itself'
-            yield Problem(f"spec.userOptions.{name}.memberOf", message, "remove one of the memberships")
+            yield Problem(f"{_at(name)}.memberOf", message, "remove one of the memberships")
+
+
+def _at(name: str) -> str:
+    return f"spec.userOptions[{name}]" if "." in name else f"spec.userOptions.{name}"
 
 
 def _doubts(
@@ -103,11 +107,11 @@ def _doubts(
     databases: Mapping[str, DatabaseOptions],
 ) -> Iterator[Problem]:
     for name in sorted(users.keys() - asked.keys()):
-        yield Problem(f"spec.userOptions.{name}", f'"{name}" is a role of the system', "this entry is left out")
+        yield Problem(_at(name), f'"{name}" is a role of the system', "this entry is left out")
     for name, options in sorted(gone.items()):
         if options.removal == "retain":
             message = f'"{name}" is no user of this manifest'
-            yield Problem(f"spec.userOptions.{name}", message, f'add "{name}" to spec.users; this entry is left out')
+            yield Problem(_at(name), message, f'add "{name}" to spec.users; this entry is left out')
     made = {database.name for database in desired.databases}
     for name in sorted(databases.keys() - made):
         message = f'"{name}" is no database of this manifest'

@@ -1,6 +1,6 @@
 """Password rotation: whose password is due, what the Secret gets next, and which logins there shall be because of it.
 
-The Secret leads, the server follows: docs/adr/0010-password-rotation.md. A change of the login is prepared in the Secret
+The Secret leads, the server follows: docs/adr/0012-password-rotation.md. A change of the login is prepared in the Secret
 under keys of its own, made in the server, and only then becomes the login; a new password for the same login is written at
 once, and the role is altered because its verifier does not match any more. Every state is in the Secret and the catalogue.
 """
@@ -9,9 +9,9 @@ import datetime as dt
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, TypeVar
 
-from howdah.core.postgres.identifiers import MAX_NAME_BYTES
+from howdah.core.postgres.identifiers import MAX_NAME_BYTES, parameter_name_fault
 from howdah.core.postgres.options import MADE_BY_US
 from howdah.model.errors import Problem
 from howdah.model.postgres.catalogue import Catalogue, Interest
@@ -147,10 +147,20 @@ def _seen(desired: Desired, catalogue: Catalogue) -> Iterator[DesiredRole]:
             yield role
             continue
         databases = {
-            name: {**behind.database_settings.get(name, {}), **role.database_parameters.get(name, {})}
+            name: _inherited(behind.database_settings.get(name, {}), role.database_parameters.get(name, {}))
             for name in {*behind.database_settings, *role.database_parameters}
         }
-        yield replace(role, parameters={**behind.settings, **role.parameters}, database_parameters=databases)
+        yield replace(role, parameters=_inherited(behind.settings, role.parameters), database_parameters=databases)
+
+
+Value = TypeVar("Value")
+
+
+def _inherited(settings: Mapping[str, str], own: Mapping[str, Value]) -> dict[str, str | Value]:
+    """The server's parameters, but for those that are asked for, whatever the case, and names that nobody could set now."""
+    said = {name.lower() for name in own}
+    taken = {name: text for name, text in settings.items() if name.lower() not in said}
+    return {**{name: text for name, text in taken.items() if parameter_name_fault(name) is None}, **own}
 
 
 # --- logins that shall go -----------------------------------------------------------------------------------------

@@ -226,6 +226,12 @@ def test_a_rotated_login_takes_the_parameters_that_its_user_has_in_the_server() 
     assert found.roles[1].database_parameters == {"shop": {"search_path": "shop"}}
 
 
+def test_a_parameter_that_is_asked_for_wins_in_any_case_and_an_impossible_name_is_left_out() -> None:
+    live = live_role("app", settings={"TimeZone": "UTC", "my-app.x": "1", "work_mem": "7MB"})
+    asked = with_logins(Desired((replace(APP, parameters={"timezone": "CET"}),)), (held(username="app260901"),))
+    assert as_in_server(asked, server(live)).roles[1].parameters == {"work_mem": "7MB", "timezone": "CET"}
+
+
 def test_a_role_of_a_stranger_is_not_made_a_login_of_ours() -> None:
     desired = with_logins(Desired((APP,)), (held(next_username="app261125"),))
     assert [role.name for role in as_in_server(desired, server(live_role("app261125"))).roles] == ["app"]
