@@ -19,6 +19,7 @@ Measurement = Callable[[Wishes], Awaitable[list[Figure]]]
 MEASUREMENTS: Mapping[str, Measurement] = {
     "help": pure.measure_help,
     "build": pure.measure_build,
+    "roles": pure.measure_difference,
     "lifecycle": local.measure_lifecycle,
     "demo": local.measure_demo,
     "failures": local.measure_failures,

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import yaml
 
-from bench import fleet, operator_process, processes
+from bench import fleet, operator_process, processes, roles
 from bench.figures import Figure, figure
 from bench.scale import FEW, simulated
 from bench.world import Wishes, say
@@ -56,6 +56,19 @@ async def measure_build(wishes: Wishes) -> list[Figure]:
             build(resolve(manifest, known))
         build_s.append(time.perf_counter() - began)
     return [figure("render-largest", render_ms, LARGEST.name), figure("resolve-build", build_s)]
+
+
+async def measure_difference(wishes: Wishes) -> list[Figure]:
+    """In this process: from the sections of a manifest to no statement, every user rotated, half of the databases prepared."""
+    request = roles.request()
+    catalogue = roles.as_desired(request)
+    samples = []
+    for _ in range(wishes.rounds):
+        began = time.perf_counter()
+        if roles.missing(request, catalogue):
+            raise RuntimeError("the catalogue lacks something: that is another comparison")
+        samples.append((time.perf_counter() - began) * 1000)
+    return [figure("difference", samples)]
 
 
 async def measure_pass(wishes: Wishes) -> list[Figure]:

@@ -8,7 +8,7 @@ that nothing needs any more.
 import base64
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import Any
 import yaml
 
 from compat.others import MADE_BY_OTHERS, NOW, Others
+from compat.rotation import rotated
 from howdah.core.objects.api import DEFAULTS, FREE_MAPS, KEY_DEFAULTS, QUANTITIES, SETS, list_keys
 from howdah.core.objects.build import build
 from howdah.core.objects.secrets import secret
@@ -375,7 +376,8 @@ def compare_case(case: Case, totals: Totals) -> None:
             case = after_step(case, step)
             live = facts_of(_latest(case.folder, "objects", number - 1))
             cluster = resolve(case.manifest, case.settings, references_of(case), live)
-            _compare_step(case, cluster, number, totals, others)
+            edited = documents(case.folder / step.get("extra", "none"))
+            _compare_step(case, cluster, number, totals, others, edited)
 
 
 def after_step(case: Case, step: Mapping[str, Any]) -> Case:
@@ -408,11 +410,25 @@ def _latest(folder: Path, what: str, number: int) -> list[dict[str, Any]]:
     return documents(folder / f"{what}.yaml")
 
 
-def _compare_step(case: Case, cluster: Cluster, number: int, totals: Totals, others: Others) -> None:
+def _compare_step(
+    case: Case,
+    cluster: Cluster,
+    number: int,
+    totals: Totals,
+    others: Others,
+    edited: Sequence[Mapping[str, Any]] = (),
+) -> None:
     totals.steps += 1
     recorded = {_id(body): body for body in _latest(case.folder, "objects", number)}
     earlier = {_id(body): body for body in _latest(case.folder, "objects", number - 1)} if number > 1 else {}
-    ours = our_objects(cluster, beforehand(case)) | _changed(case, cluster, number, others, recorded.keys(), earlier)
+    # A Secret that exists keeps its data, but for rotation.
+    secrets = {key: body for key, body in earlier.items() if key[0] == "Secret"}
+    for body in edited:
+        if (key := _id(body)) in secrets:
+            secrets[key] = {**secrets[key], "stringData": body.get("stringData") or {}}
+    after = rotated(cluster, {key[1:]: body for key, body in secrets.items()})
+    before = earlier | secrets | {("Secret", *place): body for place, body in after.items()}
+    ours = our_objects(cluster, beforehand(case)) | _changed(case, cluster, number, others, recorded.keys(), before)
     if phase_of(case.folder, number) in FAILED:  # a creation that failed stopped on its way
         ours = {key: body for key, body in ours.items() if key in recorded}
     # What was there before and was not changed is not in the recording.

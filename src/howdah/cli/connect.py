@@ -19,6 +19,7 @@ from howdah.cli.exits import Exit, Failed
 from howdah.cli.operator_settings import OperatorSettings, find_settings
 from howdah.cli.options import Connection
 from howdah.cli.output import say
+from howdah.core.postgres.rotation import is_dated
 from howdah.core.resolve import label_keys
 from howdah.instance.binaries import installations
 from howdah.kube.client import Client, Object
@@ -91,15 +92,15 @@ async def find_endpoint(
     """Raises NotFound without such a cluster, Failed where it cannot be reached yet or has no such role."""
     resource = await client.get(POSTGRESQLS, name, namespace=namespace)
     role = user or operator.settings.super_username
-    service, password = await asyncio.gather(
-        _leader_service(client, namespace, name), find_password(client, operator, namespace, name, role)
+    service, (login, password) = await asyncio.gather(
+        _leader_service(client, namespace, name), find_login(client, operator, namespace, name, role)
     )
     return Endpoint(
         namespace=namespace,
         cluster=name,
         host=_address(service),
         port=_port(service),
-        user=role,
+        user=login,
         database=database,
         server_major=_major(resource),
         password=password,
@@ -136,18 +137,24 @@ def _port(service: Object) -> int:
     return int(next(named, ports[0]["port"] if ports else names.POSTGRES_PORT))
 
 
-async def find_password(client: Client, operator: OperatorSettings, namespace: str, name: str, role: str) -> str:
-    """Of the role's Secret. Raises Failed naming the roles that have one."""
+async def find_login(
+    client: Client, operator: OperatorSettings, namespace: str, name: str, role: str
+) -> tuple[str, str]:
+    """Login and password of the role's Secret; the login has a date where passwords are rotated.
+
+    Raises Failed naming the roles that have a Secret.
+    """
     selector = label_keys(operator.settings).selector(name)
     labels = ",".join(f"{key}={value}" for key, value in sorted(selector.items()))
-    found = {
-        _text(secret, "username"): _text(secret, "password")
-        for secret in (await client.list(SECRETS, namespace=namespace, labels=labels)).items
-    }
-    if not found.get(role):
+    secrets = (await client.list(SECRETS, namespace=namespace, labels=labels)).items
+    found = {_text(secret, "username"): _text(secret, "password") for secret in secrets}
+    of_role = names.credentials_secret(operator.settings.secret_name_template, role, name)
+    rotated = (_text(secret, "username") for secret in secrets if secret["metadata"]["name"] == of_role)
+    login = role if found.get(role) else next((user for user in rotated if is_dated(user, role)), role)
+    if not found.get(login):
         known = ", ".join(sorted(user for user in found if user)) or "none yet"
         raise Failed(f"{namespace}/{name} has no Secret of role {role}; roles with one: {known}", Exit.NOT_FOUND)
-    return found[role]
+    return login, found[login]
 
 
 def _text(secret: Object, key: str) -> str:

@@ -164,6 +164,8 @@ def text(planned: Planned) -> Iterable[str]:
         yield f"  stopped: {plan.stopped}"
     for wait in plan.waits:
         yield f"  waits: {wait.why}  (looks again within {wait.seconds:g} s)"
+    for wait in plan.later:
+        yield f"  later: {wait.why}  (in {wait.seconds / 86400:.1f} days)"
     for note in planned.notes:
         yield f"  note: {note}"
     for warning in planned.warnings:
@@ -199,6 +201,7 @@ def as_data(planned: Planned) -> dict[str, Any]:
         "steps": [_step(step) for step in plan.steps],
         "held": [{**_step(held.step), "why": held.why, "until": _moment(held.until)} for held in plan.held],
         "waits": [{"seconds": wait.seconds, "why": wait.why} for wait in plan.waits],
+        "later": [{"seconds": wait.seconds, "why": wait.why} for wait in plan.later],
         "stopped": plan.stopped,
         "nextLookSeconds": plan.next_look_s,
         "notes": list(planned.notes),

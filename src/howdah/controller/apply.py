@@ -7,8 +7,6 @@ resourceVersion for what interrupts somebody. A disruptive step is announced on 
 from __future__ import annotations
 
 import base64
-import secrets
-import string
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +18,7 @@ from howdah.adapters.kubernetes import POSTGRESQLS, RESOURCES
 from howdah.controller.copies import read_password
 from howdah.controller.databases import Databases
 from howdah.controller.members import Members
+from howdah.controller.passwords import change_secret, new_password
 from howdah.core import plan as p
 from howdah.core.intent import Intent
 from howdah.core.patroni.member import Member
@@ -31,9 +30,6 @@ from howdah.kube.resources import SECRETS
 from howdah.model import names
 from howdah.model.errors import ExternalError
 from howdah.model.observed import Live, Meta
-
-PASSWORD_LENGTH = 64
-ALPHABET = string.ascii_letters + string.digits
 
 
 class NotLeading(Exception):  # noqa: N818 - a state, not an error
@@ -131,8 +127,7 @@ class Applier:
             await self._explain_existing(target, step.body, exists)
 
     async def _create_secret(self, target: Target, step: p.CreateSecret) -> None:
-        password = "".join(secrets.choice(ALPHABET) for _ in range(PASSWORD_LENGTH))
-        body = {**step.body, "stringData": {"username": step.username, "password": password}}
+        body = {**step.body, "stringData": {"username": step.username, "password": new_password()}}
         try:
             await self._client.create(SECRETS, body)
         except AlreadyExists as exists:  # its password stands; ours was never used
@@ -181,6 +176,16 @@ class Applier:
             f"delete it, or label it {said} to have it taken over"
         )
         raise ExternalError("kubernetes", transient=False, message=message) from exists
+
+    async def _change_secret(self, target: Target, step: p.ChangeSecret) -> None:
+        del target
+        try:
+            await change_secret(self._client, step)
+        except Invalid as refused:
+            live = await self._client.get(SECRETS, step.name, namespace=step.namespace, metadata_only=True, type=Live)
+            if live.version == (step.uid, step.resource_version):
+                raise
+            raise LookAgain(str(refused)) from refused
 
     async def _create_environment_secret(self, target: Target, step: p.CreateEnvironmentSecret) -> None:
         asked = target.for_situation().cluster.environment_secret
@@ -335,6 +340,7 @@ _HANDLERS: Mapping[type[p.Step], Callable[[Applier, Target, Any], Awaitable[None
     p.CopySecret: Applier._copy_secret,
     p.CreateEnvironmentSecret: Applier._create_environment_secret,
     p.UpdateEnvironmentSecret: Applier._update_environment_secret,
+    p.ChangeSecret: Applier._change_secret,
     p.Apply: Applier._apply,
     p.ScaleIn: Applier._apply,
     p.TakeOver: Applier._take_over,

@@ -7,19 +7,21 @@ what is known, and is asked for again when more is. After a restart everything i
 from __future__ import annotations
 
 import asyncio
-import base64
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
-from typing import Any, Protocol
+from typing import Protocol
 
 import structlog
 
 from howdah.adapters import postgres
 from howdah.adapters.postgres import AuthenticationFailed, Outcome, Password, PasswordChecks, Target
+from howdah.controller.role_secrets import RoleSecrets, held_secrets, passwords_in
 from howdah.controller.watch import Key
 from howdah.core.postgres.difference import difference, interest, password_change, unmet
+from howdah.core.postgres.removal import Kept, farewells
+from howdah.core.postgres.rotation import as_in_server, interest_in_logins, removals, rotations, with_logins
 from howdah.core.postgres.statements import repair_password_sql
 from howdah.core.resolve import roles_and_databases
 from howdah.core.situation import DatabaseLook, Situation
@@ -92,7 +94,7 @@ class Databases:
         if known.fingerprint == _fingerprint(situation):
             return known.look
         # What was decided for another request, or for other Secrets, must not be done any more.
-        return replace(known.look, statements=(), edited=frozenset(), is_due=True)
+        return replace(known.look, statements=(), edited=frozenset(), rotations=(), kept=(), is_due=True)
 
     def _is_due(self, known: _Known, fingerprint: object) -> bool:
         age_s = asyncio.get_running_loop().time() - known.read_at
@@ -104,7 +106,7 @@ class Databases:
         """Run statements on the leader. Raises ExternalError with what the server refused."""
         del database  # each statement says where it runs
         cluster = situation.cluster
-        passwords = await self._passwords(cluster)
+        passwords = passwords_in(await self._secrets(cluster))
         try:
             outcome = await self._server.apply(
                 _target(situation, passwords), statements, passwords, method=cluster.access.password_encryption
@@ -125,7 +127,7 @@ class Databases:
         key = (situation.cluster.key.namespace, situation.cluster.key.name)
         if (known := self._known.get(key)) is not None:
             known.fingerprint = None
-            known.look = replace(known.look, statements=(), edited=frozenset())
+            known.look = replace(known.look, statements=(), edited=frozenset(), rotations=(), kept=())
 
     def forget(self, key: Key) -> None:
         """The cluster is gone."""
@@ -146,15 +148,24 @@ class Databases:
 
     async def _looked(self, situation: Situation) -> DatabaseLook:
         cluster = situation.cluster
-        desired = roles_and_databases(cluster.access, cluster.names)
-        passwords = await self._passwords(cluster)
+        asked = roles_and_databases(cluster.access, cluster.names)
+        found_secrets = await self._secrets(cluster)
+        passwords, held = passwords_in(found_secrets), held_secrets(found_secrets)
+        desired = with_logins(asked, held)
         try:
-            catalogue = await self._server.observe(_target(situation, passwords), interest(desired))
+            wanted = interest_in_logins(interest(desired), asked)
+            catalogue = await self._server.observe(_target(situation, passwords), wanted)
         except AuthenticationFailed:
-            return _locked_out(cluster, desired)
+            return _locked_out(cluster, asked)
+        desired = as_in_server(desired, catalogue)
         matching = await self._checks.matching(desired.roles, catalogue, passwords)
         everything = difference(desired, catalogue, matching=matching)
-        found = tuple(s for s in everything if s.password is None or s.password.source in passwords)
+        rules, now = cluster.access.rotation, situation.observed.now
+        gone = tuple(farewells(desired, catalogue, removals(desired, catalogue, rules, now)))
+        found = (
+            *(s for s in everything if s.password is None or s.password.source in passwords),
+            *(s for s in gone if isinstance(s, Statement)),
+        )
         for sentence in unmet(desired, catalogue):
             _log.info(
                 "cannot be brought in place", namespace=cluster.key.namespace, cluster=cluster.key.name, what=sentence
@@ -169,6 +180,8 @@ class Databases:
                 s.password.role for s in everything if s not in found and s.password is not None
             ),
             server_version=catalogue.version,
+            rotations=rotations(asked, held, catalogue, everything, rules),
+            kept=tuple(one for one in gone if isinstance(one, Kept)),
         )
 
     async def _repair(self, situation: Situation, passwords: Mapping[PasswordSource, Password]) -> None:
@@ -197,23 +210,18 @@ class Databases:
             )
             raise ExternalError("postgres", transient=True, message=message)
 
-    async def _passwords(self, cluster: Cluster) -> Mapping[PasswordSource, Password]:
-        """The passwords of all Secrets of the cluster: one list, and one read for each Secret elsewhere."""
-        found: dict[PasswordSource, Password] = {}
+    async def _secrets(self, cluster: Cluster) -> RoleSecrets:
+        """All Secrets of the cluster's roles: one list, and one read for each Secret elsewhere."""
         wanted = {(request.namespace, request.name): request for request in cluster.secrets}
         listed = await self._client.list(SECRETS, namespace=cluster.key.namespace, labels=cluster.labels.selector_text)
-        found_secrets = {(s["metadata"]["namespace"], s["metadata"]["name"]): s for s in listed.items}
-        for place, request in wanted.items():
-            if place not in found_secrets and place[0] != cluster.key.namespace:
+        found = {(s["metadata"]["namespace"], s["metadata"]["name"]): s for s in listed.items}
+        for place in wanted:
+            if place not in found and place[0] != cluster.key.namespace:
                 try:
-                    found_secrets[place] = await self._client.get(SECRETS, place[1], namespace=place[0])
+                    found[place] = await self._client.get(SECRETS, place[1], namespace=place[0])
                 except NotFound:
                     continue
-            if place in found_secrets:
-                password = _password(found_secrets[place])
-                if password is not None:
-                    found[PasswordSource(request.username, request.namespace)] = password
-        return found
+        return tuple((request, found[place]) for place, request in wanted.items() if place in found)
 
 
 def _locked_out(cluster: Cluster, desired: Desired) -> DatabaseLook:
@@ -222,16 +230,6 @@ def _locked_out(cluster: Cluster, desired: Desired) -> DatabaseLook:
     role = next(role for role in desired.roles if role.name == superuser)
     change = tuple(password_change(role))
     return DatabaseLook(statements=(("postgres", change),), edited=frozenset({superuser}), is_known=True)
-
-
-def _password(secret: Mapping[str, Any]) -> Password | None:
-    """None where the Secret holds none, or nothing that could be one: then nobody's password is touched."""
-    meta = secret["metadata"]
-    try:
-        value = base64.b64decode((secret.get("data") or {}).get("password") or "").decode()
-    except ValueError:
-        return None
-    return Password(value, f"{meta['uid']}:{meta['resourceVersion']}") if value else None
 
 
 def _target(situation: Situation, passwords: Mapping[PasswordSource, Password]) -> Target:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from howdah.core.postgres.rotation import SecretChange
 from howdah.model import names
 from howdah.model.postgres.desired import PasswordOrigin
 from howdah.model.postgres.statements import Statement
@@ -93,6 +94,22 @@ class UpdateEnvironmentSecret(Step):
     namespace: str
     uid: str
     keys: tuple[str, ...]
+
+    @property
+    def target(self) -> str:
+        return f"Secret {self.name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeSecret(Step):
+    """Write to a role's Secret, if it is still the one seen. Passwords are made or moved while that is done."""
+
+    holds_up: ClassVar[bool] = False
+    name: str
+    namespace: str
+    uid: str
+    resource_version: str
+    change: SecretChange
 
     @property
     def target(self) -> str:
@@ -340,26 +357,37 @@ class Wait:
 class Held:
     """A step that is due but not allowed now, and what holds it (pause, fleet budget, protection, maintenance window).
 
-    `until` is when it is let go by time alone, where that is known.
+    `until` is when it is let go by time alone, where that is known. `is_lasting`: it may stay so for months, and the
+    cluster is settled all the same.
     """
 
     step: Step
     why: str
     until: dt.datetime | None = None
+    is_lasting: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Steps in order, what they wait for, and what is held back. Empty in a quiet cluster."""
+    """Steps in order, what they wait for, and what is held back. Empty in a quiet cluster.
+
+    `later`: what is due at a known time, although nothing is awaited now.
+    """
 
     steps: tuple[Step, ...] = ()
     waits: tuple[Wait, ...] = ()
     held: tuple[Held, ...] = ()
     stopped: str | None = None  # a roll that stopped, and why
+    later: tuple[Wait, ...] = ()
 
     @property
     def next_look_s(self) -> float | None:
-        return min((wait.seconds for wait in self.waits), default=None)
+        return min((wait.seconds for wait in (*self.waits, *self.later)), default=None)
+
+    @property
+    def unsettled(self) -> tuple[Held, ...]:
+        """What is held and keeps the cluster from being as it should."""
+        return tuple(held for held in self.held if not held.is_lasting)
 
     @property
     def is_quiet(self) -> bool:
@@ -375,6 +403,7 @@ class Decision:
     held: tuple[Held, ...] = ()
     stopped: str | None = None
     ends: bool = False
+    later: tuple[Wait, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

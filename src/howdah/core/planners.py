@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from howdah.core.alignment import align_objects, align_pod_annotations, grow_claims, leaves_leader, missing_secrets
 from howdah.core.copies import copied_secrets
+from howdah.core.credentials import kept_roles, rotations
 from howdah.core.inheritance import inherit
 from howdah.core.patroni.dynamic import dynamic_patch
 from howdah.core.patroni.member import call_value
@@ -322,12 +323,14 @@ PLANNERS: tuple[Planner, ...] = (
     align_pod_annotations,
     inherit,  # what others made takes annotations and owners
     grow_claims,
+    rotations,  # what a Secret says comes before what the server has
     dynamic_configuration,  # needs a leader
     system_passwords,  # marks pods before the role is altered
     databases,
     replacements,  # disruptive from here on; replaced pods need no restart
     restarts,
     awaited,
+    kept_roles,  # only says what is not done
 )
 
 
@@ -341,6 +344,7 @@ def decide(situation: Situation) -> Plan:
             waits=plan.waits + decision.waits,
             held=plan.held + decision.held,
             stopped=plan.stopped or decision.stopped,
+            later=plan.later + decision.later,
         )
         if decision.ends:
             break

@@ -10,13 +10,16 @@ from dataclasses import replace
 from typing import Any, Literal, TypeVar, cast
 
 from howdah.core.postgres.manifest import desired_state
+from howdah.core.postgres.options import with_options
 from howdah.core.postgres.prepared import DatabaseSection
+from howdah.core.postgres.rotation import doubts as rotation_doubts
 from howdah.core.request import faults
 from howdah.core.request.asked import Asked, Json, LiveFacts, Reference, References
 from howdah.core.request.configuration import dynamic_configuration, spilo_configuration
 from howdah.core.request.containers import SCALYR_KEY, containers, has_scalyr, image
 from howdah.core.request.environment import environment, hidden_variables
 from howdah.core.request.identity import annotations, owner_references, service_account
+from howdah.core.request.options import database_options, rotation_rules, user_options
 from howdah.core.request.recovery import clone_credentials, is_standby
 from howdah.core.request.roles import roles_elsewhere
 from howdah.core.request.scheduling import affinity, tolerations
@@ -138,6 +141,7 @@ def resolve(
                     *parsed.warnings,
                     *roles.warnings,
                     *left_out,
+                    *rotation_doubts(roles, access.rotation),
                     *hidden_variables(asked, env),
                     *shrinking(asked),
                     *([version.held] if version.held is not None else ()),
@@ -279,12 +283,17 @@ def _access(asked: Asked) -> tuple[Access, tuple[Problem, ...]]:
         prepared_databases=None
         if prepared is None
         else {name: section.model_dump(by_alias=True, exclude_none=True) for name, section in prepared.items()},
+        user_options=user_options(spec),
+        database_options=database_options(spec),
+        rotation=rotation_rules(spec, settings),
         password_encryption="md5" if is_md5 else "scram-sha-256",
         is_enabled=settings.enable_database_access,
         elsewhere=Elsewhere(),
     )
     elsewhere, left_out = roles_elsewhere(asked, role_rules(access, asked.names))
-    return replace(access, elsewhere=elsewhere), left_out
+    # Their Secrets repeat another one: what it says is their password.
+    copied = access.rotation.ignored | {role.name for role in elsewhere.infrastructure}
+    return replace(access, elsewhere=elsewhere, rotation=replace(access.rotation, ignored=copied)), left_out
 
 
 def role_rules(access: Access, cluster: Names) -> RoleRules:
@@ -305,7 +314,8 @@ def roles_and_databases(access: Access, cluster: Names) -> Desired:
     """The roles and databases that the request means."""
     prepared = cast(Mapping[str, DatabaseSection | None] | None, access.prepared_databases)
     rules = role_rules(access, cluster)
-    return desired_state(access.users, access.databases, prepared, rules=rules, elsewhere=access.elsewhere)
+    plain = desired_state(access.users, access.databases, prepared, rules=rules, elsewhere=access.elsewhere)
+    return with_options(plain, access.user_options, access.database_options, rules=rules)
 
 
 def _secrets(asked: Asked, roles: Desired, marks: Annotations, owners: tuple[Json, ...]) -> Iterable[SecretRequest]:

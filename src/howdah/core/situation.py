@@ -18,10 +18,12 @@ from howdah.core.patroni.member import (
     parse_sync,
 )
 from howdah.core.plan import FleetBudget
+from howdah.core.postgres.removal import Kept
 from howdah.core.rollout import MemberView, has_failed, replacement, restart_cause, unhealthy_reason
 from howdah.model import names
 from howdah.model.cluster import Cluster
 from howdah.model.observed import Observed, Pod
+from howdah.model.postgres.rotation import Rotation
 from howdah.model.postgres.statements import Statement
 
 Differences = Mapping[tuple[str, str], tuple[Difference, ...]]
@@ -43,6 +45,8 @@ class DatabaseLook:
     without_password: frozenset[str] = frozenset()  # roles whose Secret holds none: nothing is done about them
     is_due: bool = False
     server_version: int = 0  # server_version_num, such as 180004
+    rotations: tuple[Rotation, ...] = ()
+    kept: tuple[Kept, ...] = ()  # roles that shall go, and may not
 
 
 @dataclass(frozen=True, slots=True)

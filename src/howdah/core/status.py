@@ -153,9 +153,9 @@ def _progressing(findings: Findings, plan: Plan, outcome: Outcome) -> Condition:
         )
     if plan.steps:
         return Condition("Progressing", "True", "Stepping", plan.steps[0].reason)
-    if plan.waits and not plan.held and plan.stopped is None:
+    if plan.waits and not plan.unsettled and plan.stopped is None:
         return Condition("Progressing", "True", "Waiting", plan.waits[0].why)
-    return Condition("Progressing", "False", "Settled" if not plan.held else "Held", "")
+    return Condition("Progressing", "False", "Settled" if not plan.unsettled else "Held", "")
 
 
 def _degraded(findings: Findings, plan: Plan, outcome: Outcome) -> Condition:
@@ -184,7 +184,7 @@ def _restart_pending(findings: Findings, plan: Plan, outcome: Outcome) -> Condit
     due = [v.name for v in findings.views if v.member is not None and v.member.pending_restart]
     rolls = [v.name for v in findings.views if v.replace is not None]
     if due or rolls:
-        held = f"; held: {plan.held[0].why}" if plan.held else ""
+        held = f"; held: {plan.unsettled[0].why}" if plan.unsettled else ""
         names = ", ".join(sorted({*due, *rolls}))
         return Condition("RestartPending", "True", "Replacement" if rolls else "Parameters", f"{names}{held}")
     return Condition("RestartPending", "False", "None", "")

@@ -11,7 +11,8 @@ from typing import Any, Literal
 
 from howdah.model.errors import Problem
 from howdah.model.names import Dcs, Key, Labels, Names, Pause, Role
-from howdah.model.postgres.desired import Elsewhere, PasswordOrigin
+from howdah.model.postgres.desired import DatabaseOptions, Elsewhere, PasswordOrigin, UserOptions
+from howdah.model.postgres.rotation import RotationRules
 from howdah.model.units import MaintenanceWindow, PgVersion, Quantity
 
 Json = Mapping[str, Any]
@@ -156,6 +157,9 @@ class Access:
     users: Mapping[str, tuple[str, ...]]
     databases: Mapping[str, str]
     prepared_databases: Mapping[str, Json] | None
+    user_options: Mapping[str, UserOptions]
+    database_options: Mapping[str, DatabaseOptions]
+    rotation: RotationRules
     password_encryption: Literal["scram-sha-256", "md5"]
     is_enabled: bool
     elsewhere: Elsewhere

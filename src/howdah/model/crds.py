@@ -20,6 +20,7 @@ VERSION = "v1"
 _MAX_ITEMS = {
     "users": ("maxProperties", 2000),
     "users.*": ("maxItems", 32),
+    "userOptions": ("maxProperties", 2000),
     "sidecars": ("maxItems", 64),
     "streams": ("maxItems", 64),
     "maintenanceWindows": ("maxItems", 128),
@@ -39,6 +40,12 @@ _RULES = {
         (
             "self.all(flag, !(('no' + flag) in self) && !(('NO' + flag) in self))",
             "a flag and its opposite contradict each other; remove one of them",
+        ),
+    ),
+    "userOptions.*": (
+        (
+            "(has(self.removal) && self.removal == 'reassign') == has(self.reassignTo)",
+            "removal: reassign and reassignTo, the role that gets what it owns, belong together",
         ),
     ),
     "clone": (

@@ -28,6 +28,10 @@ TIMESTAMP_PATTERN = (
     r"^([0-9]+)-(0[1-9]|1[012])-(0[1-9]|[12][0-9]|3[01])[Tt]([01][0-9]|2[0-3]):([0-5][0-9]):([0-5][0-9]|60)"
     r"(\.[0-9]+)?(([+-]([01][0-9]|2[0-3]):[0-5][0-9]))$"
 )
+INSTANT_PATTERN = (
+    r"^([0-9]{4}-(0[1-9]|1[012])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]"
+    r"(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])|infinity)$"
+)
 UUID_PATTERN = r"^[0-9a-fA-F]{8}(-?[0-9a-fA-F]{4}){3}-?[0-9a-fA-F]{12}$"
 
 _FLAGS = ("bypassrls", "createdb", "createrole", "inherit", "login", "replication", "superuser")
@@ -141,6 +145,11 @@ Timestamp = Annotated[
     ),
     _written(TIMESTAMP_PATTERN, 64, "write a time with a numeric offset: 2026-11-23T12:40:33+00:00"),
 ]
+Instant = Annotated[
+    str,
+    _matching(INSTANT_PATTERN, "a time", "2027-01-31T12:00:00Z, or infinity"),
+    _written(INSTANT_PATTERN, 32, "write a time, such as 2027-01-31T12:00:00Z, or infinity"),
+]
 Uuid = Annotated[
     str,
     _matching(UUID_PATTERN, "a UUID", "efd12e58-5786-11e8-b5a7-06148230260c"),
@@ -243,4 +252,6 @@ SpreadConstraint = Annotated[
         {"maxSkew": "integer", "topologyKey": "string", "whenUnsatisfiable": "string"},
     ),
 ]
+ConnectionLimit = Annotated[StrictInt, Field(ge=-1, le=2**31 - 1)]
+UserRemoval = Literal["retain", "drop", "reassign"]
 PoolMode = Literal["session", "transaction"]

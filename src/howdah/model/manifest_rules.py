@@ -4,13 +4,14 @@ Each rule is a function from the spec to problems; a path begins at `spec`. What
 on other objects is not here.
 """
 
+import datetime as dt
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from howdah.model.errors import Problem
-from howdah.model.spec import REMOVED_FIELDS, Manifest, Spec
+from howdah.model.spec import REMOVED_FIELDS, Manifest, Spec, UserOptions
 
 _DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 _DNS_1035 = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
@@ -19,6 +20,7 @@ _DATABASE = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _PARAMETER = re.compile(r"[A-Za-z_][\w$]*(\.[A-Za-z_][\w$]*)*", re.ASCII)
 _LONGEST_NAME = 58
 """With `-repl` it must still be the name of a Service."""
+_LONGEST_ROLE = 63
 _DATA_FOLDER = "/home/postgres/pgdata"
 
 Rule = Callable[[Spec], Iterator[Problem]]
@@ -62,6 +64,53 @@ def _user_flags(spec: Spec) -> Iterator[Problem]:
         flags = {flag.lower() for flag in written}
         for flag in sorted(flag for flag in flags if f"no{flag}" in flags):
             yield Problem(_at("spec.users", name), f"has {flag} and no{flag}", "remove one of them")
+
+
+def _user_options(spec: Spec) -> Iterator[Problem]:
+    for name, options in (spec.user_options or {}).items():
+        path = _at("spec.userOptions", name)
+        if _USER.fullmatch(name) is None:
+            yield Problem(path, f'"{name}" cannot name a role', "write the name of a user")
+        for index, other in enumerate(options.member_of or ()):
+            if not other or len(other.encode()) > _LONGEST_ROLE:
+                yield Problem(f"{path}.memberOf[{index}]", f'"{other}" cannot name a role', "write the name of a role")
+        yield from _reassigned(path, name, options)
+        yield from _role_parameters(f"{path}.parameters", options.parameters or {})
+        for database, parameters in (options.database_parameters or {}).items():
+            yield from _role_parameters(_at(f"{path}.databaseParameters", database), parameters)
+        if not _is_time(options.valid_until):
+            hint = "write a day that there is, or infinity"
+            yield Problem(f"{path}.validUntil", f'"{options.valid_until}" is not a time', hint)
+
+
+def _is_time(written: str | None) -> bool:
+    if written in (None, "infinity"):
+        return True
+    try:
+        return bool(dt.datetime.fromisoformat(str(written)).astimezone(dt.UTC))
+    except (ValueError, OverflowError):
+        return False
+
+
+def _reassigned(path: str, name: str, options: UserOptions) -> Iterator[Problem]:
+    if (options.removal == "reassign") != (options.reassign_to is not None):
+        hint = "write both, or neither"
+        yield Problem(path, "has one of removal: reassign and reassignTo", hint)
+    elif options.reassign_to in ("", name):
+        yield Problem(f"{path}.reassignTo", f'"{name}" cannot leave what it owns to itself', "name another role")
+
+
+def _role_parameters(path: str, parameters: Mapping[str, str]) -> Iterator[Problem]:
+    for name in parameters:
+        if _PARAMETER.fullmatch(name) is None:
+            yield Problem(_at(path, name), f'"{name}" is not a parameter', "write a parameter's name, such as work_mem")
+
+
+def _database_options(spec: Spec) -> Iterator[Problem]:
+    for name, options in (spec.database_options or {}).items():
+        for field in ("encoding", "locale", "template"):
+            if getattr(options, field) == "":
+                yield Problem(f"{_at('spec.databaseOptions', name)}.{field}", "is empty", "write one, or remove it")
 
 
 def _clone_source(spec: Spec) -> Iterator[Problem]:
@@ -222,6 +271,8 @@ def _patroni_times(spec: Spec) -> Iterator[Problem]:
 _REFUSED: tuple[Rule, ...] = (
     _user_names,
     _user_flags,
+    _user_options,
+    _database_options,
     _clone_source,
     _standby_source,
     _volume_size,

@@ -13,12 +13,14 @@ from pydantic.config import JsonDict
 
 from howdah.model.fields import (
     Bool,
+    ConnectionLimit,
     Container,
     Count,
     Cpu,
     Cron,
     EnvVar,
     Id,
+    Instant,
     NodePort,
     Opaque,
     Part,
@@ -35,6 +37,7 @@ from howdah.model.fields import (
     Toleration,
     Uint32,
     UserFlag,
+    UserRemoval,
     Uuid,
     Version,
     Window,
@@ -148,6 +151,27 @@ class ConnectionPooler(Part):
     docker_image: Text | None = Field(None, description="image")
     max_db_connections: Count | None = Field(None, alias="maxDBConnections", description="connections to a database, all pods together")
     resources: Resources | None = Field(None, description="requests and limits")
+
+
+class UserOptions(Part):
+    """What a role gets beside its flags; what is left out is not touched."""
+
+    member_of: Texts | None = Field(None, description="roles that it is a member of; a membership is given, never taken")
+    connection_limit: ConnectionLimit | None = Field(None, description="connections that it may have at a time; -1 is no limit")
+    valid_until: Instant | None = Field(None, description="when its password ends, such as 2027-01-31T12:00:00Z; infinity is never")
+    parameters: TextMap | None = Field(None, description="ALTER ROLE ... SET; a parameter that is removed here keeps its value")
+    database_parameters: dict[str, TextMap] | None = Field(None, description="... in one database, by its name")
+    removal: UserRemoval | None = Field(None, description="what becomes of the role once it is not in users any more: stay (retain, the default); be dropped where it owns nothing; or give what it owns to reassignTo and be dropped. Only for roles that the operator made, and nobody is connected with")
+    reassign_to: Text | None = Field(None, description="role that gets what a reassigned one owns")
+
+
+class DatabaseOptions(Part):
+    """How a database is made. One that exists keeps encoding, locale and template; none is ever dropped."""
+
+    encoding: Text | None = Field(None, description="encoding, such as UTF8")
+    locale: Text | None = Field(None, description="locale, such as de_DE.UTF-8")
+    template: Text | None = Field(None, description="database that is copied; template0 where encoding or locale is given")
+    connection_limit: ConnectionLimit | None = Field(None, description="connections that it takes at a time; -1 is no limit; followed at any time")
 
 
 class PreparedSchema(Part):
@@ -281,6 +305,8 @@ class Spec(Part):
     # A user without a value (`foo:`) has no flags; the reference's schema loses it.
     users: dict[str, Annotated[tuple[UserFlag, ...], _NULL_IS_NO_FLAGS, Field(json_schema_extra=NULLABLE)]] | None = Field(None, description="login roles and their flags")
     databases: TextMap | None = Field(None, description="database: owner")
+    user_options: dict[str, UserOptions] | None = Field(None, description="what roles of users and preparedDatabases get beside their flags, by role")
+    database_options: dict[str, DatabaseOptions] | None = Field(None, description="how databases and preparedDatabases are made, by database")
     prepared_databases: dict[str, Annotated[PreparedDatabase, _NULL_IS_EMPTY, Field(json_schema_extra=NULLABLE)]] | None = Field(None, description="databases with roles and schemas")
     users_with_secret_rotation: Texts | None = Field(None, description="users replaced at each rotation", json_schema_extra=NULLABLE)
     users_with_in_place_secret_rotation: Texts | None = Field(None, description="users whose password is rotated", json_schema_extra=NULLABLE)

@@ -4,19 +4,20 @@ import asyncio
 import datetime as dt
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
 from aiohttp import web
 
+from howdah.adapters import postgres
 from howdah.adapters.kubernetes import POSTGRES_TEAMS, POSTGRESQLS
 from howdah.adapters.patroni import Patroni
 from howdah.adapters.teams import TeamsApi
 from howdah.controller.apply import Applier, Target
 from howdah.controller.copies import Copies
-from howdah.controller.databases import Databases
+from howdah.controller.databases import Databases, Server
 from howdah.controller.fleet import Fleet
 from howdah.controller.members import Members
 from howdah.controller.metrics import Metrics
@@ -269,11 +270,13 @@ async def rig(
     options: Mapping[str, str] | None = None,
     namespaces: tuple[str, ...] = (NAMESPACE,),
     beforehand: Callable[[FakeKubernetes], None] = lambda kube: None,
+    world: FakeKubernetes | None = None,
+    server: Server = postgres,
 ) -> AsyncIterator[Rig]:
-    """Everything wired as in the process, but for queue, Lease and databases."""
+    """Everything wired as in the process, but for queue, Lease and databases; of its own, or over another one's `world`."""
     settings: Settings = settings_from_configmap({**OPTIONS, **(options or {})})[0]
     async with (
-        FakeKubernetes(POSTGRESQLS, POSTGRES_TEAMS) as kube,
+        FakeKubernetes(POSTGRESQLS, POSTGRES_TEAMS) if world is None else nullcontext(world) as kube,
         kube.client(timeout_s=5) as client,
         aiohttp.ClientSession() as session,
         patroni_api(3) as api,
@@ -284,7 +287,7 @@ async def rig(
         told: list[tuple[Step, str | None]] = []
         leads = [True]
         members = Members(client, Patroni(session))
-        databases = Databases(client, notify=lambda _: None, refresh_s=1800)
+        databases = Databases(client, notify=lambda _: None, refresh_s=1800, server=server)
         applier = Applier(
             client,
             members,

@@ -432,12 +432,14 @@ def test_the_planners_are_asked_in_this_order():
         "align_pod_annotations",
         "inherit",
         "grow_claims",
+        "rotations",
         "dynamic_configuration",
         "system_passwords",
         "databases",
         "replacements",
         "restarts",
         "awaited",
+        "kept_roles",
     ]
 
 

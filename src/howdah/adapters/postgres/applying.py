@@ -73,12 +73,13 @@ async def _tried(
     """None, or why the server refused; a broken connection is raised."""
     try:
         if statement.password is None:
-            await session.execute(statement.sql)
+            await _run(session, statement.sql, statement.also)
             return None
         password = passwords.get(statement.password.source)
         if password is None or not password.value:
             return _no_password(statement.password)
-        await _run_quietly(session, statement.sql, await _verifier(statement.password.role, password, method))
+        verifier = await _verifier(statement.password.role, password, method)
+        await _run_quietly(session, with_verifier(statement.sql, verifier), statement.also)
     except psycopg.Error as error:
         if session.broken:
             raise
@@ -97,11 +98,22 @@ async def _verifier(role: str, password: Password, method: Method) -> str:
     return await asyncio.to_thread(new_verifier, password.value, role, salt, method)
 
 
-async def _run_quietly(session: Session, statement: sql.Composed, verifier: str) -> None:
+async def _run(session: Session, statement: sql.Composed, also: sql.Composed | None) -> None:
+    if also is None:  # CREATE DATABASE takes no transaction
+        await session.execute(statement)
+        return
+    async with session.transaction():
+        await session.execute(statement)
+        await session.execute(also)
+
+
+async def _run_quietly(session: Session, statement: sql.Composed, also: sql.Composed | None) -> None:
     """In a transaction of its own that keeps the text out of the server's log and statistics."""
     async with session.transaction():
         await session.execute(_QUIET)
-        await session.execute(with_verifier(statement, verifier))
+        await session.execute(statement)
+        if also is not None:
+            await session.execute(also)
 
 
 _QUIET = "SELECT " + ", ".join(f"set_config('{name}', {value}, true)" for name, value in QUIET_SETTINGS)

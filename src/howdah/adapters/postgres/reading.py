@@ -15,6 +15,7 @@ from howdah.model.postgres.catalogue import (
     Interest,
     Role,
     Schema,
+    Ties,
     Verifier,
 )
 from howdah.model.postgres.desired import FLAG_NAMES, Flags
@@ -31,15 +32,29 @@ SELECT r.rolname, r.rolsuper, r.rolcreatedb, r.rolcreaterole, r.rolinherit, r.ro
           FROM (SELECT p.rolname, bool_or(a.admin_option) AS admin
                   FROM pg_auth_members a JOIN pg_authid p ON p.oid = a.roleid
                  WHERE a.member = r.oid GROUP BY p.rolname) m),
-       shobj_description(r.oid, 'pg_authid')
-  FROM pg_authid r
- WHERE r.rolname = ANY(%(names)s::name[])
+       CASE WHEN isfinite(r.rolvaliduntil) THEN to_char(r.rolvaliduntil AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')
+            ELSE r.rolvaliduntil::text END,
+       (SELECT json_object_agg(d.datname, s.setconfig)
+          FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase WHERE s.setrole = r.oid),
+       shobj_description(r.oid, 'pg_authid'),
+       CASE WHEN r.rolname = ANY(%(leaving)s::name[]) OR r.is_dated THEN json_build_array(
+         (SELECT count(*) FROM pg_stat_activity v WHERE v.usesysid = r.oid),
+         (SELECT json_object_agg(coalesce(d.datname, ''), o.count)
+            FROM (SELECT dbid, count(*) FROM pg_shdepend
+                   WHERE refclassid = 'pg_authid'::regclass AND refobjid = r.oid GROUP BY dbid) o
+            LEFT JOIN pg_database d ON d.oid = o.dbid),
+         (SELECT json_agg(DISTINCT p.rolname) FROM pg_auth_members a JOIN pg_authid p ON p.oid = a.member
+           WHERE a.roleid = r.oid AND NOT a.admin_option)) END
+  FROM (SELECT *, rolname ~ '[0-9]{6}$' AND left(rolname, -6) = ANY(%(dated)s::text[]) AS is_dated FROM pg_authid) r
+ WHERE r.is_dated
+    OR r.rolname = ANY(%(names)s::name[])
     OR r.oid IN (SELECT oid FROM people)
     OR r.rolname IN (SELECT (rolname || %(suffix)s)::name FROM people)
 """
 
 _DATABASES = """
-SELECT d.datname, r.rolname, d.datallowconn, current_setting('server_version_num')::int
+SELECT d.datname, r.rolname, d.datallowconn, pg_encoding_to_char(d.encoding), d.datcollate, d.datconnlimit,
+       current_setting('server_version_num')::int
   FROM pg_database d JOIN pg_authid r ON r.oid = d.datdba
  WHERE NOT d.datistemplate
 """
@@ -109,30 +124,44 @@ async def server_settings(session: Session, names: Collection[str]) -> Mapping[s
 
 
 async def _roles(session: Session, interest: Interest) -> Mapping[str, Role]:
-    asked = {"names": sorted(interest.roles), "suffix": interest.departed_suffix, "mark": TEAM_MEMBER}
+    asked = {
+        "names": sorted(interest.roles | interest.leaving),
+        "dated": sorted(interest.dated),
+        "leaving": sorted(interest.leaving),
+        "suffix": interest.departed_suffix,
+        "mark": TEAM_MEMBER,
+    }
     cursor = await session.execute(_ROLES, asked)
     return {row[0]: _role(row) async for row in cursor}
 
 
 def _role(row: tuple[Any, ...]) -> Role:
     name, *flags = row[:8]
-    limit, verifier, settings, member_of, comment = row[8:]
-    pairs = (setting.partition("=") for setting in settings or ())
+    limit, verifier, settings, member_of, valid_until, of_databases, comment, ties = row[8:]
     return Role(
         name,
         Flags(**dict(zip(FLAG_NAMES, flags, strict=True))),
-        {key: value for key, _, value in pairs},
+        _settings(settings),
         member_of or {},
         None if verifier is None else Verifier(verifier),
         limit,
-        comment or "",
+        valid_until,
+        {database: _settings(found) for database, found in (of_databases or {}).items()},
+        comment,
+        None if ties is None else Ties(ties[0], ties[1] or {}, tuple(ties[2] or ())),
     )
+
+
+def _settings(found: Collection[str] | None) -> Mapping[str, str]:
+    """Of a setconfig: `name=value` items."""
+    pairs = (setting.partition("=") for setting in found or ())
+    return {key: value for key, _, value in pairs}
 
 
 async def _databases(session: Session) -> tuple[Mapping[str, Database], int]:
     cursor = await session.execute(_DATABASES)
     rows = await cursor.fetchall()
-    return {name: Database(name, owner, allows) for name, owner, allows, _ in rows}, rows[0][3]
+    return {row[0]: Database(*row[:-1]) for row in rows}, rows[0][-1]
 
 
 async def _contents(session: Session) -> Contents:

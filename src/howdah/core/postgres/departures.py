@@ -82,7 +82,7 @@ def marks(desired: Desired, catalogue: Catalogue) -> Iterator[Statement]:
         live = catalogue.roles.get(role.name)
         if (live is not None and live.is_marked) is role.is_person:
             continue
-        comment = live.comment if live is not None else ""
+        comment = (live.comment or "") if live is not None else ""
         text = _marked(comment) if role.is_person else _unmarked(comment)
         said = f'role "{role.name}" is {"that of" if role.is_person else "no more that of"} a member of a team'
         yield Statement(Kind.COMMENT_ROLE, role.name, MAINTENANCE_DATABASE, make.comment_role(role.name, text), said)

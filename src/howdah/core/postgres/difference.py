@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from howdah.core.postgres import statements as make
 from howdah.core.postgres.departures import departs, former_names, marks, renamed, returning, returns
 from howdah.core.postgres.identifiers import parameter_name_fault, setting_items
+from howdah.core.postgres.options import database_limits, fixed_options, parameters_in_databases, role_limits
 from howdah.model.postgres.catalogue import EMPTY, Catalogue, Contents, Interest, Role
 from howdah.model.postgres.desired import Desired, DesiredDatabase, DesiredRole, Flags
 from howdah.model.postgres.statements import MAINTENANCE_DATABASE, Kind, NewPassword, Statement
@@ -26,10 +27,13 @@ def difference(desired: Desired, catalogue: Catalogue, *, matching: frozenset[st
         gone,
         returns(back),
         _roles(desired, catalogue, matching),
+        role_limits(desired, catalogue),
         _parameters(desired, catalogue),
         _memberships(desired, catalogue),
         marks(desired, catalogue),
         _databases(desired, catalogue),
+        database_limits(desired, catalogue),
+        parameters_in_databases(desired, catalogue),
         _all_contents(desired, catalogue),
     )
     return tuple(statement for step in steps for statement in step)
@@ -62,6 +66,7 @@ def unmet(desired: Desired, catalogue: Catalogue) -> tuple[str, ...]:
     return (
         *(f'role "{other}" does not exist, so "{name}" has no membership with it' for other, name in missing),
         *fixed,
+        *fixed_options(desired, catalogue),
     )
 
 
@@ -80,6 +85,7 @@ def _roles(desired: Desired, catalogue: Catalogue, matching: frozenset[str]) -> 
                 make.create_role(role.name, role.flags),
                 f'role "{role.name}" does not exist',
                 _new_password(role),
+                make.comment_role(role.name, role.note) if role.note else None,
             )
     for role, live in held:
         if live is not None:
@@ -190,7 +196,7 @@ def _databases(desired: Desired, catalogue: Catalogue) -> Iterator[Statement]:
                 Kind.CREATE_DATABASE,
                 database.name,
                 MAINTENANCE_DATABASE,
-                make.create_database(database.name, database.owner),
+                make.create_database(database.name, database.owner, database.options),
                 f'database "{database.name}" does not exist',
             )
         elif live.owner != database.owner and not database.keep_owner:

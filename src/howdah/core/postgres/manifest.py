@@ -111,7 +111,7 @@ def _manifest_roles(
         admins = (rules.admin_role,) if rules.admin_role else ()
         # A role that cannot log in gets no password: the reference gives it one that nobody can use.
         source = PasswordSource(name, _namespace(name, rules)) if flags.login else None
-        yield DesiredRole(name, flags, admins=admins, password=source, owns_databases=name in owners)
+        yield DesiredRole(name, flags, admins=admins, password=source, owns_databases=name in owners, rotates=True)
 
 
 def parsed_flags(written: Sequence[str]) -> tuple[Flags, tuple[str, ...]]:

@@ -132,7 +132,7 @@ def _roles(one: _Set) -> Iterator[DesiredRole]:
         if one.has_users:
             user = f"{name}_user"
             source = PasswordSource(user, one.namespace)
-            yield DesiredRole(user, Flags(login=True), (name,), (admin,), shared, source, owns)
+            yield DesiredRole(user, Flags(login=True), (name,), (admin,), shared, source, owns, rotates=True)
 
 
 def _schema(name: str, of_database: _Set, of_schema: _Set | None) -> DesiredSchema:

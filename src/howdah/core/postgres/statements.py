@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from psycopg import sql
 
-from howdah.model.postgres.desired import DefaultPrivilege, DesiredExtension, DesiredSchema, Flags
+from howdah.model.postgres.desired import DatabaseOptions, DefaultPrivilege, DesiredExtension, DesiredSchema, Flags
 from howdah.model.postgres.statements import QUIET_SETTINGS, with_verifier
 
 
@@ -45,6 +45,42 @@ def set_parameter(role: str, parameter: str, items: Sequence[str]) -> sql.Compos
     )
 
 
+def set_parameter_in(role: str, database: str, parameter: str, items: Sequence[str]) -> sql.Composed:
+    """ALTER ROLE … IN DATABASE … SET; several items are a list."""
+    return sql.SQL("ALTER ROLE {} IN DATABASE {} SET {} TO {}").format(
+        sql.Identifier(role),
+        sql.Identifier(database),
+        sql.Identifier(*parameter.split(".")),
+        sql.SQL(", ").join(sql.Literal(item) for item in items),
+    )
+
+
+def limit_role(name: str, *, connections: int | None, valid_until: str | None) -> sql.Composed:
+    """ALTER ROLE with the limits that are spoken of, at least one."""
+    parts = [sql.SQL("ALTER ROLE {}").format(sql.Identifier(name))]
+    if connections is not None:
+        parts.append(sql.SQL("CONNECTION LIMIT {}").format(sql.Literal(connections)))
+    if valid_until is not None:
+        parts.append(sql.SQL("VALID UNTIL {}").format(sql.Literal(valid_until)))
+    return sql.SQL(" ").join(parts)
+
+
+def drop_role(name: str) -> sql.Composed:
+    """DROP ROLE; the server refuses while it owns something or has privileges anywhere."""
+    return sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(name))
+
+
+def hand_over(role: str, heir: str) -> sql.Composed:
+    """All that `role` owns in this database goes to `heir`, then its privileges here end.
+
+    DROP OWNED would drop what the role came to own in between, so nobody may note an owner down until both are done.
+    """
+    return sql.SQL(
+        "LOCK TABLE pg_catalog.pg_shdepend IN SHARE ROW EXCLUSIVE MODE; "
+        "REASSIGN OWNED BY {role} TO {heir}; DROP OWNED BY {role} RESTRICT"
+    ).format(role=sql.Identifier(role), heir=sql.Identifier(heir))
+
+
 def grant_role(role: str, member: str, *, admin: bool) -> sql.Composed:
     """Membership of `member` in `role`."""
     grant = sql.SQL("GRANT {} TO {}").format(sql.Identifier(role), sql.Identifier(member))
@@ -56,9 +92,23 @@ def revoke_role(role: str, member: str) -> sql.Composed:
     return sql.SQL("REVOKE {} FROM {}").format(sql.Identifier(role), sql.Identifier(member))
 
 
-def create_database(name: str, owner: str) -> sql.Composed:
-    """CREATE DATABASE from the default template."""
-    return sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(name), sql.Identifier(owner))
+def create_database(name: str, owner: str, options: DatabaseOptions = DatabaseOptions()) -> sql.Composed:  # noqa: B008
+    """CREATE DATABASE; from the default template unless the options ask for another, or need one."""
+    made = sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(name), sql.Identifier(owner))
+    # Only template0 may be copied with another encoding or locale than its own.
+    template = options.template or ("template0" if options.encoding or options.locale else None)
+    words: tuple[tuple[str, sql.Composable | None], ...] = (
+        ("TEMPLATE", sql.Identifier(template) if template else None),
+        ("ENCODING", sql.Literal(options.encoding) if options.encoding else None),
+        ("LOCALE", sql.Literal(options.locale) if options.locale else None),
+        ("CONNECTION LIMIT", None if options.connection_limit is None else sql.Literal(options.connection_limit)),
+    )
+    return sql.SQL(" ").join([made, *(part for word, value in words if value for part in (sql.SQL(word), value))])
+
+
+def limit_database(name: str, connections: int) -> sql.Composed:
+    """ALTER DATABASE … CONNECTION LIMIT; -1 is none."""
+    return sql.SQL("ALTER DATABASE {} CONNECTION LIMIT {}").format(sql.Identifier(name), sql.Literal(connections))
 
 
 def change_database_owner(name: str, owner: str) -> sql.Composed:

@@ -1,7 +1,7 @@
 """What the server's catalogue holds, as far as it was asked: frozen types only, no reading."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from howdah.model.postgres.desired import Flags
@@ -36,6 +36,18 @@ its person is no member any more: what an operator remembers is lost with it, wh
 
 
 @dataclass(frozen=True, slots=True)
+class Ties:
+    """What keeps a role from being dropped."""
+
+    sessions: int = 0
+    """On the leader."""
+    objects: Mapping[str, int] = field(default_factory=dict)
+    """By database ("" is none): how many objects it owns or has privileges on."""
+    members: tuple[str, ...] = ()
+    """Roles that are members of it, without those that may only administer it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Role:
     """A role as it is: every flag is known."""
 
@@ -47,13 +59,19 @@ class Role:
     """The roles that it is a direct member of, and whether with the admin option."""
     verifier: Verifier | None = None
     connection_limit: int = -1
-    comment: str = ""
-    """COMMENT ON ROLE; see `TEAM_MEMBER`."""
+    valid_until: str | None = None
+    """UTC, to the second, or `infinity`; None: for ever."""
+    database_settings: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """ALTER ROLE … IN DATABASE … SET, by database, values as stored."""
+    comment: str | None = None
+    """COMMENT ON ROLE: what we made, and `TEAM_MEMBER`."""
+    ties: Ties | None = None
+    """None: not asked for."""
 
     @property
     def is_marked(self) -> bool:
         """Whether an operator has seen a member of a team in it."""
-        return TEAM_MEMBER in self.comment
+        return TEAM_MEMBER in (self.comment or "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +81,9 @@ class Database:
     name: str
     owner: str
     allows_connections: bool = True
+    encoding: str = ""
+    locale: str = ""
+    connection_limit: int = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,3 +141,7 @@ class Interest:
     databases: frozenset[str]
     departed_suffix: str | None = None
     """Also every role that is marked as a team member's, and those of their names with this suffix."""
+    dated: frozenset[str] = frozenset()
+    """Roles whose rotated logins (six digits behind the name) are read too, with their ties."""
+    leaving: frozenset[str] = frozenset()
+    """Roles whose ties are read."""

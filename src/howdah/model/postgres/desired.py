@@ -6,6 +6,7 @@ in `manifest` and `prepared`; how they become statements is in `difference`.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from howdah.model.errors import Problem
 
@@ -33,10 +34,15 @@ FLAG_NAMES = ("superuser", "createdb", "createrole", "inherit", "login", "replic
 
 @dataclass(frozen=True, slots=True, order=True)
 class PasswordSource:
-    """Where a role's password is: the Secret of `user` in `namespace`. `model.names` knows the Secret's name."""
+    """Where a role's password is: the Secret of `user` in `namespace`. `model.names` knows the Secret's name.
+
+    `login`: the rotated login whose password it is; empty means `user` itself. A Secret holds one login's password, or two
+    while it is being rotated.
+    """
 
     user: str
     namespace: str
+    login: str = ""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -75,6 +81,17 @@ class DesiredRole:
     """Of an infrastructure role: where the Secret that `password` names has it from."""
     is_person: bool = False
     """A member of a team: logs in by PAM, so that no password is known or touched."""
+    rotates: bool = False
+    """Counts for `enable_password_rotation`, unless it owns databases."""
+    connection_limit: int | None = None
+    valid_until: str | None = None
+    """As `core.postgres.options.instant` writes it; None is not spoken of."""
+    database_parameters: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """ALTER ROLE … IN DATABASE … SET, by database."""
+    note: str = ""
+    """The comment that it gets when we make it: by this we know it as ours."""
+    claims_note: bool = False
+    """It is ours although it has no comment yet (our Secret names it), so it gets the note also when it exists."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +124,29 @@ class DefaultPrivilege:
 
 
 @dataclass(frozen=True, slots=True)
+class UserOptions:
+    """One entry of `spec.userOptions`; None and empty are not spoken of."""
+
+    member_of: tuple[str, ...] = ()
+    connection_limit: int | None = None
+    valid_until: str | None = None
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    database_parameters: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    removal: Literal["retain", "drop", "reassign"] = "retain"
+    reassign_to: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseOptions:
+    """How a database is made, and how many may use it; None is not spoken of."""
+
+    encoding: str | None = None
+    locale: str | None = None
+    template: str | None = None
+    connection_limit: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class DesiredDatabase:
     """One database and what shall be in it."""
 
@@ -117,6 +157,7 @@ class DesiredDatabase:
     schemas: tuple[DesiredSchema, ...] = ()
     extensions: tuple[DesiredExtension, ...] = ()
     default_privileges: tuple[DefaultPrivilege, ...] = ()
+    options: DatabaseOptions = DatabaseOptions()
 
     @property
     def has_contents(self) -> bool:
@@ -145,13 +186,24 @@ class Elsewhere:
 
 
 @dataclass(frozen=True, slots=True)
+class Removal:
+    """A role that shall be dropped, once nobody uses it. `reassign_to`: who gets what it owns; None: it must own nothing."""
+
+    role: str
+    note: str
+    """The comment by which it is known to be ours; without it the role stays."""
+    reassign_to: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Desired:
-    """Everything that shall be there, in the order in which it is made."""
+    """Everything that shall be there, in the order in which it is made, and what the manifest asks to go."""
 
     roles: tuple[DesiredRole, ...] = ()
     databases: tuple[DesiredDatabase, ...] = ()
     departures: Departures | None = None
     """None: the roles of people who left stay as they are."""
+    removals: tuple[Removal, ...] = ()
     errors: tuple[Problem, ...] = ()
     """Mistakes that make the manifest invalid."""
     warnings: tuple[Problem, ...] = ()

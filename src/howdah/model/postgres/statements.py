@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from psycopg import sql
+from psycopg.sql import Composed
 
 from howdah.model.postgres.desired import PasswordSource
 
@@ -19,8 +20,11 @@ class Kind(StrEnum):
     REVOKE_ROLE = "revoke role"
     GRANT_ROLE = "grant role"
     COMMENT_ROLE = "comment role"
+    HAND_OVER = "hand over what a role owns"
+    DROP_ROLE = "drop role"
     CREATE_DATABASE = "create database"
     DATABASE_OWNER = "change database owner"
+    DATABASE_LIMIT = "limit connections of database"
     CREATE_SCHEMA = "create schema"
     SCHEMA_USAGE = "grant schema usage"
     CREATE_EXTENSION = "create extension"
@@ -45,10 +49,12 @@ class Statement:
     """The role that it changes, or the database that it changes or works in."""
     database: str
     """Where it is run: `postgres`, or the database that it is about."""
-    sql: sql.Composed
+    sql: Composed
     reason: str
     """A sentence for people: what differs."""
     password: NewPassword | None = None
+    also: Composed | None = None
+    """Run behind it, in one transaction with it."""
 
 
 MAINTENANCE_DATABASE = "postgres"

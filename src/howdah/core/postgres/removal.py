@@ -1,0 +1,87 @@
+"""Roles that shall go: rotated logins past their retention, and users that the manifest says to drop.
+
+One step at a time, each decided anew from the catalogue: no more logins, then what it owns is handed over (only where
+the manifest says to whom), then it is dropped. A role that we did not make, that somebody is connected with, or that owns
+something which nobody inherits stays, and why is said.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from howdah.core.postgres import statements as make
+from howdah.model.postgres.catalogue import Catalogue, Role, Ties
+from howdah.model.postgres.desired import Desired, Flags, Removal
+from howdah.model.postgres.statements import MAINTENANCE_DATABASE, Kind, Statement
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A statement that is due and not sent, and why not."""
+
+    statement: Statement
+    why: str
+
+
+def farewells(desired: Desired, catalogue: Catalogue, removals: tuple[Removal, ...]) -> Iterator[Statement | Kept]:
+    """The next step for each role that shall go; nothing for one that is gone, or that is desired."""
+    wanted = {role.name for role in desired.roles}
+    for removal in removals:
+        live = catalogue.roles.get(removal.role)
+        if live is not None and removal.role not in wanted:
+            yield from _farewell(removal, live, catalogue)
+
+
+def _farewell(removal: Removal, live: Role, catalogue: Catalogue) -> Iterator[Statement | Kept]:
+    ties = live.ties or Ties()
+    steps = tuple(_next_steps(removal, live, ties))
+    why = why_kept(removal, live, catalogue)
+    yield from (Kept(step, why) if why is not None else step for step in steps)
+
+
+def why_kept(removal: Removal, live: Role, catalogue: Catalogue) -> str | None:
+    """Why a role may not go yet, as a sentence for people."""
+    ties = live.ties
+    if live.comment != removal.note:
+        return (
+            f'"{live.name}" is not known to be made by the operator; '
+            f"COMMENT ON ROLE \"{live.name}\" IS '{removal.note}' says that it is"
+        )
+    if ties is None:
+        return f'nobody looked yet what "{live.name}" owns'
+    if ties.sessions:
+        return f'"{live.name}" has {ties.sessions} open session{"s" if ties.sessions > 1 else ""}'
+    if ties.members:
+        return f'{", ".join(ties.members)} would lose what membership in "{live.name}" gives'
+    if ties.objects and removal.reassign_to is None:
+        where = ", ".join(
+            f"{count} in {database or 'all databases'}" for database, count in sorted(ties.objects.items())
+        )
+        return f'"{live.name}" owns objects or has privileges on some ({where})'
+    if ties.objects and removal.reassign_to not in catalogue.roles:
+        return f'there is no role "{removal.reassign_to}" that could get what "{live.name}" owns'
+    return _unreachable(ties, catalogue)
+
+
+def _unreachable(ties: Ties, catalogue: Catalogue) -> str | None:
+    live = catalogue.databases
+    closed = sorted(name for name in ties.objects if name in live and not live[name].allows_connections)
+    return f"database {', '.join(closed)} takes no connections" if closed else None
+
+
+def _next_steps(removal: Removal, live: Role, ties: Ties) -> Iterator[Statement]:
+    name = removal.role
+    if live.flags.login:
+        statement = make.alter_role(name, Flags(login=False))
+        reason = f'role "{name}" is to be dropped, so nobody may log in with it'
+        yield Statement(Kind.ALTER_ROLE, name, MAINTENANCE_DATABASE, statement, reason)
+    elif ties.objects and removal.reassign_to is not None:
+        for database in sorted({database or MAINTENANCE_DATABASE for database in ties.objects}):
+            statement = make.hand_over(name, removal.reassign_to)
+            reason = f'what role "{name}" owns in database "{database}" goes to "{removal.reassign_to}"'
+            yield Statement(Kind.HAND_OVER, name, database, statement, reason)
+    else:
+        yield Statement(Kind.DROP_ROLE, name, MAINTENANCE_DATABASE, make.drop_role(name), _reason(removal))
+
+
+def _reason(removal: Removal) -> str:
+    return f'role "{removal.role}" is not asked for any more'
