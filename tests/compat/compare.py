@@ -21,6 +21,7 @@ from howdah.core.objects.build import build
 from howdah.core.objects.secrets import secret
 from howdah.core.request.asked import Reference, References
 from howdah.core.resolve import LiveFacts, required_references, resolve
+from howdah.model import names
 from howdah.model.cluster import Cluster
 from howdah.model.errors import InvalidSpec
 from howdah.model.settings import Settings, default_settings, settings_from_configmap, settings_from_configuration
@@ -158,6 +159,10 @@ def our_objects(cluster: Cluster) -> dict[Id, dict[str, Any]]:
         body = secret(request)
         body["stringData"] = {"username": request.username, "password": "PASSWORD:64"}
         made[_id(body)] = body
+    for pooler in cluster.poolers:
+        body = secret(pooler.user_list)
+        users = "".join(f'"{source.user}" "PASSWORD:64"\n' for source in pooler.user_list.users)
+        made[_id(body)] = body | {"stringData": {"userlist.txt": users}}
     if cluster.environment_secret is not None:
         body = secret(cluster.environment_secret)
         made[_id(body)] = body | {"stringData": dict(cluster.environment_secret.values)}
@@ -249,10 +254,10 @@ def _is_infrastructure_role(deviation: Deviation) -> bool:
     return is_asked and user not in (deviation.case.manifest["spec"].get("users") or {})
 
 
-def _is_pooler_user(deviation: Deviation) -> bool:
-    section = deviation.case.manifest["spec"].get("connectionPooler") or {}
-    users = {section.get("user"), deviation.case.settings.connection_pooler_user}
-    return deviation.body["stringData"].get("username") in users
+def _is_pooler_with_infrastructure_roles(deviation: Deviation) -> bool:
+    settings = deviation.case.settings
+    is_asked = settings.infrastructure_roles_secret_name is not None or bool(settings.infrastructure_roles_secrets)
+    return is_asked and names.POOLER_LABEL in deviation.body["metadata"].get("labels", {})
 
 
 def _is_left_behind(deviation: Deviation) -> bool:
@@ -275,7 +280,7 @@ def _is_not_followed(deviation: Deviation) -> bool:
 _CONDITIONS: Mapping[str, Callable[[Deviation], bool]] = {
     "nologin user": _is_nologin_user,
     "infrastructure role": _is_infrastructure_role,
-    "pooler user": _is_pooler_user,
+    "a pooler with infrastructure roles": _is_pooler_with_infrastructure_roles,
     "left behind by the reference": _is_left_behind,
     "kept in the claim template": _is_kept,
     "not followed in an existing object": _is_not_followed,
@@ -343,13 +348,18 @@ def _compare_step(case: Case, cluster: Cluster, number: int, totals: Totals) -> 
     totals.steps += 1
     recorded = {_id(body): body for body in _latest(case.folder, "objects", number)}
     earlier = {_id(body): body for body in _latest(case.folder, "objects", number - 1)} if number > 1 else {}
-    # A Secret that exists is left alone.
-    ours = our_objects(cluster) | {key: body for key, body in earlier.items() if key[0] == "Secret"}
+    # A Secret that exists is left alone, but for those of a pooler that is switched off.
+    kept = {key: body for key, body in earlier.items() if key[0] == "Secret" and not _goes(key, cluster)}
+    ours = our_objects(cluster) | kept
     if _phase(case.folder, number) in FAILED:  # a creation that failed stopped on its way
         ours = {key: body for key, body in ours.items() if key in recorded}
     # What was there before and was not changed is not in the recording.
     for key in sorted({*ours, *recorded} - (beforehand(case).keys() - recorded.keys())):
         _compare_object(case, key, (ours.get(key), recorded.get(key), earlier.get(key)), totals)
+
+
+def _goes(key: Id, cluster: Cluster) -> bool:
+    return (key[0], key[2]) in cluster.unwanted_poolers
 
 
 def _phase(folder: Path, number: int) -> str:

@@ -16,8 +16,10 @@ from urllib.parse import urlsplit
 import msgspec
 
 from howdah.adapters.kubernetes import POSTGRESQLS, RESOURCES
+from howdah.controller import user_list
 from howdah.controller.databases import Databases
 from howdah.controller.members import Members
+from howdah.controller.observe import Clock, utc_now
 from howdah.core import plan as p
 from howdah.core.intent import Intent
 from howdah.core.patroni.member import Member
@@ -68,12 +70,14 @@ class Applier:
         *,
         may_write: Callable[[], bool],
         told: Callable[[Target, p.Step, str | None], None],
+        clock: Clock = utc_now,
     ) -> None:
         self._client = client
         self._members = members
         self._databases = databases
         self.may_write = may_write
         self._told = told
+        self._clock = clock
 
     async def carry_out(self, target: Target, steps: tuple[p.Step, ...]) -> Outcome:
         """Do the steps in order, up to the first that fails."""
@@ -164,6 +168,18 @@ class Applier:
     async def _create_environment_secret(self, target: Target, step: p.CreateEnvironmentSecret) -> None:
         asked = target.for_situation().cluster.environment_secret
         body = {**step.body, "stringData": dict(asked.values) if asked is not None else {}}
+        try:
+            await self._client.create(SECRETS, body)
+        except AlreadyExists as exists:
+            await self._explain_existing(target, step.body, exists)
+
+    async def _write_user_list(self, target: Target, step: p.WriteUserList) -> None:
+        cluster = target.for_situation().cluster
+        body = await user_list.written(self._client, step, cluster.names, self._clock)
+        if step.uid is not None:
+            body = {**body, "metadata": {**body["metadata"], "uid": step.uid}}
+            await self._client.apply(SECRETS, body, field_manager=names.FIELD_MANAGER, force=True)
+            return
         try:
             await self._client.create(SECRETS, body)
         except AlreadyExists as exists:
@@ -294,8 +310,10 @@ _HANDLERS: Mapping[type[p.Step], Callable[[Applier, Target, Any], Awaitable[None
     p.Create: Applier._create,
     p.CreateSecret: Applier._create_secret,
     p.CreateEnvironmentSecret: Applier._create_environment_secret,
+    p.WriteUserList: Applier._write_user_list,
     p.Apply: Applier._apply,
     p.ScaleIn: Applier._apply,
+    p.RollPooler: Applier._apply,
     p.TakeOver: Applier._take_over,
     p.Delete: Applier._delete,
     p.SetFinalizers: Applier._set_finalizers,

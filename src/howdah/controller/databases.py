@@ -198,13 +198,14 @@ class Databases:
             raise ExternalError("postgres", transient=True, message=message)
 
     async def _passwords(self, cluster: Cluster) -> Mapping[PasswordSource, Password]:
-        """The passwords of all Secrets of the cluster: one list, and one read for each Secret elsewhere."""
+        """The passwords of all Secrets of the cluster: one list, and one read for each that is not in it."""
         found: dict[PasswordSource, Password] = {}
         wanted = {(request.namespace, request.name): request for request in cluster.secrets}
         listed = await self._client.list(SECRETS, namespace=cluster.key.namespace, labels=cluster.labels.selector_text)
         found_secrets = {(s["metadata"]["namespace"], s["metadata"]["name"]): s for s in listed.items}
         for place, request in wanted.items():
-            if place not in found_secrets and place[0] != cluster.key.namespace:
+            # In another namespace, or of the pooler's role, whose labels are other ones.
+            if place not in found_secrets:
                 try:
                     found_secrets[place] = await self._client.get(SECRETS, place[1], namespace=place[0])
                 except NotFound:

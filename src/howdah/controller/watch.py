@@ -46,17 +46,29 @@ class HasMeta(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What to watch: namespaces (None: all), the labels that every object of a cluster carries, and the cluster's label."""
+    """What to watch: namespaces (None: all), the labels that every object of a cluster carries, and the cluster's label.
+
+    `pooler_labels`: what the objects of poolers carry instead.
+    """
 
     namespaces: tuple[str | None, ...]
     labels: Mapping[str, str]
+    pooler_labels: Mapping[str, str]
     cluster_label: str
     service_account: str
     role_binding: str
 
     @property
     def selector(self) -> str:
-        return ",".join(f"{key}={value}" for key, value in sorted(self.labels.items()))
+        return _text(self.labels)
+
+    @property
+    def pooler_selector(self) -> str:
+        return _text(self.pooler_labels)
+
+
+def _text(labels: Mapping[str, str]) -> str:
+    return ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
 
 
 class Watch:
@@ -79,7 +91,7 @@ class Watch:
         self._informers: list[Informer[Any]] = []
         self._decoded: dict[str, Mapping[str, Any]] = {}
         self.clusters = self._all(client, POSTGRESQLS, Live, _resource, self._resource_key, labels="")
-        self.pods = self._all(client, r.PODS, Pod, _pod, self._label_key, on_gone=self._pod_gone)
+        self.pods = self._all(client, r.PODS, Pod, _pod, self._member_key, on_gone=self._pod_gone)
         self.claims = self._all(client, r.PERSISTENT_VOLUME_CLAIMS, Claim, _whole_but_version, self._label_key)
         self.configmaps = self._all(client, r.CONFIGMAPS, PatroniObject, _patroni, self._label_key)
         self.endpoints = self._all(client, r.ENDPOINTS, PatroniObject, _patroni, self._label_key)
@@ -91,6 +103,13 @@ class Watch:
             resource.kind: self._all(client, resource, Live, Live.significant, self._label_key)
             for resource in (r.STATEFUL_SETS, r.SERVICES, r.POD_DISRUPTION_BUDGETS)
         }
+        # Poolers carry another label of applications.
+        poolers = scope.pooler_selector
+        self.secrets += self._all(
+            client, r.SECRETS, SecretMeta, _version, self._label_key, labels=poolers, metadata_only=True
+        )
+        self.owned["Service"] += self._all(client, r.SERVICES, Live, Live.significant, self._label_key, labels=poolers)
+        self.owned["Deployment"] = self._all(client, r.DEPLOYMENTS, Live, _deployment, self._label_key, labels=poolers)
         self.shared_names = {"ServiceAccount": scope.service_account, "RoleBinding": scope.role_binding}
         self.shared = {
             resource.kind: self._all(
@@ -201,11 +220,15 @@ class Watch:
         name = obj.metadata.label(self.scope.cluster_label)
         return (obj.metadata.namespace, name) if name else None
 
+    def _member_key(self, pod: Pod) -> Key | None:
+        # Where clusters have no label of applications, the pods of poolers match as well.
+        return self._label_key(pod) if pod.metadata.label(names.POOLER_LABEL) is None else None
+
     def _revision_gone(self, revision: Revision) -> None:
         self._decoded.pop(revision.metadata.uid, None)
 
     def _pod_gone(self, pod: Pod) -> None:
-        key = self._label_key(pod)
+        key = self._member_key(pod)
         if key is not None:
             self.departed.append((key, Departed(pod.name, pod.metadata.uid, pod.is_proved_dead, self._clock())))
 
@@ -243,6 +266,18 @@ def every(informers: Iterable[Informer[Any]], key: Key) -> tuple[Any, ...]:
 def _resource(resource: Live) -> tuple[object, ...]:
     """Without the announcement that we write ourselves."""
     return (_meta(resource.metadata, frozenset({names.DISRUPTION})), bytes(resource.spec))
+
+
+class _Available(msgspec.Struct, frozen=True, rename="camel"):
+    available_replicas: int = 0
+
+
+_decode_available = msgspec.json.Decoder(_Available).decode
+
+
+def _deployment(deployment: Live) -> tuple[object, ...]:
+    """With the number of available pods, which the status tells."""
+    return (*deployment.significant(), _decode_available(bytes(deployment.status) or b"{}"))
 
 
 def _is_denied(informer: Informer[Any]) -> bool:

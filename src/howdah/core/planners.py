@@ -31,6 +31,7 @@ from howdah.core.plan import (
     UnlabelLeader,
     Wait,
 )
+from howdah.core.pooling import remove_poolers, roll_poolers, user_lists
 from howdah.core.rollout import LOOK_AGAIN_S, next_replacement
 from howdah.core.situation import Situation
 from howdah.model import names
@@ -298,12 +299,15 @@ PLANNERS: tuple[Planner, ...] = (
     kept_volumes,  # before anything is made that could take them up
     scale_in,  # before the StatefulSet is made smaller
     missing_secrets,  # before the pods that read them
+    user_lists,  # made from those
+    remove_poolers,
     align_objects,  # what is missing is created, what differs is applied
     align_pod_annotations,
     grow_claims,
     dynamic_configuration,  # needs a leader
     system_passwords,  # marks pods before the role is altered
     databases,
+    roll_poolers,  # when the server knows the passwords that their new pods have
     replacements,  # disruptive from here on; replaced pods need no restart
     restarts,
     awaited,

@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeVar, cast
 
 from howdah.core.postgres.manifest import desired_state
 from howdah.core.postgres.prepared import DatabaseSection
-from howdah.core.request import faults
+from howdah.core.request import faults, pooler
 from howdah.core.request.asked import Asked, Json, LiveFacts, Reference, References
 from howdah.core.request.configuration import dynamic_configuration, effective_version, spilo_configuration
 from howdah.core.request.containers import SCALYR_KEY, containers, has_scalyr, image
@@ -83,7 +83,7 @@ def resolve(
     account, problems = _tried(lambda: service_account(asked))
     access = _access(asked)
     roles = roles_and_databases(access, asked.names)
-    problems += (*faults.faults(asked), *roles.errors)
+    problems += (*faults.faults(asked), *pooler.faults(asked), *roles.errors)
     absent = faults.missing_references(asked)
     if absent:
         raise UnresolvedSpec(problems, absent)
@@ -94,6 +94,7 @@ def resolve(
     owners = owner_references(asked, tuple(raw["metadata"].get("ownerReferences") or ()))
     version, spilo = effective_version(asked), spilo_configuration(asked)
     certificates = tuple(certificate_environment(asked.spec.tls))
+    secrets = tuple(_secrets(asked, roles, marks, owners))
     env = environment(asked, version=version, spilo=spilo, certificates=certificates)
     return Cluster(
         key=Key(asked.names.namespace, asked.names.cluster),
@@ -117,8 +118,10 @@ def resolve(
         volume=_data_volume(asked, marks),
         stateful_set=_stateful_set(settings),
         services=services(asked, marks.inherited),
+        poolers=pooler.poolers(asked, marks, owners, infrastructure=()),
+        unwanted_poolers=tuple(pooler.unwanted(asked, (request.name for request in secrets))),
         budgets=budgets(asked),
-        secrets=tuple(_secrets(asked, roles, marks, owners)),
+        secrets=secrets,
         environment_secret=_environment_secret(asked, marks, owners),
         access=access,
         service_account=account,
@@ -131,6 +134,7 @@ def resolve(
                     *hidden_variables(asked, env),
                     *shrinking(asked),
                     *faults.doubts(asked),
+                    *pooler.doubts(asked),
                     *faults.changed_store(asked, _configured_store(settings)),
                 }
             )
@@ -204,7 +208,7 @@ def _pod(asked: Asked, env: tuple[Json, ...]) -> Pod:
         containers=containers(asked, env, volumes),
         volumes=tuple(volume.body for volume in volumes),
         security_context={name: value for name, value in ids.items() if value is not None},
-        affinity=affinity(asked),
+        affinity=affinity(asked, apart=asked.labels.full),
         tolerations=tolerations(asked),
         topology_spread=tuple(spec.topology_spread_constraints or ()),
         priority_class=spec.pod_priority_class_name or settings.pod_priority_class_name,
@@ -251,6 +255,7 @@ def _access(asked: Asked) -> Access:
         else {name: section.model_dump(by_alias=True, exclude_none=True) for name, section in prepared.items()},
         password_encryption="md5" if is_md5 else "scram-sha-256",
         is_enabled=settings.enable_database_access,
+        lookup=pooler.lookup(asked),
     )
 
 
@@ -265,6 +270,7 @@ def role_rules(access: Access, cluster: Names) -> RoleRules:
         protected=access.protected,
         additional_owner_roles=access.additional_owner_roles,
         cross_namespace_secrets=access.cross_namespace_secrets,
+        lookup=access.lookup,
     )
 
 
@@ -285,10 +291,16 @@ def _secrets(asked: Asked, roles: Desired, marks: Annotations, owners: tuple[Jso
             namespace=namespace,
             role=_kind_of_role(user, asked.settings),
             username=user,
-            labels=asked.labels.full,
+            labels=_labels_of_secret(user, asked),
             annotations=marks.inherited,
             owner_references=owners if namespace == asked.names.namespace else (),
         )
+
+
+def _labels_of_secret(user: str, asked: Asked) -> Mapping[str, str]:
+    if user == names.POOLER_USER and pooler.wanted(asked):
+        return asked.labels.pooler_selector(asked.names.pooler(names.LEADER_ROLE))
+    return asked.labels.full
 
 
 def _kind_of_role(user: str, settings: Settings) -> Literal["superuser", "replication", "user"]:

@@ -22,6 +22,7 @@ from howdah.controller.reconcile import PassResult, Reconciler
 from howdah.controller.references import ReferenceReader
 from howdah.controller.watch import Scope, Watch
 from howdah.core.plan import Step
+from howdah.core.resolve import label_keys
 from howdah.kube.client import Client
 from howdah.kube.events import EventRecorder
 from howdah.kube.informer import Informer
@@ -225,8 +226,11 @@ class Rig:
         held = {(o.metadata.name, o.metadata.uid, o.metadata.resource_version) for o in informer}
         if informer.resource.plural in ("serviceaccounts", "rolebindings", "postgresqls"):
             return wanted != held
+        application = informer.labels.removeprefix("application=")
         labelled = self.kube.store.select(
-            informer.resource, NAMESPACE, lambda o: (o["metadata"].get("labels") or {}).get("application") == "spilo"
+            informer.resource,
+            NAMESPACE,
+            lambda o: (o["metadata"].get("labels") or {}).get("application") == application,
         )
         return {_version(o) for o in labelled} != held
 
@@ -262,7 +266,12 @@ async def rig(
         patroni_api(3) as api,
     ):
         scope = Scope(
-            (NAMESPACE,), settings.cluster_labels, settings.cluster_name_label, "postgres-pod", "postgres-pod"
+            (NAMESPACE,),
+            settings.cluster_labels,
+            label_keys(settings).of_poolers,
+            settings.cluster_name_label,
+            "postgres-pod",
+            "postgres-pod",
         )
         watch = Watch(client, scope, lambda _: None)
         told: list[tuple[Step, str | None]] = []

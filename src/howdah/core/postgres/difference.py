@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 
 from howdah.core.postgres import statements as make
 from howdah.core.postgres.identifiers import parameter_name_fault, setting_items
+from howdah.core.postgres.lookup import lookup_statements
 from howdah.model.postgres.catalogue import EMPTY, Catalogue, Contents, Interest, Role
 from howdah.model.postgres.desired import Desired, DesiredDatabase, DesiredRole, Flags
 from howdah.model.postgres.statements import MAINTENANCE_DATABASE, Kind, NewPassword, Statement
@@ -16,7 +17,7 @@ from howdah.model.postgres.statements import MAINTENANCE_DATABASE, Kind, NewPass
 def difference(desired: Desired, catalogue: Catalogue, *, matching: frozenset[str]) -> tuple[Statement, ...]:
     """The statements that are missing; `matching`: the roles whose stored verifier fits their password.
 
-    Roles come first, then memberships, databases and what is in them.
+    Roles come first, then memberships, databases and what is in them, and the pooler's function in every database.
     """
     steps = (
         _roles(desired, catalogue, matching),
@@ -24,6 +25,7 @@ def difference(desired: Desired, catalogue: Catalogue, *, matching: frozenset[st
         _memberships(desired, catalogue),
         _databases(desired, catalogue),
         _all_contents(desired, catalogue),
+        _lookups(desired, catalogue),
     )
     return tuple(statement for step in steps for statement in step)
 
@@ -34,6 +36,7 @@ def interest(desired: Desired) -> Interest:
     return Interest(
         frozenset(named | {database.owner for database in desired.databases}),
         frozenset(database.name for database in desired.databases if database.has_contents),
+        every_database=desired.lookup is not None,
     )
 
 
@@ -267,3 +270,12 @@ def _default_privileges(database: DesiredDatabase, live: Contents) -> Iterator[S
                 f'{wanted.objects.lower()} that "{wanted.creator}" makes in database "{database.name}"{where} '
                 f'are not open to "{wanted.grantee}"',
             )
+
+
+def _lookups(desired: Desired, catalogue: Catalogue) -> Iterator[Statement]:
+    """In the databases that are there, whoever made them, and in those that are made now."""
+    if desired.lookup is None:
+        return
+    fresh = {database.name for database in desired.databases} - set(catalogue.databases)
+    for name in sorted({*catalogue.contents, *fresh}):
+        yield from lookup_statements(name, desired.lookup, catalogue.contents.get(name, EMPTY))

@@ -34,6 +34,7 @@ class Source(IntEnum):
     MANIFEST = 1
     SYSTEM = 4
     PREPARED = 5
+    POOLER = 6
 
 
 def desired_state(
@@ -52,6 +53,7 @@ def desired_state(
             (Source.MANIFEST, _manifest_roles(users, databases, rules, errors, warnings)),
             (Source.SYSTEM, system_roles(rules)),
             (Source.PREPARED, _all_prepared_roles(sections, rules, errors)),
+            (Source.POOLER, _pooler_roles(rules)),
         ),
         warnings,
     )
@@ -64,6 +66,7 @@ def desired_state(
     return Desired(
         roles,
         tuple(wanted[name] for name in sorted(wanted)),
+        lookup=rules.lookup,
         errors=tuple(sorted(set(errors))),
         warnings=tuple(sorted(set(warnings))),
     )
@@ -79,6 +82,13 @@ def system_roles(rules: RoleRules) -> tuple[DesiredRole, ...]:
             password=PasswordSource(rules.replication_username, rules.namespace),
         ),
     )
+
+
+def _pooler_roles(rules: RoleRules) -> Iterator[DesiredRole]:
+    """The role of the connection pooler: it logs in, and calls the lookup function."""
+    if rules.lookup is not None:
+        user = rules.lookup.user
+        yield DesiredRole(user, Flags(login=True), password=PasswordSource(user, rules.namespace))
 
 
 def _manifest_roles(
@@ -192,7 +202,8 @@ def _merged(
         for role in roles:
             held = best.get(role.name)
             if held is not None and held[0] is Source.MANIFEST:
-                message = f'"{role.name}" is a role of a prepared database'
+                of = "the connection pooler" if source is Source.POOLER else "a prepared database"
+                message = f'"{role.name}" is a role of {of}'
                 warnings.append(Problem(f"spec.users.{role.name}", message, "this entry is left out"))
             if held is None or source >= held[0]:
                 best[role.name] = (source, role)

@@ -52,13 +52,15 @@ class LiveFacts:
     """What is so already and wins over defaults; nothing of it for a cluster that does not exist yet.
 
     `claim_template`: of the live StatefulSet. `spilo_bootstrap`: section `bootstrap` of the SPILO_CONFIGURATION of its
-    pod template. `dcs`: where Patroni's objects of this cluster were found.
+    pod template. `dcs`: where Patroni's objects of this cluster were found. `users_changed`: by the name of a pooler's
+    user list, when a password in it was changed last; its pods have to be made after that.
     """
 
     exists: bool = False
     dcs: Dcs | None = None
     claim_template: Json | None = None
     spilo_bootstrap: Json | None = None
+    users_changed: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

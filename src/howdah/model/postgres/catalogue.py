@@ -1,7 +1,7 @@
 """What the server's catalogue holds, as far as it was asked: frozen types only, no reading."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from howdah.model.postgres.desired import Flags
@@ -71,6 +71,19 @@ class Extension:
     relocatable: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """A function `user_lookup(text)` of a schema, as it is."""
+
+    owner: str
+    source: str
+    security_definer: bool
+    settings: frozenset[str]
+    """`name=value` of what is set while it runs."""
+    executors: frozenset[str]
+    """Who may call it; "" is everybody."""
+
+
 DefaultKey = tuple[str, str | None, str]
 """Creator, schema (None: everywhere), objects as in `DefaultPrivilege.objects`."""
 
@@ -83,6 +96,8 @@ class Contents:
     extensions: Mapping[str, Extension]
     default_privileges: Mapping[DefaultKey, frozenset[tuple[str, str]]]
     """(grantee, privilege) by key; a key without an entry has PostgreSQL's built-in defaults."""
+    lookups: Mapping[str, Lookup] = field(default_factory=dict)
+    """By schema."""
 
 
 EMPTY = Contents(MappingProxyType({}), MappingProxyType({}), MappingProxyType({}))
@@ -106,3 +121,5 @@ class Interest:
 
     roles: frozenset[str]
     databases: frozenset[str]
+    every_database: bool = False
+    """The inside of those that nobody named matters too."""

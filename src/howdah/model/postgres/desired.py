@@ -107,11 +107,23 @@ class DesiredDatabase:
 
 
 @dataclass(frozen=True, slots=True)
+class PasswordLookup:
+    """How a connection pooler learns a role's verifier: function `schema`.user_lookup, which only `user` may call."""
+
+    schema: str
+    user: str
+    owner: str
+    """The superuser, with whose rights the function reads."""
+
+
+@dataclass(frozen=True, slots=True)
 class Desired:
     """Everything that shall be there, in the order in which it is made."""
 
     roles: tuple[DesiredRole, ...] = ()
     databases: tuple[DesiredDatabase, ...] = ()
+    lookup: PasswordLookup | None = None
+    """In every database of the server that takes connections; None where there is no pooler."""
     errors: tuple[Problem, ...] = ()
     """Mistakes that make the manifest invalid."""
     warnings: tuple[Problem, ...] = ()
@@ -131,3 +143,5 @@ class RoleRules:
     protected: tuple[str, ...] = ("admin", "cron_admin")
     additional_owner_roles: tuple[str, ...] = ()
     cross_namespace_secrets: bool = False
+    lookup: PasswordLookup | None = None
+    """What the connection pooler needs, its role among it."""

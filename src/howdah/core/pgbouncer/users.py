@@ -1,0 +1,15 @@
+"""PgBouncer's list of users: a line each, names and passwords in double quotes (auth_file)."""
+
+from collections.abc import Iterable
+
+
+def user_list_text(users: Iterable[tuple[str, str]]) -> str:
+    """The file for (name, password or verifier), in this order.
+
+    https://www.pgbouncer.org/config.html#authentication-file-format
+    """
+    return "".join(f"{_quoted(name)} {_quoted(password)}\n" for name, password in users)
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace('"', '""') + '"'
