@@ -35,6 +35,7 @@ from howdah.core.objects.diff import Difference
 from howdah.core.patroni.member import Member
 from howdah.core.plan import Plan, RestartMember, SetFinalizers, Step
 from howdah.core.planners import decide
+from howdah.core.pooling import pooler_views
 from howdah.core.resolve import label_keys, resolve
 from howdah.core.situation import Situation, look
 from howdah.core.status import Event, Findings, Outcome, build_status, transitions
@@ -432,6 +433,7 @@ def findings_of(situation: Situation) -> Findings:
         credentials_in_sync=not database.edited if database.is_known else None,
         database_error=database.error,
         awaits_databases=situation.awaits_databases,
+        poolers=pooler_views(situation),
     )
 
 

@@ -60,15 +60,11 @@ class Scope:
 
     @property
     def selector(self) -> str:
-        return _text(self.labels)
+        return names.selector_text(self.labels)
 
     @property
     def pooler_selector(self) -> str:
-        return _text(self.pooler_labels)
-
-
-def _text(labels: Mapping[str, str]) -> str:
-    return ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
+        return names.selector_text(self.pooler_labels)
 
 
 class Watch:

@@ -12,6 +12,7 @@ from howdah.core.alignment import applying, held_adoption, is_pooler_roll
 from howdah.core.objects.secrets import secret
 from howdah.core.plan import Decision, Delete, Held, Step, WriteUserList
 from howdah.core.situation import Situation
+from howdah.core.status import PoolerView
 from howdah.model import names
 from howdah.model.cluster import UserList
 from howdah.model.observed import Meta, SecretMeta
@@ -110,3 +111,13 @@ def _left(situation: Situation) -> Iterator[tuple[str, Meta]]:
                 yield kind, secret_.metadata
         elif (live := observed.objects.get((kind, name))) is not None and live.meta.label(names.POOLER_LABEL) == name:
             yield kind, live.meta
+
+
+def pooler_views(situation: Situation) -> tuple[PoolerView, ...]:
+    """What the poolers' Deployments say of their pods."""
+    found = []
+    for pooler in situation.cluster.poolers:
+        live = situation.observed.objects.get(("Deployment", pooler.name))
+        available = live.decoded_status().get("availableReplicas") or 0 if live is not None else 0
+        found.append(PoolerView(pooler.name, pooler.replicas, available))
+    return tuple(found)

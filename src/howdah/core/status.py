@@ -31,6 +31,15 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
+class PoolerView:
+    """How many of a pooler's pods take connections; what its Deployment says may be older than the Deployment."""
+
+    name: str
+    wanted: int
+    available: int
+
+
+@dataclass(frozen=True, slots=True)
 class Findings:
     """The judged look at a cluster that decisions and status share."""
 
@@ -49,6 +58,7 @@ class Findings:
     without_password: frozenset[str] = frozenset()  # roles whose Secret holds none
     database_error: str | None = None
     awaits_databases: bool = False  # nobody knows yet whether they are as the manifest says
+    poolers: tuple[PoolerView, ...] = ()
     problems: tuple[Problem, ...] = ()  # of the manifest: it is not acted on
 
 
@@ -75,7 +85,8 @@ def build_status(
     """The whole `status` of the resource; equal to `previous` when nothing worth saying changed."""
     if previous.get("PostgresClusterStatus", "") in NEW_PHASES:
         findings = replace(findings, is_new=True)
-    conditions = tuple(_remembered(rule(findings, plan, outcome), previous, findings) for rule in CONDITIONS)
+    found = (*(rule(findings, plan, outcome) for rule in CONDITIONS), *_poolers(findings))
+    conditions = tuple(_remembered(condition, previous, findings) for condition in found)
     status: dict[str, Any] = {
         "PostgresClusterStatus": phase(previous.get("PostgresClusterStatus", ""), findings, plan, outcome),
         "observedGeneration": findings.generation,
@@ -196,6 +207,18 @@ def _credentials(findings: Findings, plan: Plan, outcome: Outcome) -> Condition:
     return Condition("CredentialsInSync", "False", "Differ", "a stored password differs from its Secret")
 
 
+def _poolers(findings: Findings) -> tuple[Condition, ...]:
+    """Only of a cluster that has poolers. The cluster itself is as well without them, so it is not degraded by them."""
+    if not findings.poolers:
+        return ()
+    said = "; ".join(f"{p.name}: {p.available} of {p.wanted} pods take connections" for p in findings.poolers)
+    if any(pooler.available == 0 for pooler in findings.poolers):
+        return (Condition("PoolersReady", "False", "NoPod", said),)
+    if any(pooler.available < pooler.wanted for pooler in findings.poolers):
+        return (Condition("PoolersReady", "True", "SomePods", said),)
+    return (Condition("PoolersReady", "True", "AllPods", said),)
+
+
 CONDITIONS = (_ready, _progressing, _degraded, _restart_pending, _credentials)
 
 
@@ -278,6 +301,8 @@ _EVENTS: Mapping[tuple[str, str], tuple[str, str, str]] = {
     ("Degraded", "False"): ("Normal", "Recovered", "the cluster is as desired again"),
     ("RestartPending", "True"): ("Normal", "RestartPending", ""),
     ("CredentialsInSync", "False"): ("Normal", "CredentialsDiffer", ""),
+    ("PoolersReady", "True"): ("Normal", "PoolersReady", ""),
+    ("PoolersReady", "False"): ("Warning", "PoolersNotReady", ""),
 }
 
 

@@ -1,7 +1,9 @@
 """The pooler container's main process: `pgbouncer.ini` from the environment, then it becomes PgBouncer.
 
-The image's contract is in `core.pgbouncer.configuration`. The mounted list of users is not read: the pooler's own
-password is among the variables, and all other roles are looked up. `python -m howdah.instance.pooler`
+The image's contract is in `core.pgbouncer.configuration`. The pooler's own password is among the variables, and other
+roles are looked up; only who may see statistics has to be in the mounted list of users.
+
+`python -m howdah.instance.pooler /etc/pgbouncer/userlist.txt`
 """
 
 from __future__ import annotations
@@ -16,12 +18,12 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
 from howdah.core.pgbouncer.configuration import Environment, Machine, Version, configuration, parse
-from howdah.core.pgbouncer.users import user_list_text
+from howdah.core.pgbouncer.users import with_others
 from howdah.instance.ending import end
 from howdah.instance.tls import write_private, write_self_signed
 from howdah.model.errors import InvalidSpec
@@ -31,13 +33,12 @@ EXIT_WRONG_ENVIRONMENT = 2
 EXIT_NO_PROGRAM = 3
 EXIT_NO_HOST = 4
 PROBE_TIMEOUT_S = 10
-_SYSTEM_FOLDERS = ("/usr/local/sbin", "/usr/sbin", "/opt/pgbouncer")
 
 
 def main() -> NoReturn:
     """Never returns: PgBouncer runs, or the process ends with a code and one clear reason."""
     logging.basicConfig(format="%(asctime)s %(levelname)s: %(message)s", level=logging.INFO, stream=sys.stderr)
-    program = shutil.which(PROGRAM, path=os.pathsep.join((os.environ.get("PATH", os.defpath), *_SYSTEM_FOLDERS)))
+    program = shutil.which(PROGRAM)
     if program is None:
         end(EXIT_NO_PROGRAM, f"{PROGRAM} is not here; install it (Debian: apt-get install pgbouncer)")
     try:
@@ -49,7 +50,13 @@ def main() -> NoReturn:
     if host is None:
         end(EXIT_NO_HOST, f"host {asked.host} is not known: neither as a name, nor as a service of this namespace")
     folder = Path(tempfile.mkdtemp(prefix="pooler-", dir=os.environ.get("RW_DIR")))
-    become(program, write_files(asked, host, folder, program))
+    become(program, write_files(asked, host, folder, program, mounted_users(sys.argv[1:])))
+
+
+def mounted_users(arguments: Sequence[str]) -> str:
+    """The text of the list; nothing without one."""
+    places = [Path(argument) for argument in arguments]
+    return "".join(place.read_text() for place in places if place.is_file())
 
 
 def reachable(host: str, environ: Mapping[str, str]) -> str | None:
@@ -61,7 +68,7 @@ def reachable(host: str, environ: Mapping[str, str]) -> str | None:
     return host
 
 
-def write_files(asked: Environment, host: str, folder: Path, program: str) -> Path:
+def write_files(asked: Environment, host: str, folder: Path, program: str, users: str) -> Path:
     """Configuration, list of users and, where none is given, a certificate; the path of the first."""
     certificate, key = folder / "server.crt", folder / "server.key"
     if asked.certificate is None:
@@ -74,7 +81,7 @@ def write_files(asked: Environment, host: str, folder: Path, program: str) -> Pa
         certificate=str(certificate),
         key=str(key),
     )
-    write_private(folder / "users", user_list_text([(asked.user, asked.password)]).encode())
+    write_private(folder / "users", with_others(asked.user, asked.password, users).encode())
     write_private(folder / "pgbouncer.ini", configuration(asked, machine).encode())
     return folder / "pgbouncer.ini"
 

@@ -224,6 +224,11 @@ def user_lists(cluster: str) -> frozenset[str]:
     return frozenset({f"{cluster}-pooler-u", f"{cluster}-pooler-repl-u"})
 
 
+def selector_text(labels: Mapping[str, str]) -> str:
+    """As a query has it: `application=spilo,cluster-name=acid-minimal`."""
+    return ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
+
+
 def belongs(kind: str, name: str, cluster: str, templates: Templates) -> bool:
     """Whether an object of this name is one that the operator or Patroni makes for `cluster`; labels alone do not tell."""
     parts = ("-config", "-leader", "-failover", "-sync")
@@ -293,8 +298,8 @@ class Labels:
 
     @property
     def selector_text(self) -> str:
-        """As a query has it: `application=spilo,cluster-name=acid-minimal`."""
-        return ",".join(f"{key}={value}" for key, value in sorted(self.selector.items()))
+        """As a query has it."""
+        return selector_text(self.selector)
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,6 +314,10 @@ class LabelKeys:
     def selector(self, cluster: str) -> Mapping[str, str]:
         """What finds the objects of `cluster`, also when its manifest is not valid."""
         return {**self.cluster_labels, self.cluster_name: cluster}
+
+    def pooler_selector(self, cluster: str) -> Mapping[str, str]:
+        """What finds the objects of the poolers of `cluster`."""
+        return {**self.of_poolers, self.cluster_name: cluster}
 
     @property
     def of_poolers(self) -> Mapping[str, str]:
