@@ -82,7 +82,7 @@ def test_every_metric_is_documented() -> None:
 def test_every_condition_and_its_reasons_are_documented() -> None:
     text = (REFERENCE / "conditions.md").read_text()
     documented = set(re.findall(r"^\| `(\w+)` \| `(?:True|False|Unknown)` \|", text, flags=re.MULTILINE))
-    assert documented == {"Ready", "Progressing", "Degraded", "RestartPending", "CredentialsInSync"}
+    assert documented == {"Ready", "Progressing", "Degraded", "RestartPending", "CredentialsInSync", "PoolersReady"}
     assert len(documented) == len(CONDITIONS)
 
 

@@ -21,7 +21,7 @@ from howdah.model.postgres.desired import PasswordSource
 async def written(client: Client, step: WriteUserList, cluster: Names, now: Callable[[], dt.datetime]) -> Object:
     """The Secret as it is to be, with its data. Raises ExternalError where a password is missing."""
     sources = [await _source(client, cluster, source) for source in step.users]
-    text = user_list_text((source.user, _password(found)) for source, found in zip(step.users, sources, strict=True))
+    text = user_list_text((_text(found, "username"), _text(found, "password")) for found in sources)
     data = base64.b64encode(text.encode()).decode()
     metadata = step.body["metadata"]
     live = await _read(client, metadata["namespace"], metadata["name"]) if step.uid is not None else None
@@ -45,9 +45,10 @@ def _dated(live: Object | None, data: str, now: Callable[[], dt.datetime]) -> Ma
 
 async def _source(client: Client, cluster: Names, source: PasswordSource) -> Object:
     found = await _read(client, source.namespace, cluster.secret(source.user))
-    if found is None or not (found.get("data") or {}).get("password"):
-        message = f"the Secret of role {source.user} has no password, which the pooler needs"
-        raise ExternalError("kubernetes", transient=True, message=message)
+    for key in ("username", "password"):
+        if found is None or not (found.get("data") or {}).get(key):
+            message = f"the Secret of role {source.user} has no {key}, which the pooler needs"
+            raise ExternalError("kubernetes", transient=True, message=message)
     return found
 
 
@@ -58,8 +59,8 @@ async def _read(client: Client, namespace: str, name: str) -> Object | None:
         return None
 
 
-def _password(secret: Mapping[str, Any]) -> str:
-    return base64.b64decode(secret["data"]["password"]).decode()
+def _text(secret: Mapping[str, Any], key: str) -> str:
+    return base64.b64decode(secret["data"][key]).decode()
 
 
 def _version(secret: Mapping[str, Any]) -> tuple[str, str]:

@@ -65,8 +65,12 @@ class CreateEnvironmentSecret(Step):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WriteUserList(Step):
-    """Make a pooler's user list, or make it anew; the passwords are taken from `users`' Secrets when it is carried out."""
+    """Make a pooler's user list, or make it anew; the passwords are taken from `users`' Secrets when it is carried out.
 
+    A Secret without a password must not hold up everything else.
+    """
+
+    holds_up: ClassVar[bool] = False
     body: Mapping[str, Any]  # without data
     uid: str | None  # of the one that is there
     users: tuple[PasswordSource, ...]

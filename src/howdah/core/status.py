@@ -7,7 +7,7 @@ change only with what they date. The previous status is an input, for hysteresis
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -85,8 +85,8 @@ def build_status(
     """The whole `status` of the resource; equal to `previous` when nothing worth saying changed."""
     if previous.get("PostgresClusterStatus", "") in NEW_PHASES:
         findings = replace(findings, is_new=True)
-    found = (*(rule(findings, plan, outcome) for rule in CONDITIONS), *_poolers(findings))
-    conditions = tuple(_remembered(condition, previous, findings) for condition in found)
+    found = (rule(findings, plan, outcome) for rule in CONDITIONS)
+    conditions = tuple(_remembered(one, previous, findings) for one in found if one is not None)
     status: dict[str, Any] = {
         "PostgresClusterStatus": phase(previous.get("PostgresClusterStatus", ""), findings, plan, outcome),
         "observedGeneration": findings.generation,
@@ -207,19 +207,27 @@ def _credentials(findings: Findings, plan: Plan, outcome: Outcome) -> Condition:
     return Condition("CredentialsInSync", "False", "Differ", "a stored password differs from its Secret")
 
 
-def _poolers(findings: Findings) -> tuple[Condition, ...]:
+def _poolers(findings: Findings, plan: Plan, outcome: Outcome) -> Condition | None:
     """Only of a cluster that has poolers. The cluster itself is as well without them, so it is not degraded by them."""
+    del plan, outcome
     if not findings.poolers:
-        return ()
+        return None
     said = "; ".join(f"{p.name}: {p.available} of {p.wanted} pods take connections" for p in findings.poolers)
     if any(pooler.available == 0 for pooler in findings.poolers):
-        return (Condition("PoolersReady", "False", "NoPod", said),)
+        return Condition("PoolersReady", "False", "NoPod", said)
     if any(pooler.available < pooler.wanted for pooler in findings.poolers):
-        return (Condition("PoolersReady", "True", "SomePods", said),)
-    return (Condition("PoolersReady", "True", "AllPods", said),)
+        return Condition("PoolersReady", "True", "SomePods", said)
+    return Condition("PoolersReady", "True", "AllPods", said)
 
 
-CONDITIONS = (_ready, _progressing, _degraded, _restart_pending, _credentials)
+CONDITIONS: tuple[Callable[[Findings, Plan, Outcome], Condition | None], ...] = (
+    _ready,
+    _progressing,
+    _degraded,
+    _restart_pending,
+    _credentials,
+    _poolers,
+)
 
 
 def _remembered(condition: Condition, previous: Mapping[str, Any], findings: Findings) -> Condition:

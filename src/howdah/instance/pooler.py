@@ -49,8 +49,16 @@ def main() -> NoReturn:
     host = reachable(asked.host, os.environ)
     if host is None:
         end(EXIT_NO_HOST, f"host {asked.host} is not known: neither as a name, nor as a service of this namespace")
-    folder = Path(tempfile.mkdtemp(prefix="pooler-", dir=os.environ.get("RW_DIR")))
-    become(program, write_files(asked, host, folder, program, mounted_users(sys.argv[1:])))
+    become(program, write_files(asked, host, own_folder(os.environ), program, mounted_users(sys.argv[1:])))
+
+
+def own_folder(environ: Mapping[str, str]) -> Path:
+    """Where nobody else looks; the same after a restart in place, where the node gives a folder."""
+    if not environ.get("RW_DIR"):
+        return Path(tempfile.mkdtemp(prefix="pooler-"))
+    folder = Path(environ["RW_DIR"]) / "pooler"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder
 
 
 def mounted_users(arguments: Sequence[str]) -> str:

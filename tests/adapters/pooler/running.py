@@ -29,13 +29,40 @@ def free_port() -> int:
         return port
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Pooler:
     """A running pooler."""
 
     port: int
     folder: Path
     process: subprocess.Popen[bytes]
+    environment: dict[str, str]
+
+    def kill(self) -> None:
+        """Returns when nobody listens any more: a namespace dies a moment after its first process."""
+        self.process.kill()
+        self.process.wait(10)
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            try:
+                socket.create_connection(("127.0.0.1", self.port), 1).close()
+            except OSError:
+                return
+            time.sleep(0.02)
+
+    def start_again(self) -> None:
+        """In place, as a node does it."""
+        self.process = start(self.environment, self.folder)
+        self.until_it_listens()
+
+    def until_it_listens(self) -> None:
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            assert self.process.poll() is None, self.log()
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
+                return
+            time.sleep(0.05)
+        raise AssertionError(self.log())
 
     def conninfo(self, user: str = USER, password: str = USER_PASSWORD, **more: Any) -> str:
         who = {"host": "127.0.0.1", "port": self.port, "user": user, "password": password, "dbname": "foo"}
@@ -57,8 +84,7 @@ class Pooler:
 
     def file(self, name: str) -> Path:
         """One of those that the entry point has made."""
-        (found,) = self.folder.glob(f"pooler-*/{name}")
-        return found
+        return self.folder / "pooler" / name
 
 
 def environment(server: Server, port: int, folder: Path, **more: str) -> dict[str, str]:
@@ -94,14 +120,13 @@ def pooler(server: Server, *, users: str = "", **more: str) -> Iterator[Pooler]:
     port = free_port()
     (folder / USERS).write_text(users)
     (folder / USERS).chmod(0o644)
-    process = start(environment(server, port, folder, **more), folder)
-    found = Pooler(port, folder, process)
+    env = environment(server, port, folder, **more)
+    found = Pooler(port, folder, start(env, folder), env)
     try:
-        _until_it_listens(found)
+        found.until_it_listens()
         yield found
     finally:
-        process.kill()
-        process.wait(10)
+        found.kill()
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -121,13 +146,3 @@ def _command() -> list[str]:
     """Independent of the PATH that the process gets."""
     first, *more = unprivileged() or [""]
     return [shutil.which(first) or first, *more] if first else []
-
-
-def _until_it_listens(found: Pooler) -> None:
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        assert found.process.poll() is None, found.log()
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", found.port), 1):
-            return
-        time.sleep(0.05)
-    raise AssertionError(found.log())

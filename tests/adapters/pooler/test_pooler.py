@@ -145,3 +145,10 @@ async def test_what_keeps_it_from_starting_is_said(
 async def test_a_host_is_found_by_the_variable_of_its_service(database: Server) -> None:
     with pooler(database, PGHOST="acid-a", ACID_A_SERVICE_HOST="127.0.0.1") as found:
         assert found.ask("SELECT 1") == 1
+
+
+async def test_after_a_crash_it_starts_again_in_place(database: Server) -> None:
+    with pooler(database) as found:
+        found.kill()
+        found.start_again()
+        assert found.ask("SELECT 1") == 1
