@@ -45,10 +45,11 @@ def _dated(live: Object | None, data: str, now: Callable[[], dt.datetime]) -> Ma
 
 async def _source(client: Client, cluster: Names, source: PasswordSource) -> Object:
     found = await _read(client, source.namespace, cluster.secret(source.user))
-    for key in ("username", "password"):
-        if found is None or not (found.get("data") or {}).get(key):
-            message = f"the Secret of role {source.user} has no {key}, which the pooler needs"
-            raise ExternalError("kubernetes", transient=True, message=message)
+    data = (found or {}).get("data") or {}
+    missing = next((key for key in ("username", "password") if not data.get(key)), None)
+    if found is None or missing is not None:
+        message = f"the Secret of role {source.user} has no {missing}, which the pooler needs"
+        raise ExternalError("kubernetes", transient=True, message=message)
     return found
 
 
