@@ -54,15 +54,15 @@ def poolers(
 
 def unwanted(asked: Asked, secrets: Iterable[str]) -> Iterator[tuple[str, str]]:
     """(kind, name) of what poolers that are not asked for may have left; the Secret of a role in `secrets` stays."""
-    names_, roles = asked.names, wanted(asked)
+    ours, roles = asked.names, wanted(asked)
     if not roles:
         users = {asked.settings.connection_pooler_user, _user(asked)}
-        yield from (("Secret", name) for name in sorted({*map(names_.secret, users)} - {*secrets}))
+        yield from (("Secret", name) for name in sorted({*map(ours.secret, users)} - {*secrets}))
     for role in (names.LEADER_ROLE, names.REPLICA_ROLE):
         if role not in roles:
-            yield "Service", names_.pooler(role)
-            yield "Deployment", names_.pooler(role)
-            yield "Secret", names_.user_list(role)
+            yield "Service", ours.pooler(role)
+            yield "Deployment", ours.pooler(role)
+            yield "Secret", ours.user_list(role)
 
 
 def faults(asked: Asked) -> Iterator[Problem]:
@@ -125,10 +125,9 @@ def _instances(asked: Asked) -> int:
 
 
 def _connections_per_pod(asked: Asked) -> int:
-    asked_for = _section(asked).max_db_connections
-    return (asked.settings.connection_pooler_max_db_connections if asked_for is None else asked_for) // _instances(
-        asked
-    )
+    written = _section(asked).max_db_connections
+    most = asked.settings.connection_pooler_max_db_connections if written is None else written
+    return most // _instances(asked)
 
 
 def _pooler(
