@@ -10,7 +10,6 @@ from howdah.adapters.kubernetes import POSTGRESQLS, RESOURCES
 from howdah.cli.operator_settings import find_settings
 from howdah.cli.options import Connection
 from howdah.cli.output import TEXT, check_format, print_data, say, table
-from howdah.core.resolve import label_keys
 from howdah.kube.client import Client
 from howdah.model import names
 from howdah.model.observed import Meta, SecretMeta
@@ -45,9 +44,8 @@ def print_orphans(connection: Connection, output: str) -> None:
     async def work(client: Client, namespace: str) -> list[Orphan]:
         del namespace
         settings = (await find_settings(client)).settings
-        keys = label_keys(settings)
-        selectors = (names.selector_text(keys.cluster_labels), names.selector_text(keys.of_poolers))
-        return await find_orphans(client, selectors, settings.cluster_name_label, connection.namespace)
+        labels = names.selector_with_poolers(settings.cluster_labels)
+        return await find_orphans(client, labels, settings.cluster_name_label, connection.namespace)
 
     found = connection.run(work)
     if output != TEXT:
@@ -62,21 +60,18 @@ def print_orphans(connection: Connection, output: str) -> None:
         say(line)
 
 
-async def find_orphans(
-    client: Client, selectors: Iterable[str], cluster_label: str, namespace: str | None
-) -> list[Orphan]:
+async def find_orphans(client: Client, labels: str, cluster_label: str, namespace: str | None) -> list[Orphan]:
     """Read as metadata only: of Secrets and volumes nothing else is of interest."""
     resources = await client.list(POSTGRESQLS, type=SecretMeta, metadata_only=True)
-    asked = [(kind, labels) for labels in selectors for kind in KINDS]
     answers = await asyncio.gather(
         *(
             client.list(RESOURCES[kind], namespace=namespace, labels=labels, type=SecretMeta, metadata_only=True)
-            for kind, labels in asked
+            for kind in KINDS
         )
     )
     present = {(item.metadata.namespace, item.metadata.name) for item in resources.items}
-    everything = [(kind, i.metadata) for (kind, _), answer in zip(asked, answers, strict=True) for i in answer.items]
-    return sorted(set(orphans(everything, present, cluster_label)))
+    everything = [(kind, item.metadata) for kind, answer in zip(KINDS, answers, strict=True) for item in answer.items]
+    return sorted(orphans(everything, present, cluster_label))
 
 
 def orphans(objects: Iterable[tuple[str, Meta]], present: set[tuple[str, str]], cluster_label: str) -> Iterable[Orphan]:

@@ -33,8 +33,7 @@ from howdah.model.observed import Claim, Live, Observed, Revision, SecretMeta
 from howdah.model.settings import Settings
 
 DATABASES_TIMEOUT_S = 30.0
-_OWNED = ("StatefulSet", "Service", "PodDisruptionBudget")
-_OF_POOLERS = ("Deployment", "Service")
+_OWNED = ("StatefulSet", "Service", "PodDisruptionBudget", "Deployment")
 _SHARED = ("ServiceAccount", "RoleBinding")
 
 
@@ -55,19 +54,18 @@ async def observe_live(
         return None
     keys = label_keys(settings)
     labels = names.selector_text(keys.selector(name))
-    of_poolers = names.selector_text(keys.pooler_selector(name))
+    wide = names.selector_with_poolers(keys.selector(name))
 
-    pods, configmaps, endpoints, secrets, pooler_secrets = await asyncio.gather(
+    pods, configmaps, endpoints, secrets = await asyncio.gather(
         kubernetes.read_pods(client, namespace, labels),
         kubernetes.read_patroni(client, namespace, labels, "ConfigMap"),
         kubernetes.read_patroni(client, namespace, labels, "Endpoints"),
-        _secrets(client, namespace, labels),
-        _secrets(client, namespace, of_poolers),
+        _secrets(client, namespace, wide),
     )
     claims, revisions, objects = await asyncio.gather(
         client.list(PERSISTENT_VOLUME_CLAIMS, namespace=namespace, labels=labels, type=Claim),
         client.list(CONTROLLER_REVISIONS, namespace=namespace, labels=labels, type=Revision),
-        _objects(client, settings, namespace, labels, of_poolers),
+        _objects(client, settings, namespace, wide),
     )
     in_use = {pod.metadata.label(names.REVISION_LABEL) for pod in pods}
     return Observed(
@@ -76,7 +74,7 @@ async def observe_live(
         pods=pods,
         claims=claims.items,
         objects=objects,
-        secrets={(s.metadata.namespace, s.metadata.name): s for s in (*secrets, *pooler_secrets)},
+        secrets={(s.metadata.namespace, s.metadata.name): s for s in secrets},
         patroni={**configmaps, **endpoints},
         templates={r.metadata.name: _template(r) for r in revisions.items if r.metadata.name in in_use},
         is_live=True,
@@ -92,12 +90,9 @@ async def _secrets(client: Client, namespace: str, labels: str) -> tuple[SecretM
     return found.items
 
 
-async def _objects(
-    client: Client, settings: Settings, namespace: str, labels: str, of_poolers: str
-) -> dict[tuple[str, str], Live]:
+async def _objects(client: Client, settings: Settings, namespace: str, labels: str) -> dict[tuple[str, str], Live]:
     shared = f"metadata.name={settings.pod_service_account_name}"
     asked = [(kind, labels, "") for kind in _OWNED] + [(kind, "", shared) for kind in _SHARED]
-    asked += [(kind, of_poolers, "") for kind in _OF_POOLERS]
     answers = await asyncio.gather(
         *(
             client.list(RESOURCES[kind], namespace=namespace, labels=which, fields=fields, type=Live)

@@ -31,7 +31,6 @@ from howdah.controller.references import ReferenceReader
 from howdah.controller.registration import register
 from howdah.controller.watch import Key, Scope, Watch
 from howdah.core.plan import Step
-from howdah.core.resolve import label_keys
 from howdah.kube.client import Client
 from howdah.kube.credentials import Access
 from howdah.kube.errors import KubeError
@@ -319,7 +318,6 @@ def scope(settings: Settings, options: Options) -> Scope:
     return Scope(
         namespaces=(None,) if "*" in places else places,
         labels=settings.cluster_labels,
-        pooler_labels=label_keys(settings).of_poolers,
         cluster_label=settings.cluster_name_label,
         service_account=account,
         role_binding=account,

@@ -46,14 +46,10 @@ class HasMeta(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What to watch: namespaces (None: all), the labels that every object of a cluster carries, and the cluster's label.
-
-    `pooler_labels`: what the objects of poolers carry instead.
-    """
+    """What to watch: namespaces (None: all), the labels that every object of a cluster carries, and the cluster's label."""
 
     namespaces: tuple[str | None, ...]
     labels: Mapping[str, str]
-    pooler_labels: Mapping[str, str]
     cluster_label: str
     service_account: str
     role_binding: str
@@ -63,8 +59,9 @@ class Scope:
         return names.selector_text(self.labels)
 
     @property
-    def pooler_selector(self) -> str:
-        return names.selector_text(self.pooler_labels)
+    def wide_selector(self) -> str:
+        """Of kinds that poolers have, too."""
+        return names.selector_with_poolers(self.labels)
 
 
 class Watch:
@@ -91,21 +88,22 @@ class Watch:
         self.claims = self._all(client, r.PERSISTENT_VOLUME_CLAIMS, Claim, _whole_but_version, self._label_key)
         self.configmaps = self._all(client, r.CONFIGMAPS, PatroniObject, _patroni, self._label_key)
         self.endpoints = self._all(client, r.ENDPOINTS, PatroniObject, _patroni, self._label_key)
-        self.secrets = self._all(client, r.SECRETS, SecretMeta, _version, self._label_key, metadata_only=True)
+        wide = scope.wide_selector
+        self.secrets = self._all(
+            client, r.SECRETS, SecretMeta, _version, self._label_key, labels=wide, metadata_only=True
+        )
         self.revisions = self._all(
             client, r.CONTROLLER_REVISIONS, Revision, _version, self._label_key, on_gone=self._revision_gone
         )
         self.owned = {
-            resource.kind: self._all(client, resource, Live, Live.significant, self._label_key)
-            for resource in (r.STATEFUL_SETS, r.SERVICES, r.POD_DISRUPTION_BUDGETS)
+            resource.kind: self._all(client, resource, Live, significant, self._label_key, labels=labels)
+            for resource, significant, labels in (
+                (r.STATEFUL_SETS, Live.significant, scope.selector),
+                (r.SERVICES, Live.significant, wide),
+                (r.POD_DISRUPTION_BUDGETS, Live.significant, scope.selector),
+                (r.DEPLOYMENTS, _deployment, wide),
+            )
         }
-        # Poolers carry another label of applications.
-        poolers = scope.pooler_selector
-        self.secrets += self._all(
-            client, r.SECRETS, SecretMeta, _version, self._label_key, labels=poolers, metadata_only=True
-        )
-        self.owned["Service"] += self._all(client, r.SERVICES, Live, Live.significant, self._label_key, labels=poolers)
-        self.owned["Deployment"] = self._all(client, r.DEPLOYMENTS, Live, _deployment, self._label_key, labels=poolers)
         self.shared_names = {"ServiceAccount": scope.service_account, "RoleBinding": scope.role_binding}
         self.shared = {
             resource.kind: self._all(

@@ -229,6 +229,15 @@ def selector_text(labels: Mapping[str, str]) -> str:
     return ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
 
 
+def selector_with_poolers(labels: Mapping[str, str]) -> str:
+    """Finds what `labels` do, and the objects of poolers, which carry another application."""
+    own = labels.get(APPLICATION_LABEL)
+    if own is None:
+        return selector_text(labels)  # a pooler's objects carry one more
+    others = {key: value for key, value in labels.items() if key != APPLICATION_LABEL}
+    return ",".join(filter(None, (f"{APPLICATION_LABEL} in ({own},{POOLER_APPLICATION})", selector_text(others))))
+
+
 def belongs(kind: str, name: str, cluster: str, templates: Templates) -> bool:
     """Whether an object of this name is one that the operator or Patroni makes for `cluster`; labels alone do not tell."""
     parts = ("-config", "-leader", "-failover", "-sync")
@@ -317,12 +326,7 @@ class LabelKeys:
 
     def pooler_selector(self, cluster: str) -> Mapping[str, str]:
         """What finds the objects of the poolers of `cluster`."""
-        return {**self.of_poolers, self.cluster_name: cluster}
-
-    @property
-    def of_poolers(self) -> Mapping[str, str]:
-        """What the objects of every pooler carry, beside their cluster's name."""
-        return {**self.cluster_labels, APPLICATION_LABEL: POOLER_APPLICATION}
+        return {**self.selector(cluster), APPLICATION_LABEL: POOLER_APPLICATION}
 
     def labels(self, cluster: str, team: str, of_resource: Mapping[str, str]) -> Labels:
         """An inherited label wins over those of the operator, as in the reference."""

@@ -22,7 +22,6 @@ from howdah.controller.reconcile import PassResult, Reconciler
 from howdah.controller.references import ReferenceReader
 from howdah.controller.watch import Scope, Watch
 from howdah.core.plan import Step
-from howdah.core.resolve import label_keys
 from howdah.kube.client import Client
 from howdah.kube.events import EventRecorder
 from howdah.kube.informer import Informer
@@ -226,11 +225,11 @@ class Rig:
         held = {(o.metadata.name, o.metadata.uid, o.metadata.resource_version) for o in informer}
         if informer.resource.plural in ("serviceaccounts", "rolebindings", "postgresqls"):
             return wanted != held
-        application = informer.labels.removeprefix("application=")
+        applications = ("spilo", names.POOLER_APPLICATION) if " in (" in informer.labels else ("spilo",)
         labelled = self.kube.store.select(
             informer.resource,
             NAMESPACE,
-            lambda o: (o["metadata"].get("labels") or {}).get("application") == application,
+            lambda o: (o["metadata"].get("labels") or {}).get("application") in applications,
         )
         return {_version(o) for o in labelled} != held
 
@@ -268,7 +267,6 @@ async def rig(
         scope = Scope(
             (NAMESPACE,),
             settings.cluster_labels,
-            label_keys(settings).of_poolers,
             settings.cluster_name_label,
             "postgres-pod",
             "postgres-pod",

@@ -40,8 +40,7 @@ class World:
         self.kube = kube
         self.told: list[tuple[str, str]] = []
         self.client = kube.client(timeout_s=5)
-        poolers = {"application": "db-connection-pooler"}
-        scope = Scope((NAMESPACE,), {"application": "spilo"}, poolers, "cluster-name", "postgres-pod", "postgres-pod")
+        scope = Scope((NAMESPACE,), {"application": "spilo"}, "cluster-name", "postgres-pod", "postgres-pod")
         self.watch = Watch(self.client, scope, self.told.append)
         kube.store.seed(POSTGRESQLS, {"metadata": {"name": NAME, "namespace": NAMESPACE}, "spec": {"a": 1}})
         kube.store.seed(PODS, {**labelled(f"{NAME}-0", status=json.dumps(HEARTBEAT)), "status": terminated()})
