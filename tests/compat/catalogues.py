@@ -16,15 +16,9 @@ from compat.compare import Case, after_step, read_case
 
 UNFINISHED: Mapping[str, Callable[[Case], bool]] = {
     "the stream user": lambda case: bool(case.manifest["spec"].get("streams")),
-    "the pooler's user and lookup function": lambda case: _has_pooler(case.manifest["spec"]),
     "another superuser than this server has": lambda case: case.settings.super_username != "postgres",
 }
 """What a case needs that is not built yet, or that this server is not."""
-
-
-def _has_pooler(spec: Mapping[str, Any]) -> bool:
-    asked = [spec.get("enableConnectionPooler"), spec.get("enableReplicaConnectionPooler")]
-    return any(asked) or (asked[0] is None and "connectionPooler" in spec)
 
 
 @dataclass(slots=True)

@@ -198,6 +198,11 @@ def our_objects(
         body = secret(request)
         body["stringData"] = {"username": request.username, "password": _password(request.origin, there)}
         made[_id(body)] = body
+    origins = {request.username: request.origin for request in cluster.secrets}
+    for pooler in cluster.poolers:
+        body = secret(pooler.user_list)
+        users = "".join(f'"{s.user}" "{_password(origins.get(s.user), there)}"\n' for s in pooler.user_list.users)
+        made[_id(body)] = body | {"stringData": {"userlist.txt": users}}
     if cluster.environment_secret is not None:
         body = secret(cluster.environment_secret)
         made[_id(body)] = body | {"stringData": dict(cluster.environment_secret.values)}
@@ -316,12 +321,6 @@ def _lost_numbers(values: Mapping[str, str], entry: InfrastructureRoleSecret) ->
     return {value for key, value in left.items() if key.removeprefix(entry.user_key).isdigit()}
 
 
-def _is_pooler_user(deviation: Deviation) -> bool:
-    section = deviation.case.manifest["spec"].get("connectionPooler") or {}
-    users = {section.get("user"), deviation.case.settings.connection_pooler_user}
-    return deviation.body["stringData"].get("username") in users
-
-
 def _is_left_behind(deviation: Deviation) -> bool:
     """The reference did not follow a change of the manifest."""
     is_metadata = deviation.path.startswith(("metadata.labels", "metadata.annotations"))
@@ -341,7 +340,6 @@ def _is_held_back(deviation: Deviation) -> bool:
 _CONDITIONS: Mapping[str, Callable[[Deviation], bool]] = {
     "nologin user": _is_nologin_user,
     "infrastructure role that the reference loses": _is_lost_infrastructure_role,
-    "pooler user": _is_pooler_user,
     "left behind by the reference": _is_left_behind,
     "kept in the claim template": _is_kept,
     "held back before": _is_held_back,
@@ -421,19 +419,24 @@ def _compare_step(
     totals.steps += 1
     recorded = {_id(body): body for body in _latest(case.folder, "objects", number)}
     earlier = {_id(body): body for body in _latest(case.folder, "objects", number - 1)} if number > 1 else {}
-    # A Secret that exists keeps its data, but for rotation.
-    secrets = {key: body for key, body in earlier.items() if key[0] == "Secret"}
+    # A Secret that exists keeps its data, but for rotation; those of a pooler that is switched off go.
+    secrets = {key: body for key, body in earlier.items() if key[0] == "Secret" and not _goes(key, cluster)}
     for body in edited:
         if (key := _id(body)) in secrets:
             secrets[key] = {**secrets[key], "stringData": body.get("stringData") or {}}
     after = rotated(cluster, {key[1:]: body for key, body in secrets.items()})
-    before = earlier | secrets | {("Secret", *place): body for place, body in after.items()}
+    before = {key: body for key, body in earlier.items() if not _goes(key, cluster)}
+    before |= secrets | {("Secret", *place): body for place, body in after.items()}
     ours = our_objects(cluster, beforehand(case)) | _changed(case, cluster, number, others, recorded.keys(), before)
     if phase_of(case.folder, number) in FAILED:  # a creation that failed stopped on its way
         ours = {key: body for key, body in ours.items() if key in recorded}
     # What was there before and was not changed is not in the recording.
     for key in sorted({*ours, *recorded} - (beforehand(case).keys() - recorded.keys())):
         compare_object(case, key, (ours.get(key), recorded.get(key), earlier.get(key)), totals)
+
+
+def _goes(key: Id, cluster: Cluster) -> bool:
+    return (key[0], key[2]) in cluster.unwanted_poolers
 
 
 def _changed(

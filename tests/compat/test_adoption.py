@@ -15,6 +15,7 @@ from howdah.model.errors import InvalidSpec
 
 STORAGE = {
     "StatefulSet": "statefulsets.apps",
+    "Deployment": "deployments.apps",
     "Service": "services",
     "PodDisruptionBudget": "poddisruptionbudgets.policy",
     "Endpoints": "endpoints",

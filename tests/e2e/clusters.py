@@ -190,8 +190,8 @@ class PostgresCluster:
 
     async def address(self, role: str = "leader") -> str:
         """The service address."""
-        name = self.name if role == "leader" else f"{self.name}-repl"
-        service = await self.client.get(SERVICES, name, namespace=self.namespace)
+        suffix = {"leader": "", "replica": "-repl", "pooler": "-pooler", "replica pooler": "-pooler-repl"}[role]
+        service = await self.client.get(SERVICES, f"{self.name}{suffix}", namespace=self.namespace)
         return str(service["spec"]["clusterIP"])
 
     async def conninfo(self, user: str = "zalando", database: str = "foo", role: str = "leader", **more: Any) -> str:

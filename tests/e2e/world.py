@@ -21,6 +21,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from howdah.cli.local import NEEDS, ROLES
 from howdah.kube.client import Client
 from howdah.kube.credentials import load_access
 from howdah.kube.errors import KubeError
@@ -165,7 +166,7 @@ def operator_command(name: str, **env: str) -> Command:
 
 def platform_in(directory: Path) -> Platform:
     """A platform without operators, which need the CRDs first."""
-    return Platform(directory, {"spilo": (sys.executable, "-m", "howdah.instance")})
+    return Platform(directory, ROLES, needs=NEEDS)
 
 
 async def start(

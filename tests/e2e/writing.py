@@ -84,6 +84,7 @@ class Client:
                 if "authentication" in str(error):
                     self._conninfo = ""
                 raise
+            self._connection.prepare_threshold = None  # through a pooler each statement may meet another session
             self._connection.add_notice_handler(self._noticed)
         row = await (await self._connection.execute(sql, values)).fetchone()
         return row if row is not None else ()

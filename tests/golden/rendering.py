@@ -23,7 +23,7 @@ def cases() -> list[Path]:
 def rendered(case: Path) -> dict[str, str]:
     """The text of each golden file of a case."""
     cluster = resolve(yaml.safe_load((case / "manifest.yaml").read_text()), _settings(case))
-    secrets = [secret(request) for request in cluster.secrets]
+    secrets = [secret(request) for request in (*cluster.secrets, *(pooler.user_list for pooler in cluster.poolers))]
     if cluster.environment_secret is not None:
         secrets.append(secret(cluster.environment_secret))
     decided = {"dynamic": cluster.dynamic, "warnings": [str(warning) for warning in cluster.warnings]}

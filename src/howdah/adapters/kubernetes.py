@@ -9,6 +9,7 @@ from howdah.kube import resources as r
 from howdah.kube.client import Client
 from howdah.kube.errors import NotFound
 from howdah.kube.resources import Resource
+from howdah.model import names
 from howdah.model.observed import Live, PatroniObject, Pod
 
 POSTGRESQLS = Resource("acid.zalan.do", "v1", "postgresqls", "postgresql")
@@ -21,6 +22,7 @@ RESOURCES: Mapping[str, Resource] = {
         POSTGRESQLS,
         r.CONFIGMAPS,
         r.CONTROLLER_REVISIONS,
+        r.DEPLOYMENTS,
         r.ENDPOINTS,
         r.PERSISTENT_VOLUME_CLAIMS,
         r.PODS,
@@ -43,8 +45,8 @@ async def read_resource(client: Client, namespace: str, name: str) -> Live | Non
 
 
 async def read_pods(client: Client, namespace: str, selector: str) -> tuple[Pod, ...]:
-    """The cluster's pods as they are now, by ordinal."""
-    found = await client.list(r.PODS, namespace=namespace, labels=selector, type=Pod)
+    """The cluster's members as they are now, by ordinal; without a label of applications a pooler's pods match, too."""
+    found = await client.list(r.PODS, namespace=namespace, labels=f"{selector},!{names.POOLER_LABEL}", type=Pod)
     return tuple(sorted(found.items, key=lambda pod: pod.ordinal))
 
 

@@ -13,6 +13,7 @@ from howdah.cli.operator_settings import OperatorSettings, find_settings
 from howdah.cli.options import Connection
 from howdah.cli.output import TEXT, age, check_format, coloured, print_data, say
 from howdah.cli.plan import Planned, action, as_data, planned
+from howdah.cli.poolers import pooler_pods
 from howdah.controller.look import observe_live
 from howdah.controller.main import LEASE_NAME
 from howdah.controller.observe import utc_now
@@ -21,6 +22,7 @@ from howdah.kube.errors import Forbidden, NotFound
 from howdah.kube.resources import EVENTS, LEASES
 
 EVENTS_SHOWN = 10
+_SAID = {"PoolersReady": "poolers not ready"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,10 @@ async def explained(client: Client, operator: OperatorSettings, namespace: str, 
     return Explained(
         planned=await planned(client, operator, observed),
         status=observed.resource.decoded_status(),
-        members=tuple((pod.name, doing(pod)) for pod in observed.pods),
+        members=(
+            *((pod.name, doing(pod)) for pod in observed.pods),
+            *await pooler_pods(client, operator, namespace, name),
+        ),
         operator=await _who_acts(client, operator.namespace, now),
         events=tuple(sorted(events, key=_when)[-EVENTS_SHOWN:]),
         resync_s=operator.settings.resync_period.seconds,
@@ -95,11 +100,17 @@ def text(found: Explained) -> Iterable[str]:
     yield f"operator: {found.operator}"
     for problem in found.planned.problems:
         yield f"  not valid: {problem}"
-    for kind in ("Degraded", "RestartPending", "UpgradePending"):
+    for kind, odd in (
+        ("Degraded", "True"),
+        ("RestartPending", "True"),
+        ("UpgradePending", "True"),
+        ("PoolersReady", "False"),
+    ):
         condition = conditions.get(kind, {})
-        if condition.get("status") == "True":
+        if condition.get("status") == odd:
             since = age(_time(condition.get("lastTransitionTime")), found.now)
-            yield f"{kind.lower()} for {since}: {condition.get('reason')}: {condition.get('message')}"
+            word = _SAID.get(kind, kind.lower())
+            yield f"{word} for {since}: {condition.get('reason')}: {condition.get('message')}"
     yield from (f"  {name} {what}" for name, what in found.members)
     yield from _plan(found)
     yield from (f"  note: {note}" for note in found.planned.notes)

@@ -33,11 +33,19 @@ from howdah.local import up as platform
 from howdah.local.configuration import Command, Platform
 from howdah.local.interpreter import InterpreterError
 from howdah.local.up import PlatformError, Status
+from howdah.model import names
 from howdah.model.errors import ExternalError, InvalidSpec
 
 NAMESPACE = "default"
 CALL_TIMEOUT_S = 10.0
 LOG_POLL_S = 0.2
+
+ROLES = {
+    "spilo": (sys.executable, "-m", "howdah.instance"),
+    "pgbouncer": (sys.executable, "-m", "howdah.instance.pooler", names.USER_LIST_MOUNT),
+}
+"""What containers run here, by the role of their image."""
+NEEDS = {"pgbouncer": ("pgbouncer", "install PgBouncer (Debian: apt-get install pgbouncer)")}
 
 T = TypeVar("T")
 
@@ -97,7 +105,7 @@ def _platform(directory: Path, operators: int) -> Platform:
         listen = known[name].argv[-1] if name in known else f"127.0.0.1:{_free_port()}"
         argv = (sys.executable, "-m", "howdah.cli.main", "operator", "--listen", listen)
         processes[name] = Command(argv, _operator_environment(number))
-    return Platform(directory, {"spilo": (sys.executable, "-m", "howdah.instance")}, processes)
+    return Platform(directory, ROLES, processes, needs=NEEDS)
 
 
 def _operator_environment(number: int) -> dict[str, str]:

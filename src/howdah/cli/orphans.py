@@ -11,10 +11,12 @@ from howdah.cli.operator_settings import find_settings
 from howdah.cli.options import Connection
 from howdah.cli.output import TEXT, check_format, print_data, say, table
 from howdah.kube.client import Client
+from howdah.model import names
 from howdah.model.observed import Meta, SecretMeta
 
 KINDS = (
     "StatefulSet",
+    "Deployment",
     "Pod",
     "PersistentVolumeClaim",
     "Service",
@@ -42,7 +44,7 @@ def print_orphans(connection: Connection, output: str) -> None:
     async def work(client: Client, namespace: str) -> list[Orphan]:
         del namespace
         settings = (await find_settings(client)).settings
-        labels = ",".join(f"{key}={value}" for key, value in sorted(settings.cluster_labels.items()))
+        labels = names.selector_with_poolers(settings.cluster_labels)
         return await find_orphans(client, labels, settings.cluster_name_label, connection.namespace)
 
     found = connection.run(work)
@@ -74,9 +76,9 @@ async def find_orphans(client: Client, labels: str, cluster_label: str, namespac
 
 def orphans(objects: Iterable[tuple[str, Meta]], present: set[tuple[str, str]], cluster_label: str) -> Iterable[Orphan]:
     """A role's Secret may be in another namespace than its cluster, so for a Secret any cluster of that name counts."""
-    names = {name for _, name in present}
+    clusters = {name for _, name in present}
     for kind, meta in objects:
         cluster = meta.label(cluster_label)
-        if not cluster or (meta.namespace, cluster) in present or (kind == "Secret" and cluster in names):
+        if not cluster or (meta.namespace, cluster) in present or (kind == "Secret" and cluster in clusters):
             continue
         yield Orphan(meta.namespace, cluster, kind, meta.name)

@@ -13,6 +13,7 @@ from howdah.core.objects.build import build
 from howdah.core.objects.secrets import secret
 from howdah.core.request.asked import References
 from howdah.core.resolve import UnresolvedSpec, resolve
+from howdah.model import names
 from howdah.model.cluster import Cluster
 from howdah.model.crds import all_crds
 from howdah.model.errors import InvalidSpec, Problem
@@ -20,6 +21,7 @@ from howdah.model.settings import Settings
 
 FORMATS = (YAML, JSON)
 MADE_AT_CREATION = "<made at creation, random>"
+MADE_FROM_OTHERS = "<made from the Secrets of its roles>"
 TAKEN_FROM_MANIFEST = "<taken from the manifest or the configuration>"
 
 
@@ -98,6 +100,8 @@ def objects(cluster: Cluster) -> list[Mapping[str, Any]]:
         values = {"username": request.username, "password": password}
         made.append({**body, "stringData": values})
     made += _environment_secret(cluster)
+    for pooler in cluster.poolers:
+        made.append({**secret(pooler.user_list), "stringData": {names.USER_LIST_KEY: MADE_FROM_OTHERS}})
     return [*made, *build(cluster)]
 
 

@@ -15,6 +15,7 @@ from howdah.cli.operator_settings import OperatorSettings, find_settings
 from howdah.cli.options import Connection
 from howdah.cli.output import TEXT, age, as_text, check_format, coloured, is_terminal, say, table
 from howdah.cli.plan import Planned, action, as_data, planned
+from howdah.cli.poolers import pooler_services
 from howdah.controller.look import observe_live
 from howdah.controller.observe import utc_now
 from howdah.core.resolve import label_keys
@@ -26,6 +27,12 @@ from howdah.model.observed import Pod
 WATCH_S = 1.0
 CLEAR = "\033[H\033[2J"
 _COLOURS: Mapping[str, str] = {"Running": "good", "Creating": "busy", "Updating": "busy"}  # others are bad
+_GOOD: Mapping[str, str] = {
+    "Ready": "True",
+    "CredentialsInSync": "True",
+    "PoolersReady": "True",
+    "Degraded": "False",
+}
 _SOUND_LAGS = (None, "ok")
 
 
@@ -92,6 +99,7 @@ async def detail(client: Client, operator: OperatorSettings, namespace: str, nam
     except NotFound:
         raise Failed(f"{namespace}/{name}: it was deleted just now", Exit.NOT_FOUND) from None
     services = (await client.list(SERVICES, namespace=namespace, labels=labels)).items
+    services = (*services, *await pooler_services(client, operator, namespace, name))
     return Detail(resource, observed.pods, services, await planned(client, operator, observed))
 
 
@@ -188,7 +196,7 @@ def text(found: Detail, now: dt.datetime) -> Iterable[str]:
 
 def _condition_colour(condition: Mapping[str, Any]) -> str:
     status = str(condition.get("status"))
-    good = {"Ready": "True", "CredentialsInSync": "True", "Degraded": "False"}.get(str(condition.get("type")))
+    good = _GOOD.get(str(condition.get("type")))
     if good is None or status == "Unknown":
         return status
     return coloured(status, "good" if status == good else "bad")

@@ -15,9 +15,11 @@ from urllib.parse import urlsplit
 import msgspec
 
 from howdah.adapters.kubernetes import POSTGRESQLS, RESOURCES
+from howdah.controller import user_list
 from howdah.controller.copies import read_password
 from howdah.controller.databases import Databases
 from howdah.controller.members import Members
+from howdah.controller.observe import Clock, utc_now
 from howdah.controller.passwords import change_secret, new_password
 from howdah.core import plan as p
 from howdah.core.intent import Intent
@@ -67,6 +69,7 @@ class Applier:
         may_write: Callable[[], bool],
         told: Callable[[Target, p.Step, str | None], None],
         operator_namespace: str = "",
+        clock: Clock = utc_now,
     ) -> None:
         self._client = client
         self._members = members
@@ -74,6 +77,7 @@ class Applier:
         self.may_write = may_write
         self._told = told
         self._operator_namespace = operator_namespace
+        self._clock = clock
 
     async def carry_out(self, target: Target, steps: tuple[p.Step, ...]) -> Outcome:
         """Do the steps in order, up to the first that fails."""
@@ -201,6 +205,18 @@ class Applier:
         encoded = {key: base64.b64encode(values[key].encode()).decode() if key in values else None for key in step.keys}
         patch = {"metadata": {"uid": step.uid}, "data": encoded}
         await self._client.merge_patch(SECRETS, step.name, patch, namespace=step.namespace)
+
+    async def _write_user_list(self, target: Target, step: p.WriteUserList) -> None:
+        cluster = target.for_situation().cluster
+        body = await user_list.written(self._client, step, cluster.names, self._clock)
+        if step.uid is not None:
+            body = {**body, "metadata": {**body["metadata"], "uid": step.uid}}
+            await self._client.apply(SECRETS, body, field_manager=names.FIELD_MANAGER, force=True)
+            return
+        try:
+            await self._client.create(SECRETS, body)
+        except AlreadyExists as exists:
+            await self._explain_existing(target, step.body, exists)
 
     async def _apply(self, target: Target, step: p.Apply) -> None:
         del target
@@ -341,8 +357,10 @@ _HANDLERS: Mapping[type[p.Step], Callable[[Applier, Target, Any], Awaitable[None
     p.CreateEnvironmentSecret: Applier._create_environment_secret,
     p.UpdateEnvironmentSecret: Applier._update_environment_secret,
     p.ChangeSecret: Applier._change_secret,
+    p.WriteUserList: Applier._write_user_list,
     p.Apply: Applier._apply,
     p.ScaleIn: Applier._apply,
+    p.RollPooler: Applier._apply,
     p.TakeOver: Applier._take_over,
     p.Delete: Applier._delete,
     p.SetFinalizers: Applier._set_finalizers,

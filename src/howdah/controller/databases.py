@@ -211,12 +211,13 @@ class Databases:
             raise ExternalError("postgres", transient=True, message=message)
 
     async def _secrets(self, cluster: Cluster) -> RoleSecrets:
-        """All Secrets of the cluster's roles: one list, and one read for each Secret elsewhere."""
+        """All Secrets of the cluster's roles: one list, and one read for each that is not in it."""
         wanted = {(request.namespace, request.name): request for request in cluster.secrets}
         listed = await self._client.list(SECRETS, namespace=cluster.key.namespace, labels=cluster.labels.selector_text)
         found = {(s["metadata"]["namespace"], s["metadata"]["name"]): s for s in listed.items}
         for place in wanted:
-            if place not in found and place[0] != cluster.key.namespace:
+            # In another namespace, or of the pooler's role, whose labels are other ones.
+            if place not in found:
                 try:
                     found[place] = await self._client.get(SECRETS, place[1], namespace=place[0])
                 except NotFound:

@@ -36,7 +36,7 @@ from howdah.model.observed import Claim, Live, Observed, Revision, SecretMeta
 from howdah.model.settings import Settings
 
 DATABASES_TIMEOUT_S = 30.0
-_OWNED = ("StatefulSet", "Service", "PodDisruptionBudget")
+_OWNED = ("StatefulSet", "Service", "PodDisruptionBudget", "Deployment")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,18 +54,20 @@ async def observe_live(
     found = resource if resource is not None else await kubernetes.read_resource(client, namespace, name)
     if found is None:
         return None
-    labels = ",".join(f"{key}={value}" for key, value in sorted(label_keys(settings).selector(name).items()))
+    keys = label_keys(settings)
+    labels = names.selector_text(keys.selector(name))
+    wide = names.selector_with_poolers(keys.selector(name))
 
     pods, configmaps, endpoints, secrets = await asyncio.gather(
         kubernetes.read_pods(client, namespace, labels),
         kubernetes.read_patroni(client, namespace, labels, "ConfigMap"),
         kubernetes.read_patroni(client, namespace, labels, "Endpoints"),
-        _secrets(client, namespace, labels),
+        _secrets(client, namespace, wide),
     )
     claims, revisions, objects = await asyncio.gather(
         client.list(PERSISTENT_VOLUME_CLAIMS, namespace=namespace, labels=labels, type=Claim),
         client.list(CONTROLLER_REVISIONS, namespace=namespace, labels=labels, type=Revision),
-        _objects(client, settings, namespace, labels),
+        _objects(client, settings, namespace, wide),
     )
     in_use = {pod.metadata.label(names.REVISION_LABEL) for pod in pods}
     return Observed(

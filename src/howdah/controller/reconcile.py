@@ -38,6 +38,7 @@ from howdah.core.objects.diff import Difference
 from howdah.core.patroni.member import Member
 from howdah.core.plan import Plan, RestartMember, SetFinalizers, Step
 from howdah.core.planners import decide
+from howdah.core.pooling import pooler_views
 from howdah.core.resolve import label_keys, resolve
 from howdah.core.situation import Situation, look
 from howdah.core.status import Event, Findings, Outcome, build_status, transitions
@@ -465,6 +466,7 @@ def findings_of(situation: Situation) -> Findings:
         asked_version=cluster.asked_version,
         version_held=cluster.rollout.version_held,
         may_upgrade=cluster.rollout.may_upgrade,
+        poolers=pooler_views(situation),
     )
 
 

@@ -56,7 +56,12 @@ class Scope:
 
     @property
     def selector(self) -> str:
-        return ",".join(f"{key}={value}" for key, value in sorted(self.labels.items()))
+        return names.selector_text(self.labels)
+
+    @property
+    def wide_selector(self) -> str:
+        """Of kinds that poolers have, too."""
+        return names.selector_with_poolers(self.labels)
 
 
 class Watch:
@@ -79,17 +84,25 @@ class Watch:
         self._informers: list[Informer[Any]] = []
         self._decoded: dict[str, Mapping[str, Any]] = {}
         self.clusters = self._all(client, POSTGRESQLS, Live, _resource, self._resource_key, labels="")
-        self.pods = self._all(client, r.PODS, Pod, _pod, self._label_key, on_gone=self._pod_gone)
+        self.pods = self._all(client, r.PODS, Pod, _pod, self._member_key, on_gone=self._pod_gone)
         self.claims = self._all(client, r.PERSISTENT_VOLUME_CLAIMS, Claim, _whole_but_version, self._label_key)
         self.configmaps = self._all(client, r.CONFIGMAPS, PatroniObject, _patroni, self._label_key)
         self.endpoints = self._all(client, r.ENDPOINTS, PatroniObject, _patroni, self._label_key)
-        self.secrets = self._all(client, r.SECRETS, SecretMeta, _version, self._label_key, metadata_only=True)
+        wide = scope.wide_selector
+        self.secrets = self._all(
+            client, r.SECRETS, SecretMeta, _version, self._label_key, labels=wide, metadata_only=True
+        )
         self.revisions = self._all(
             client, r.CONTROLLER_REVISIONS, Revision, _version, self._label_key, on_gone=self._revision_gone
         )
         self.owned = {
-            resource.kind: self._all(client, resource, Live, Live.significant, self._label_key)
-            for resource in (r.STATEFUL_SETS, r.SERVICES, r.POD_DISRUPTION_BUDGETS)
+            resource.kind: self._all(client, resource, Live, significant, self._label_key, labels=labels)
+            for resource, significant, labels in (
+                (r.STATEFUL_SETS, Live.significant, scope.selector),
+                (r.SERVICES, Live.significant, wide),
+                (r.POD_DISRUPTION_BUDGETS, Live.significant, scope.selector),
+                (r.DEPLOYMENTS, _deployment, wide),
+            )
         }
         self.shared_names = {"ServiceAccount": scope.service_account, "RoleBinding": scope.role_binding}
         self.shared = {
@@ -201,11 +214,15 @@ class Watch:
         name = obj.metadata.label(self.scope.cluster_label)
         return (obj.metadata.namespace, name) if name else None
 
+    def _member_key(self, pod: Pod) -> Key | None:
+        # Where clusters have no label of applications, the pods of poolers match as well.
+        return self._label_key(pod) if pod.metadata.label(names.POOLER_LABEL) is None else None
+
     def _revision_gone(self, revision: Revision) -> None:
         self._decoded.pop(revision.metadata.uid, None)
 
     def _pod_gone(self, pod: Pod) -> None:
-        key = self._label_key(pod)
+        key = self._member_key(pod)
         if key is not None:
             self.departed.append((key, Departed(pod.name, pod.metadata.uid, pod.is_proved_dead, self._clock())))
 
@@ -224,7 +241,7 @@ class Watch:
     def _members(self) -> Iterable[tuple[Key, Pod]]:
         for informer in self.pods:
             for pod in informer:
-                if (key := self._label_key(pod)) is not None:
+                if (key := self._member_key(pod)) is not None:
                     yield key, pod
 
     def _patroni_objects(self) -> Iterable[tuple[Place, Key, Meta]]:
@@ -243,6 +260,18 @@ def every(informers: Iterable[Informer[Any]], key: Key) -> tuple[Any, ...]:
 def _resource(resource: Live) -> tuple[object, ...]:
     """Without the announcement that we write ourselves."""
     return (_meta(resource.metadata, frozenset({names.DISRUPTION})), bytes(resource.spec))
+
+
+class _Available(msgspec.Struct, frozen=True, rename="camel"):
+    available_replicas: int = 0
+
+
+_decode_available = msgspec.json.Decoder(_Available).decode
+
+
+def _deployment(deployment: Live) -> tuple[object, ...]:
+    """With the number of available pods, which the status tells."""
+    return (*deployment.significant(), _decode_available(bytes(deployment.status) or b"{}"))
 
 
 def _is_denied(informer: Informer[Any]) -> bool:

@@ -23,6 +23,7 @@ from howdah.core.plan import (
     Delete,
     GrowClaim,
     Held,
+    RollPooler,
     ScaleIn,
     Step,
     TakeOver,
@@ -99,8 +100,10 @@ def _align(body: Body, live: Live, situation: Situation, steps: list[Step], held
         if is_of_reference(live):
             steps.extend(_taking_over(body, live))
         return
+    if is_pooler_roll(body, found):
+        return  # late in a pass: see `pooling.roll_poolers`
     aligned = _replacing(body, live, found) or _sized(body, live, found, situation)
-    why_held = _adoption(live, situation, found)
+    why_held = held_adoption(live, situation, found)
     if why_held is not None:
         held.extend(Held(step, why_held) for step in aligned)
     else:
@@ -125,10 +128,10 @@ def _sized(body: Body, live: Live, found: tuple[Difference, ...], situation: Sit
     """Fewer replicas is a step of its own, disruptive, and only without the leader; everything else does not wait for it."""
     replicas = next((d for d in found if d.path == "spec.replicas"), None)
     if body["kind"] != "StatefulSet" or replicas is None or not int(replicas.live or 0) > int(replicas.intended):
-        return _applying(body, live, found)
+        return applying(body, live, found)
     others = tuple(d for d in found if d is not replicas)
     if others:
-        return _applying({**body, "spec": {**body["spec"], "replicas": replicas.live}}, live, others)
+        return applying({**body, "spec": {**body["spec"], "replicas": replicas.live}}, live, others)
     if leaves_leader(situation) is not None:
         return ()
     reason = f"numberOfInstances is {replicas.intended}, {replicas.live} replicas are there"
@@ -136,7 +139,7 @@ def _sized(body: Body, live: Live, found: tuple[Difference, ...], situation: Sit
 
 
 def _replacing(body: Body, live: Live, found: tuple[Difference, ...]) -> tuple[Step, ...]:
-    """A field that the API does not let change: the StatefulSet goes without its pods, and comes back in the next pass.
+    """A field that the API does not let change: the object goes, a StatefulSet without its pods, and comes back next pass.
 
     Its claims must not go with it, whatever its retention policy says, so that is set to Retain first.
     """
@@ -144,6 +147,9 @@ def _replacing(body: Body, live: Live, found: tuple[Difference, ...]) -> tuple[S
     if not fixed:
         return ()
     kind, name = body["kind"], body["metadata"]["name"]
+    if kind == "Deployment":
+        reason = f"{kind} {name} has to be made anew: {'; '.join(d.reason for d in fixed)}"
+        return (Delete(reason=reason, kind=kind, name=name, uid=live.meta.uid),)
     reason = f"{kind} {name} has to be made anew, leaving its pods: {'; '.join(d.reason for d in fixed)}"
     going = Delete(reason=reason, kind=kind, name=name, uid=live.meta.uid, propagation="Orphan")
     policy = live.body(body["apiVersion"], kind).get("spec", {}).get("persistentVolumeClaimRetentionPolicy") or {}
@@ -159,13 +165,24 @@ def _replacing(body: Body, live: Live, found: tuple[Difference, ...]) -> tuple[S
     return (keep, going)
 
 
-def _applying(body: Body, live: Live, found: tuple[Difference, ...]) -> tuple[Step, ...]:
+def is_pooler_roll(body: Body, found: tuple[Difference, ...]) -> bool:
+    """Whether the difference makes Kubernetes replace a pooler's pods."""
+    is_fixed = any(d.effect is Effect.REPLACE for d in found)
+    return body["kind"] == "Deployment" and not is_fixed and any(d.path.startswith("spec.template.") for d in found)
+
+
+def applying(body: Body, live: Live, found: tuple[Difference, ...]) -> tuple[Step, ...]:
+    """The object as it is to be, with its fields made ours before that where they are somebody else's."""
     kind, name = body["kind"], body["metadata"]["name"]
     reason = f"{kind} {name}: {'; '.join(d.reason for d in found)}"
-    if any(d.effect is Effect.ROLL for d in found):
+    is_pooler = is_pooler_roll(body, found)
+    if is_pooler:
+        reason += "; Kubernetes replaces its pods"
+    elif any(d.effect is Effect.ROLL for d in found):
         reason += "; then its pods are replaced one by one, the leader last"
     changes, costs = tuple(d.path for d in found), tuple(d.effect.value for d in found)
-    apply = Apply(reason=reason, body=body, uid=live.meta.uid, changes=changes, costs=costs)
+    kind_of_step = RollPooler if is_pooler else Apply
+    apply = kind_of_step(reason=reason, body=body, uid=live.meta.uid, changes=changes, costs=costs)
     return (*_taking_over(body, live), apply)
 
 
@@ -186,8 +203,8 @@ def _taking_over(body: Body, live: Live) -> tuple[Step, ...]:
     return (mine,)
 
 
-def _adoption(live: Live, situation: Situation, found: tuple[Difference, ...]) -> str | None:
-    """A StatefulSet that howdah has not made keeps its template until a person says otherwise."""
+def held_adoption(live: Live, situation: Situation, found: tuple[Difference, ...]) -> str | None:
+    """A template of pods that howdah has not made stays until a person says otherwise."""
     if not any(d.effect in (Effect.ROLL, Effect.REPLACE) for d in found):
         return None
     managers = {entry.manager for entry in live.meta.managed_fields or ()}

@@ -118,6 +118,7 @@ def _everything_else(observed: Observed, policy: DeletionPolicy) -> tuple[list[S
 
 # The kinds that go with the cluster, in the order in which they go.
 ORDER = (
+    "Deployment",
     "PersistentVolumeClaim",
     "Secret",
     "PodDisruptionBudget",
@@ -135,8 +136,12 @@ def _belongings(observed: Observed, policy: DeletionPolicy) -> list[tuple[str, M
     found += [("ControllerRevision", revision.metadata) for revision in observed.revisions]
     if policy.claims:
         found += [("PersistentVolumeClaim", claim.metadata) for claim in observed.claims]
-    if policy.secrets:
-        found += [("Secret", secret.metadata) for secret in observed.secrets.values() if _is_of(secret, observed)]
+    copies = names.user_lists(observed.resource.meta.name)  # of passwords in other Secrets: nobody misses them
+    found += [
+        ("Secret", secret.metadata)
+        for secret in observed.secrets.values()
+        if (policy.secrets or secret.metadata.name in copies) and _is_of(secret, observed)
+    ]
     cluster = observed.resource.meta.name
     ours = ((kind, meta) for kind, meta in found if names.belongs(kind, meta.name, cluster, policy.templates))
     unique = {(kind, meta.uid): (kind, meta) for kind, meta in ours}

@@ -21,7 +21,7 @@ def live_facts(observed: Observed) -> LiveFacts:
     stateful_set = observed.objects.get(("StatefulSet", observed.resource.meta.name))
     dcs = _state_store(observed)
     if stateful_set is None:
-        return LiveFacts(exists=dcs is not None, dcs=dcs, at=observed.now)
+        return LiveFacts(exists=dcs is not None, dcs=dcs, at=observed.now, users_changed=_users_changed(observed))
     spec = stateful_set.body("apps/v1", "StatefulSet").get("spec") or {}
     claims = spec.get("volumeClaimTemplates") or ()
     return LiveFacts(
@@ -32,6 +32,7 @@ def live_facts(observed: Observed) -> LiveFacts:
         version=_version(spec),
         follows=makes_standby(_variables(spec)),
         at=observed.now,
+        users_changed=_users_changed(observed),
     )
 
 
@@ -40,7 +41,14 @@ def facts_version(observed: Observed) -> tuple[object, ...]:
     stateful_set: Live | None = observed.objects.get(("StatefulSet", observed.resource.meta.name))
     # The generation, for the status changes with every pod that comes or goes.
     seen = (stateful_set.meta.uid, stateful_set.meta.generation) if stateful_set is not None else None
-    return (_state_store(observed), seen)
+    return (_state_store(observed), seen, tuple(sorted(_users_changed(observed).items())))
+
+
+def _users_changed(observed: Observed) -> dict[str, str]:
+    found = {
+        meta.name: meta.annotation(names.USERS_CHANGED) for meta in (s.metadata for s in observed.secrets.values())
+    }
+    return {name: changed for name, changed in found.items() if changed is not None}
 
 
 def _state_store(observed: Observed) -> names.Dcs | None:

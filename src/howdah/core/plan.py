@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 from howdah.core.postgres.rotation import SecretChange
 from howdah.model import names
-from howdah.model.postgres.desired import PasswordOrigin
+from howdah.model.postgres.desired import PasswordOrigin, PasswordSource
 from howdah.model.postgres.statements import Statement
 
 
@@ -117,6 +117,23 @@ class ChangeSecret(Step):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WriteUserList(Step):
+    """Make a pooler's user list, or make it anew; the passwords are taken from `users`' Secrets when it is carried out.
+
+    A Secret without a password must not hold up everything else.
+    """
+
+    holds_up: ClassVar[bool] = False
+    body: Mapping[str, Any]  # without data
+    uid: str | None  # of the one that is there
+    users: tuple[PasswordSource, ...]
+
+    @property
+    def target(self) -> str:
+        return f"Secret {self.body['metadata']['name']}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Apply(Step):
     """Server-side apply of an object that exists; `uid` keeps a late pass from bringing a deleted one back."""
 
@@ -134,6 +151,13 @@ class Apply(Step):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScaleIn(Apply):
     """Apply of a StatefulSet with fewer replicas: the members with the highest ordinals go."""
+
+    disruptive: ClassVar[bool] = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RollPooler(Apply):
+    """Apply of a pooler's Deployment with another pod template: Kubernetes replaces its pods, some at a time."""
 
     disruptive: ClassVar[bool] = True
 

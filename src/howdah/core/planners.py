@@ -34,6 +34,7 @@ from howdah.core.plan import (
     UnlabelLeader,
     Wait,
 )
+from howdah.core.pooling import remove_poolers, roll_poolers, user_lists
 from howdah.core.rollout import LOOK_AGAIN_S, beyond_budget, next_replacement
 from howdah.core.situation import Situation
 from howdah.core.windows import outside_windows
@@ -319,6 +320,8 @@ PLANNERS: tuple[Planner, ...] = (
     promotion,  # before the StatefulSet that tells it
     missing_secrets,  # before the pods that read them
     copied_secrets,  # before the roles that get these passwords
+    user_lists,  # made from those
+    remove_poolers,
     align_objects,  # what is missing is created, what differs is applied
     align_pod_annotations,
     inherit,  # what others made takes annotations and owners
@@ -327,6 +330,7 @@ PLANNERS: tuple[Planner, ...] = (
     dynamic_configuration,  # needs a leader
     system_passwords,  # marks pods before the role is altered
     databases,
+    roll_poolers,  # when the server knows the passwords that their new pods have
     replacements,  # disruptive from here on; replaced pods need no restart
     restarts,
     awaited,

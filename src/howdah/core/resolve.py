@@ -13,7 +13,7 @@ from howdah.core.postgres.manifest import desired_state
 from howdah.core.postgres.options import with_options
 from howdah.core.postgres.prepared import DatabaseSection
 from howdah.core.postgres.rotation import doubts as rotation_doubts
-from howdah.core.request import faults
+from howdah.core.request import faults, pooler
 from howdah.core.request.asked import Asked, Json, LiveFacts, Reference, References
 from howdah.core.request.configuration import dynamic_configuration, spilo_configuration
 from howdah.core.request.containers import SCALYR_KEY, containers, has_scalyr, image
@@ -92,7 +92,7 @@ def resolve(
     account, problems = _tried(lambda: service_account(asked))
     access, left_out = _access(asked)
     roles = roles_and_databases(access, asked.names)
-    problems += (*faults.faults(asked), *roles.errors)
+    problems += (*faults.faults(asked), *pooler.faults(asked), *roles.errors)
     absent = faults.missing_references(asked)
     if absent:
         raise UnresolvedSpec(problems, absent)
@@ -104,6 +104,7 @@ def resolve(
     version = version_of(asked)
     spilo = spilo_configuration(asked, version)
     certificates = tuple(certificate_environment(asked.spec.tls))
+    secrets = tuple(_secrets(asked, roles, marks, owners))
     env = environment(asked, version=version.told, spilo=spilo, certificates=certificates)
     return Cluster(
         key=Key(asked.names.namespace, asked.names.cluster),
@@ -129,8 +130,10 @@ def resolve(
         volume=_data_volume(asked, marks),
         stateful_set=_stateful_set(settings),
         services=services(asked, marks.inherited),
+        poolers=pooler.poolers(asked, marks, owners, infrastructure=access.elsewhere.infrastructure),
+        unwanted_poolers=tuple(pooler.unwanted(asked, (request.name for request in secrets))),
         budgets=budgets(asked),
-        secrets=tuple(_secrets(asked, roles, marks, owners)),
+        secrets=secrets,
         environment_secret=_environment_secret(asked, marks, owners),
         access=access,
         service_account=account,
@@ -146,6 +149,7 @@ def resolve(
                     *shrinking(asked),
                     *([version.held] if version.held is not None else ()),
                     *faults.doubts(asked),
+                    *pooler.doubts(asked),
                     *faults.changed_store(asked, _configured_store(settings)),
                 }
             )
@@ -237,7 +241,7 @@ def _pod(asked: Asked, env: tuple[Json, ...]) -> Pod:
         containers=containers(asked, env, volumes),
         volumes=tuple(volume.body for volume in volumes),
         security_context={name: value for name, value in ids.items() if value is not None},
-        affinity=affinity(asked),
+        affinity=affinity(asked, apart=asked.labels.full),
         tolerations=tolerations(asked),
         topology_spread=tuple(spec.topology_spread_constraints or ()),
         priority_class=spec.pod_priority_class_name or settings.pod_priority_class_name,
@@ -289,6 +293,7 @@ def _access(asked: Asked) -> tuple[Access, tuple[Problem, ...]]:
         password_encryption="md5" if is_md5 else "scram-sha-256",
         is_enabled=settings.enable_database_access,
         elsewhere=Elsewhere(),
+        lookup=pooler.lookup(asked),
     )
     elsewhere, left_out = roles_elsewhere(asked, role_rules(access, asked.names))
     # Their Secrets repeat another one: what it says is their password.
@@ -307,6 +312,7 @@ def role_rules(access: Access, cluster: Names) -> RoleRules:
         protected=access.protected,
         additional_owner_roles=access.additional_owner_roles,
         cross_namespace_secrets=access.cross_namespace_secrets,
+        lookup=access.lookup,
     )
 
 
@@ -331,11 +337,17 @@ def _secrets(asked: Asked, roles: Desired, marks: Annotations, owners: tuple[Jso
             namespace=namespace,
             role=_kind_of_role(user, asked.settings),
             username=user,
-            labels=asked.labels.full,
+            labels=_labels_of_secret(user, asked),
             annotations={**marks.inherited, **of_cluster},
             owner_references=() if is_foreign else owners,
             origin=role.password_origin,
         )
+
+
+def _labels_of_secret(user: str, asked: Asked) -> Mapping[str, str]:
+    if user == names.POOLER_USER and pooler.wanted(asked):
+        return asked.labels.pooler_selector(asked.names.pooler(names.LEADER_ROLE))
+    return asked.labels.full
 
 
 def _kind_of_role(user: str, settings: Settings) -> Literal["superuser", "replication", "user"]:

@@ -7,7 +7,7 @@ change only with what they date. The previous status is an input, for hysteresis
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -32,6 +32,15 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
+class PoolerView:
+    """How many of a pooler's pods take connections; what its Deployment says may be older than the Deployment."""
+
+    name: str
+    wanted: int
+    available: int
+
+
+@dataclass(frozen=True, slots=True)
 class Findings:
     """The judged look at a cluster that decisions and status share."""
 
@@ -50,6 +59,7 @@ class Findings:
     without_password: frozenset[str] = frozenset()  # roles whose Secret holds none
     database_error: str | None = None
     awaits_databases: bool = False  # nobody knows yet whether they are as the manifest says
+    poolers: tuple[PoolerView, ...] = ()
     problems: tuple[Problem, ...] = ()  # of the manifest: it is not acted on
     asked_version: PgVersion | None = None  # the major that is wanted
     version_held: str = ""  # why the pods are told another one
@@ -80,8 +90,8 @@ def build_status(
     if previous.get("PostgresClusterStatus", "") in NEW_PHASES:
         findings = replace(findings, is_new=True)
     findings = replace(findings, version=findings.version or previous.get("postgresqlVersion"))
-    said = (*(rule(findings, plan, outcome) for rule in CONDITIONS), *_upgrade_pending(findings))
-    conditions = tuple(_remembered(condition, previous, findings) for condition in said)
+    said = (rule(findings, plan, outcome) for rule in CONDITIONS)
+    conditions = tuple(_remembered(one, previous, findings) for one in said if one is not None)
     status: dict[str, Any] = {
         "PostgresClusterStatus": phase(previous.get("PostgresClusterStatus", ""), findings, plan, outcome),
         "observedGeneration": findings.generation,
@@ -202,19 +212,33 @@ def _credentials(findings: Findings, plan: Plan, outcome: Outcome) -> Condition:
     return Condition("CredentialsInSync", "False", "Differ", "a stored password differs from its Secret")
 
 
-def _upgrade_pending(findings: Findings) -> tuple[Condition, ...]:
+def _poolers(findings: Findings, plan: Plan, outcome: Outcome) -> Condition | None:
+    """Only of a cluster that has poolers. The cluster itself is as well without them, so it is not degraded by them."""
+    del plan, outcome
+    if not findings.poolers:
+        return None
+    said = "; ".join(f"{p.name}: {p.available} of {p.wanted} pods take connections" for p in findings.poolers)
+    if any(pooler.available == 0 for pooler in findings.poolers):
+        return Condition("PoolersReady", "False", "NoPod", said)
+    if any(pooler.available < pooler.wanted for pooler in findings.poolers):
+        return Condition("PoolersReady", "True", "SomePods", said)
+    return Condition("PoolersReady", "True", "AllPods", said)
+
+
+def _upgrade_pending(findings: Findings, plan: Plan, outcome: Outcome) -> Condition | None:
     """Only while a major upgrade is due: what holds it."""
+    del plan, outcome
     asked, runs = findings.asked_version, _major(findings.version)
     if findings.version_held:
-        return (Condition("UpgradePending", "True", "VersionHeld", findings.version_held),)
+        return Condition("UpgradePending", "True", "VersionHeld", findings.version_held)
     if asked is None or runs is None or runs >= asked.major or findings.instances == 0:
-        return ()
+        return None
     said = f"PostgreSQL {runs} runs and {asked} is asked for"
     if not findings.may_upgrade:
         said = f"{said}; major_version_upgrade_mode off does not allow it to this team"
-        return (Condition("UpgradePending", "True", "NotAllowed", said),)
+        return Condition("UpgradePending", "True", "NotAllowed", said)
     said = f"{said}; replacing pods does not upgrade data, and this release does not: upgrade in the leader's pod"
-    return (Condition("UpgradePending", "True", "UpgradeDue", said),)
+    return Condition("UpgradePending", "True", "UpgradeDue", said)
 
 
 def _major(version: str | None) -> int | None:
@@ -223,7 +247,16 @@ def _major(version: str | None) -> int | None:
     return int(major) if major.isdigit() else None
 
 
-CONDITIONS = (_ready, _progressing, _degraded, _restart_pending, _credentials)
+CONDITIONS: tuple[Callable[[Findings, Plan, Outcome], Condition | None], ...] = (
+    _ready,
+    _progressing,
+    _degraded,
+    _restart_pending,
+    _credentials,
+    _poolers,
+    _upgrade_pending,
+)
+"""The last two are only said of clusters that they concern."""
 
 
 def _remembered(condition: Condition, previous: Mapping[str, Any], findings: Findings) -> Condition:
@@ -306,6 +339,8 @@ _EVENTS: Mapping[tuple[str, str], tuple[str, str, str]] = {
     ("RestartPending", "True"): ("Normal", "RestartPending", ""),
     ("UpgradePending", "True"): ("Normal", "UpgradePending", ""),
     ("CredentialsInSync", "False"): ("Normal", "CredentialsDiffer", ""),
+    ("PoolersReady", "True"): ("Normal", "PoolersReady", ""),
+    ("PoolersReady", "False"): ("Warning", "PoolersNotReady", ""),
 }
 
 

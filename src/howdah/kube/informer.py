@@ -119,6 +119,7 @@ class Informer(Generic[T]):
         longest_delay_s: float = LONGEST_DELAY_S,
     ) -> None:
         self.resource = resource
+        self.labels = labels
         self.synced = asyncio.Event()
         self.last_contact = float("-inf")
         """time.monotonic() of the last sign of life from the server, bookmarks included."""

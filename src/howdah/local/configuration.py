@@ -9,7 +9,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-POD_ENV = {"HOWDAH_PATRONI_AUTH": "derived", "LANG": "C.UTF-8"}
+POD_ENV = {
+    "HOWDAH_PATRONI_AUTH": "derived",
+    # PostgreSQL from a wheel has no TLS; where both sides have it, it is used.
+    "HOWDAH_POOLER_TLS": "prefer",
+    "LANG": "C.UTF-8",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +31,14 @@ class Platform:
 
     `roles`: role → command of a container of that role. `processes`: name → command; `KUBECONFIG` (the
     administrator's) is set for them. `pod_env`: environment that every container gets unless its spec says otherwise.
+    `needs`: role → the program of this machine that it needs, and how a person gets it.
     """
 
     directory: Path
     roles: Mapping[str, tuple[str, ...]]
     processes: Mapping[str, Command] = field(default_factory=dict)
     pod_env: Mapping[str, str] = field(default_factory=lambda: dict(POD_ENV))
+    needs: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
     @property
     def kubeconfig(self) -> Path:
@@ -100,4 +107,5 @@ def load(directory: Path) -> Platform:
         roles={role: tuple(argv) for role, argv in raw["roles"].items()},
         processes={name: Command(tuple(command["argv"]), command["env"]) for name, command in raw["processes"].items()},
         pod_env=raw["pod_env"],
+        needs={role: (program, hint) for role, (program, hint) in raw.get("needs", {}).items()},
     )

@@ -23,7 +23,7 @@ from howdah.local.controllers.caches import Caches
 from howdah.local.controllers.garbage import GarbageCollector
 from howdah.local.controllers.loop import World, run_all
 from howdah.local.controllers.table import CACHED, controllers
-from howdah.local.node import fencing, server
+from howdah.local.node import fencing, images, server
 from howdah.local.node.addresses import Addresses
 from howdah.local.node.agent import NodeAgent, machine_capacity
 from howdah.local.node.fencing import Fence
@@ -42,13 +42,14 @@ def make_node(platform: Platform, fence: Fence, api_url: str) -> Node:
     for folder in (*folders, platform.directory / "volumes"):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.chmod(0o711 if shared else 0o700)
-    search_path = os.environ.get("PATH", os.defpath)
+    search_path = images.as_in_images(os.environ.get("PATH", os.defpath))
     return Node(
         name=socket.gethostname().lower(),
         directory=platform.directory,
         runtime=runtime,
         fence=fence,
         roles=platform.roles,
+        needs=platform.needs,
         pod_env={"PATH": fencing.open_path(search_path) if shared else search_path, **platform.pod_env},
         capacity=machine_capacity(),
         addresses=Addresses(platform.directory / "node" / "addresses.json", platform.identity),

@@ -11,7 +11,14 @@ from typing import Any, Literal
 
 from howdah.model.errors import Problem
 from howdah.model.names import Dcs, Key, Labels, Names, Pause, Role
-from howdah.model.postgres.desired import DatabaseOptions, Elsewhere, PasswordOrigin, UserOptions
+from howdah.model.postgres.desired import (
+    DatabaseOptions,
+    Elsewhere,
+    PasswordLookup,
+    PasswordOrigin,
+    PasswordSource,
+    UserOptions,
+)
 from howdah.model.postgres.rotation import RotationRules
 from howdah.model.units import MaintenanceWindow, PgVersion, Quantity
 
@@ -100,6 +107,37 @@ class Service:
 
 
 @dataclass(frozen=True, slots=True)
+class UserList:
+    """The Secret of a pooler with the passwords that PgBouncer itself has to know: of its own role, and of some others.
+
+    Who writes it takes the passwords from the Secrets of `users`, in this order.
+    """
+
+    name: str
+    namespace: str
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+    owner_references: tuple[Json, ...]
+    users: tuple[PasswordSource, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Pooler:
+    """PgBouncer before one role's service: a Deployment, a service, a user list. `selector` finds its pods."""
+
+    role: Role
+    name: str
+    replicas: int
+    labels: Mapping[str, str]
+    selector: Mapping[str, str]
+    annotations: Mapping[str, str]
+    pod_annotations: Mapping[str, str]
+    pod: Pod
+    service: Service
+    user_list: UserList
+
+
+@dataclass(frozen=True, slots=True)
 class DisruptionBudget:
     """Exactly one of the two bounds is set."""
 
@@ -145,7 +183,8 @@ class EnvironmentSecret:
 class Access:
     """What the manifest and the operator say of roles and databases; `core.postgres` makes it a desired state.
 
-    Sections are as in the manifest. `prepared_databases` is None where the manifest does not speak of it.
+    Sections are as in the manifest. `prepared_databases` is None where the manifest does not speak of it, `lookup`
+    where there is no pooler.
     """
 
     super_username: str
@@ -163,6 +202,7 @@ class Access:
     password_encryption: Literal["scram-sha-256", "md5"]
     is_enabled: bool
     elsewhere: Elsewhere
+    lookup: PasswordLookup | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +238,7 @@ class Cluster:
     configuration: only keys that it speaks of. `asked_instances` is the manifest's number, `instances` the clamped one;
     `version` is the major that pods are told, `asked_version` the one that is wanted. `is_promoted`: its pods still start
     as a standby cluster, and it is to be none any more.
+    `unwanted_poolers`: (kind, name) of what a pooler that is not asked for may have left, in the order in which it goes.
     """
 
     key: Key
@@ -223,6 +264,8 @@ class Cluster:
     volume: DataVolume
     stateful_set: StatefulSetPolicy
     services: tuple[Service, ...]
+    poolers: tuple[Pooler, ...]
+    unwanted_poolers: tuple[tuple[str, str], ...]
     budgets: tuple[DisruptionBudget, ...]
     secrets: tuple[SecretRequest, ...]
     environment_secret: EnvironmentSecret | None

@@ -3,7 +3,7 @@
 What is named here is contract: clusters made by the reference operator, people's scripts and Patroni rely on it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
@@ -25,6 +25,10 @@ LOCK_EXPIRED = "howdah.dev/lock-expired"
 """On Patroni's leader object: RENEWAL/N, the renewal after which the lock expired, and how often members were told so."""
 USE_KEPT_VOLUMES = "howdah.dev/use-kept-volumes"
 """On the resource, "true": a new cluster may start from volumes that an earlier one of the same name left."""
+USERS_SEEN = "howdah.dev/users-seen"
+"""On a pooler's user list: the versions of the Secrets that it was made from."""
+USERS_CHANGED = "howdah.dev/users-changed"
+"""On a pooler's user list, and so on its pods: when a password in it was changed last; not there before that."""
 ADOPTED = "howdah.dev/adopt"
 """On the resource, "true": a person said that pods may be rolled for differences between the reference and howdah."""
 
@@ -52,7 +56,18 @@ Role = Literal["master", "replica"]
 LEADER_ROLE: Role = "master"
 REPLICA_ROLE: Role = "replica"
 
+APPLICATION_LABEL = "application"
+POOLER_APPLICATION = "db-connection-pooler"
+POOLER_LABEL = "connection-pooler"
+"""On everything of a pooler: its name."""
+POOLER_USER = "pooler"
+"""A role of this name has its Secret among the pooler's objects; one of another name has not."""
+
 POSTGRES_CONTAINER = "postgres"
+POOLER_CONTAINER = "connection-pooler"
+POOLER_IMAGE_USER, POOLER_IMAGE_GROUP = 100, 101
+USER_LIST_KEY = "userlist.txt"
+USER_LIST_MOUNT = f"/etc/pgbouncer/{USER_LIST_KEY}"
 SCALYR_CONTAINER = "scalyr-sidecar"
 POSTGRES_PORT = 5432
 POSTGRES_PORT_NAME = "postgresql"
@@ -140,6 +155,14 @@ class Names:
     def service(self, role: Role) -> str:
         return self.leader_service if role == LEADER_ROLE else self.replica_service
 
+    def pooler(self, role: Role) -> str:
+        """A role's pooler: its Deployment, its service, and the value of its label."""
+        return f"{self.cluster}-pooler" if role == LEADER_ROLE else f"{self.cluster}-pooler-repl"
+
+    def user_list(self, role: Role) -> str:
+        """The Secret with the passwords that PgBouncer itself has to know."""
+        return f"{self.pooler(role)}-u"
+
     def service_host(self, role: Role, cluster_domain: str) -> str:
         """The DNS name of a role's service."""
         return f"{self.service(role)}.{self.namespace}.svc.{cluster_domain}"
@@ -199,11 +222,32 @@ class Names:
         return "ConfigMap" if self.dcs == "configmaps" else "Endpoints"
 
 
+def user_lists(cluster: str) -> frozenset[str]:
+    """The Secrets of the poolers' user lists."""
+    return frozenset({f"{cluster}-pooler-u", f"{cluster}-pooler-repl-u"})
+
+
+def selector_text(labels: Mapping[str, str]) -> str:
+    """As a query has it: `application=spilo,cluster-name=acid-minimal`."""
+    return ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
+
+
+def selector_with_poolers(labels: Mapping[str, str]) -> str:
+    """Finds what `labels` do, and the objects of poolers, which carry another application."""
+    own = labels.get(APPLICATION_LABEL)
+    if own is None:
+        return selector_text(labels)  # a pooler's objects carry one more
+    others = {key: value for key, value in labels.items() if key != APPLICATION_LABEL}
+    return ",".join(filter(None, (f"{APPLICATION_LABEL} in ({own},{POOLER_APPLICATION})", selector_text(others))))
+
+
 def belongs(kind: str, name: str, cluster: str, templates: Templates) -> bool:
     """Whether an object of this name is one that the operator or Patroni makes for `cluster`; labels alone do not tell."""
     parts = ("-config", "-leader", "-failover", "-sync")
+    poolers = frozenset({f"{cluster}-pooler", f"{cluster}-pooler-repl"})
     known: Mapping[str, frozenset[str]] = {
-        "Service": frozenset({cluster, f"{cluster}-repl", f"{cluster}-config"}),
+        "Deployment": poolers,
+        "Service": frozenset({cluster, f"{cluster}-repl", f"{cluster}-config"}) | poolers,
         "ConfigMap": frozenset(f"{cluster}{part}" for part in parts),
         "Endpoints": frozenset({cluster, f"{cluster}-repl", *(f"{cluster}{part}" for part in parts)}),
         "PodDisruptionBudget": frozenset(
@@ -212,7 +256,8 @@ def belongs(kind: str, name: str, cluster: str, templates: Templates) -> bool:
     }
     if kind == "Secret":
         before, _, after = credentials_secret(templates.secret, "*", cluster).partition("*")
-        return name == f"{cluster}-environment" or (name.startswith(before) and name.endswith(after))
+        is_role = name.startswith(before) and name.endswith(after)
+        return is_role or name == f"{cluster}-environment" or name in user_lists(cluster)
     if kind == "PersistentVolumeClaim":
         claim, _, ordinal = name.rpartition("-")
         return claim == f"{DATA_VOLUME}-{cluster}" and ordinal.isdigit()
@@ -227,6 +272,11 @@ def credentials_secret(template: str, username: str, cluster: str) -> str:
     for placeholder, value in values.items():
         template = template.replace(f"{{{placeholder}}}", value)
     return template
+
+
+def versions_text(versions: Iterable[tuple[str, str]]) -> str:
+    """What `USERS_SEEN` holds: uid and version of each Secret."""
+    return ",".join(f"{uid}:{version}" for uid, version in versions)
 
 
 def dns_name(template: str, values: Mapping[str, str]) -> str:
@@ -250,10 +300,18 @@ class Labels:
     def full_of(self, role: Role) -> Mapping[str, str]:
         return {**self.full, self.role_key: role}
 
+    def pooler_selector(self, pooler: str) -> Mapping[str, str]:
+        """What finds one pooler's pods."""
+        return {**self.selector, APPLICATION_LABEL: POOLER_APPLICATION, POOLER_LABEL: pooler}
+
+    def pooler_full(self, pooler: str, role: Role) -> Mapping[str, str]:
+        """What a pooler's Deployment, pods and user list carry."""
+        return {**self.full_of(role), APPLICATION_LABEL: POOLER_APPLICATION, POOLER_LABEL: pooler}
+
     @property
     def selector_text(self) -> str:
-        """As a query has it: `application=spilo,cluster-name=acid-minimal`."""
-        return ",".join(f"{key}={value}" for key, value in sorted(self.selector.items()))
+        """As a query has it."""
+        return selector_text(self.selector)
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,6 +326,10 @@ class LabelKeys:
     def selector(self, cluster: str) -> Mapping[str, str]:
         """What finds the objects of `cluster`, also when its manifest is not valid."""
         return {**self.cluster_labels, self.cluster_name: cluster}
+
+    def pooler_selector(self, cluster: str) -> Mapping[str, str]:
+        """What finds the objects of the poolers of `cluster`."""
+        return {**self.selector(cluster), APPLICATION_LABEL: POOLER_APPLICATION}
 
     def labels(self, cluster: str, team: str, of_resource: Mapping[str, str]) -> Labels:
         """An inherited label wins over those of the operator, as in the reference."""

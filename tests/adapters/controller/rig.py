@@ -238,8 +238,11 @@ class Rig:
         held = {(o.metadata.name, o.metadata.uid, o.metadata.resource_version) for o in informer}
         if informer.resource.plural in ("serviceaccounts", "rolebindings", "postgresqls"):
             return wanted != held
+        applications = ("spilo", names.POOLER_APPLICATION) if " in (" in informer.labels else ("spilo",)
         labelled = self.kube.store.select(
-            informer.resource, namespace, lambda o: (o["metadata"].get("labels") or {}).get("application") == "spilo"
+            informer.resource,
+            namespace,
+            lambda o: (o["metadata"].get("labels") or {}).get("application") in applications,
         )
         return {_version(o) for o in labelled} != held
 

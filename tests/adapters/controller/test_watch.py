@@ -10,16 +10,22 @@ from adapters.controller.rig import KEY, LABELS, NAME, NAMESPACE
 from howdah.adapters.kubernetes import POSTGRESQLS
 from howdah.controller.observe import from_caches, utc_now
 from howdah.controller.watch import Scope, Watch
-from howdah.kube.resources import CONFIGMAPS, PODS, SECRETS, SERVICES
+from howdah.kube.resources import CONFIGMAPS, DEPLOYMENTS, PODS, SECRETS, SERVICES
 from howdah.kube.testing import FakeKubernetes
 from howdah.kube.testing.store import Writer
 
+POOLER = f"{NAME}-pooler"
 HEARTBEAT = {"role": "replica", "state": "running", "replication_state": "streaming", "xlog_location": 1, "timeline": 1}
 LOCK = {"leader": f"{NAME}-0", "renewTime": "2026-01-01T00:00:00+00:00", "ttl": "30", "optime": "1"}
 
 
 def labelled(name=NAME, **annotations):
     return {"metadata": {"name": name, "namespace": NAMESPACE, "labels": LABELS, "annotations": annotations}}
+
+
+def of_pooler(name=POOLER, **more):
+    labels = {**LABELS, "application": "db-connection-pooler", "connection-pooler": POOLER}
+    return {"metadata": {"name": name, "namespace": NAMESPACE, "labels": labels}, **more}
 
 
 def terminated():
@@ -41,6 +47,9 @@ class World:
         kube.store.seed(CONFIGMAPS, labelled(f"{NAME}-leader", **LOCK))
         kube.store.seed(SERVICES, {**labelled(), "spec": {"type": "ClusterIP"}})
         kube.store.seed(SECRETS, labelled("password"))
+        kube.store.seed(DEPLOYMENTS, of_pooler(status={"availableReplicas": 1, "readyReplicas": 1}))
+        kube.store.seed(SERVICES, of_pooler())
+        kube.store.seed(SECRETS, of_pooler(f"{POOLER}-u"))
 
     def annotate(self, resource, name, **annotations):
         def change(live):
@@ -48,6 +57,12 @@ class World:
             return {**live, "metadata": {**live["metadata"], "annotations": held}}
 
         self.kube.store.patch(resource, (NAMESPACE, name), change, Writer("somebody"))
+
+    def patch_status(self, resource, name, **status):
+        def change(live):
+            return {**live, "status": {**(live.get("status") or {}), **status}}
+
+        self.kube.store.patch(resource, (NAMESPACE, name), change, Writer("somebody", subresource="status"))
 
     async def keys_after(self, change):
         """What is told of a change, after more than the time that an event needs."""
@@ -95,6 +110,14 @@ def beats(**changes):
         ),
         ("another holds the lock", lambda w: w.annotate(CONFIGMAPS, f"{NAME}-leader", leader=f"{NAME}-1"), True),
         ("a password is edited", lambda w: w.annotate(SECRETS, "password", edited="1"), True),
+        ("a pooler has lost a pod", lambda w: w.patch_status(DEPLOYMENTS, POOLER, availableReplicas=0), True),
+        (
+            "a pooler's status is written again",
+            lambda w: w.patch_status(DEPLOYMENTS, POOLER, readyReplicas=0),
+            False,
+        ),
+        ("a pooler's list of users is edited", lambda w: w.annotate(SECRETS, f"{POOLER}-u", edited="1"), True),
+        ("a pod of a pooler", lambda w: w.kube.store.seed(PODS, of_pooler(f"{POOLER}-1")), False),
         ("a service goes", lambda w: w.kube.store.delete(SERVICES, KEY), True),
         ("a new pod", lambda w: w.kube.store.seed(PODS, labelled(f"{NAME}-1")), True),
         (
@@ -119,6 +142,15 @@ async def test_how_a_pod_ended_is_remembered_when_it_is_gone(world):
     assert [departed.name for departed in observed.departed] == [f"{NAME}-0"]
 
 
+async def test_pods_of_poolers_are_no_members_also_without_a_label_of_applications(world):
+    body = labelled(f"{NAME}-pooler-1")
+    body["metadata"]["labels"] = {**LABELS, "connection-pooler": POOLER}
+    assert await world.keys_after(lambda w: w.kube.store.seed(PODS, body)) == []
+    observed = from_caches(world.watch, KEY, utc_now())
+    assert observed is not None
+    assert [pod.name for pod in observed.pods] == [f"{NAME}-0"]
+
+
 async def test_a_cluster_without_a_resource_is_not_observed(world):
     await world.keys_after(lambda w: w.kube.store.delete(POSTGRESQLS, KEY))
     assert from_caches(world.watch, KEY, utc_now()) is None
@@ -132,6 +164,6 @@ async def test_everything_of_a_cluster_is_observed_and_nothing_of_another(world)
     observed = from_caches(world.watch, KEY, utc_now())
     assert observed is not None
     assert [pod.name for pod in observed.pods] == [f"{NAME}-0"]
-    assert set(observed.objects) == {("Service", NAME)}
-    assert set(observed.secrets) == {(NAMESPACE, "password")}
+    assert set(observed.objects) == {("Service", NAME), ("Service", POOLER), ("Deployment", POOLER)}
+    assert set(observed.secrets) == {(NAMESPACE, "password"), (NAMESPACE, f"{POOLER}-u")}
     assert set(observed.patroni) == {("ConfigMap", f"{NAME}-leader")}

@@ -58,6 +58,7 @@ ROLES = {
     "server": (PYTHON, "-S", "-c", SERVER),
     "daemon": (PYTHON, "-S", "-c", DAEMONISER, "1e6"),
     "shell": ("sh", "-c"),
+    "lacking": ("sh", "-c"),
 }
 
 
@@ -75,7 +76,7 @@ def platform(request: pytest.FixtureRequest) -> Iterator[Platform]:
         if request.param != "best":
             patch.setenv(fencing.SWITCH, request.param)
         parent = public_folder()
-        found = Platform(parent / "p", ROLES)
+        found = Platform(parent / "p", ROLES, needs={"lacking": ("no-such-program", "install it")})
         asyncio.run(up.up(found))
         yield found
         asyncio.run(up.down(found.directory))
@@ -307,7 +308,11 @@ async def test_unknown_image_and_missing_secret_wait_with_the_reason(platform: P
 
     image = await until(lambda: waiting("image"), "ErrImagePull")
     assert image["reason"] in ("ErrImagePull", "ImagePullBackOff")
-    assert "daemon, server, shell, sleeper" in image["message"]
+    assert "daemon, lacking, server, shell, sleeper" in image["message"]
+    await client.create(PODS, pod("lacking", container("example.org/lacking:1")))
+    image = await until(lambda: waiting("lacking"), "ErrImagePull")
+    assert image["reason"] in ("ErrImagePull", "ImagePullBackOff")
+    assert image["message"].endswith("needs no-such-program, which is not on this machine: install it")
     config = await until(lambda: waiting("config"), "CreateContainerConfigError")
     assert (config["reason"], config["message"]) == ("CreateContainerConfigError", 'secret "nosuch" not found')
 

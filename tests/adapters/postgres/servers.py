@@ -105,6 +105,11 @@ class Server:
             ).fetchall()
             for (name,) in databases:
                 session.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+            schemas = session.execute(
+                "SELECT nspname FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname NOT IN ('public', 'information_schema')"
+            ).fetchall()
+            for (name,) in schemas:
+                session.execute(sql.SQL("DROP SCHEMA {} CASCADE").format(sql.Identifier(name)))
             roles = session.execute(
                 "SELECT rolname FROM pg_roles WHERE rolname !~ '^pg_' AND rolname <> 'postgres'"
             ).fetchall()

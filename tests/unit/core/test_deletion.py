@@ -201,3 +201,16 @@ def test_what_people_made_under_the_clusters_labels_stays():
         replace(seen, secrets={**seen.secrets, ("ns", "my-own-secret"): theirs}), POLICY, paused=False
     )
     assert "my-own-secret" not in [step.name for step in decision.steps if isinstance(step, Delete)]
+
+
+def test_poolers_go_with_the_cluster_and_their_user_lists_whatever_the_settings_say():
+    spec = {"enableConnectionPooler": True}
+    seen = situation(*three(), spec=spec).observed
+    users = decoded(SecretMeta, {"metadata": {"name": "acid-a-pooler-u", "namespace": "ns", "uid": "uid-of-list"}})
+    secrets = {**seen.secrets, ("ns", "acid-a-pooler-u"): users}
+    objects = {place: found for place, found in seen.objects.items() if place[0] != "StatefulSet"}
+    there = replace(seen, resource=resource(deleted=True), pods=(), objects=objects, secrets=secrets)
+    gone = deleted(plan_deletion(there, KEEPING, paused=False))
+    assert gone[0] == ("Deployment", "acid-a-pooler")
+    assert {("Service", "acid-a-pooler"), ("Secret", "acid-a-pooler-u")} < set(gone)
+    assert [name for kind, name in gone if kind == "Secret"] == ["acid-a-pooler-u"]

@@ -12,6 +12,7 @@ from howdah.core.status import (
     Event,
     Findings,
     Outcome,
+    PoolerView,
     build_status,
     lag_class,
     phase,
@@ -407,3 +408,34 @@ def test_the_version_that_was_read_last_counts_until_it_is_read_again():
     status = build_status(before, replace(GOOD, version=None, asked_version=PgVersion(18)), NOTHING, DONE, NOW)
     assert status["postgresqlVersion"] == "17.2"
     assert status["conditions"][-1]["reason"] == "UpgradeDue"
+
+
+# --- poolers -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("available", "status", "reason"),
+    [((2, 2), "True", "AllPods"), ((2, 1), "True", "SomePods"), ((2, 0), "False", "NoPod")],
+)
+def test_poolers_are_said_beside_the_cluster_which_is_as_well_without_them(
+    available: tuple[int, int], status: str, reason: str
+) -> None:
+    poolers = tuple(PoolerView(f"p-{number}", 2, count) for number, count in enumerate(available))
+    said = build_status({}, replace(GOOD, poolers=poolers), NOTHING, DONE, NOW)
+    found = {c["type"]: c for c in said["conditions"]}
+    assert (found["PoolersReady"]["status"], found["PoolersReady"]["reason"]) == (status, reason)
+    assert f"p-1: {available[1]} of 2 pods" in found["PoolersReady"]["message"]
+    assert found["Degraded"]["status"] == "False"
+    assert said["PostgresClusterStatus"] == "Running"
+
+
+def test_a_cluster_without_poolers_says_nothing_of_them() -> None:
+    said = build_status({}, GOOD, NOTHING, DONE, NOW)
+    assert "PoolersReady" not in {c["type"] for c in said["conditions"]}
+
+
+def test_a_pooler_that_stops_is_a_warning() -> None:
+    well = replace(GOOD, poolers=(PoolerView("p", 1, 1),))
+    before = build_status({}, well, NOTHING, DONE, NOW)
+    after = build_status(before, replace(GOOD, poolers=(PoolerView("p", 1, 0),)), NOTHING, DONE, LATER)
+    assert transitions(before, after) == (Event("Warning", "PoolersNotReady", "p: 0 of 1 pods take connections"),)

@@ -155,3 +155,22 @@ def test_resource_fields_are_divided_and_rounded_up(quantity: str, divisor: str,
 )
 def test_quality_of_service(resources: dict[str, Any], quality: str) -> None:
     assert qos_class({"containers": [{"resources": resources}]}) == quality
+
+
+def test_a_program_that_an_image_needs_is_named_where_it_is_missing() -> None:
+    needs = {"pgbouncer": ("no-such-program", "install it")}
+    said = images.missing_program("ghcr.io/x/pgbouncer:1", needs, "/usr/bin")
+    assert said == 'image "ghcr.io/x/pgbouncer:1" needs no-such-program, which is not on this machine: install it'
+    assert images.missing_program("spilo-17", needs, "/usr/bin") is None
+    assert images.missing_program("pgbouncer", {"pgbouncer": ("sh", "")}, "/usr/bin:/bin") is None
+
+
+def test_folders_of_the_system_are_in_every_path_once() -> None:
+    assert images.as_in_images("/usr/bin:/usr/sbin") == "/usr/bin:/usr/sbin:/usr/local/sbin:/sbin"
+
+
+def test_services_are_found_by_variables() -> None:
+    found = {"acid-a": ("127.96.0.1", 5432)}
+    links = {"ACID_A_SERVICE_HOST": "127.96.0.1", "ACID_A_SERVICE_PORT": "5432"}
+    assert environment.service_links(found, {}) == links
+    assert environment.service_links(found, {"enableServiceLinks": False}) == {}

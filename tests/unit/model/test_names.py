@@ -2,7 +2,16 @@
 
 import pytest
 
-from howdah.model.names import LabelKeys, Names, Pause, Templates, credentials_secret, dns_name, pause_of
+from howdah.model.names import (
+    LabelKeys,
+    Names,
+    Pause,
+    Templates,
+    credentials_secret,
+    dns_name,
+    pause_of,
+    selector_with_poolers,
+)
 
 TEMPLATES = Templates("{username}.{cluster}.credentials.{tprkind}.{tprgroup}", "postgres-{cluster}-pdb", "postgres-pod")
 
@@ -64,3 +73,15 @@ def test_inherited_labels_win_and_a_selector_has_no_team() -> None:
 )
 def test_a_pause_is_read_in_doubt_as_the_wider_one(written: str, pause: Pause) -> None:
     assert pause_of({"howdah.dev/pause": written}) is pause
+
+
+@pytest.mark.parametrize(
+    ("labels", "selector"),
+    [
+        ({"application": "spilo"}, "application in (spilo,db-connection-pooler)"),
+        ({"b": "1", "application": "x"}, "application in (x,db-connection-pooler),b=1"),
+        ({"a": "1"}, "a=1"),
+    ],
+)
+def test_one_selector_finds_clusters_and_their_poolers(labels: dict[str, str], selector: str) -> None:
+    assert selector_with_poolers(labels) == selector

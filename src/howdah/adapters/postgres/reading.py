@@ -13,6 +13,7 @@ from howdah.model.postgres.catalogue import (
     DefaultKey,
     Extension,
     Interest,
+    Lookup,
     Role,
     Schema,
     Ties,
@@ -73,7 +74,13 @@ SELECT (SELECT coalesce(json_agg(json_build_array(n.nspname, o.rolname, (
                    FROM aclexplode(d.defaclacl) x
                    LEFT JOIN pg_authid g ON g.oid = x.grantee))), '[]')
           FROM pg_default_acl d JOIN pg_authid c ON c.oid = d.defaclrole
-          LEFT JOIN pg_namespace n ON n.oid = d.defaclnamespace)
+          LEFT JOIN pg_namespace n ON n.oid = d.defaclnamespace),
+       (SELECT coalesce(json_agg(json_build_array(n.nspname, o.rolname, p.prosrc, p.prosecdef, p.proconfig, (
+                 SELECT json_agg(json_build_array(coalesce(g.rolname, ''), x.privilege_type))
+                   FROM aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) x
+                   LEFT JOIN pg_authid g ON g.oid = x.grantee))), '[]')
+          FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace JOIN pg_authid o ON o.oid = p.proowner
+         WHERE p.proname = 'user_lookup' AND p.proargtypes = ARRAY['text'::regtype]::oidvector)
 """
 
 _OBJECTS = {"r": "TABLES", "S": "SEQUENCES", "f": "FUNCTIONS", "T": "TYPES", "n": "SCHEMAS", "L": "LARGE OBJECTS"}
@@ -109,7 +116,7 @@ async def observe(target: Target, interest: Interest) -> Catalogue:
         roles = await _roles(session, interest)
         databases, version = await _databases(session)
     contents: dict[str, Contents] = {}
-    for name in sorted(interest.databases):
+    for name in sorted({*interest.databases, *(databases if interest.every_database else ())}):
         live = databases.get(name)
         if live is not None and live.allows_connections:
             async with connect(target, name) as session:
@@ -166,7 +173,7 @@ async def _databases(session: Session) -> tuple[Mapping[str, Database], int]:
 
 async def _contents(session: Session) -> Contents:
     cursor = await session.execute(_CONTENTS)
-    schemas, extensions, defaults = await cursor.fetchone() or ((), (), ())
+    schemas, extensions, defaults, lookups = await cursor.fetchone() or ((), (), (), ())
     privileges: dict[DefaultKey, frozenset[tuple[str, str]]] = {
         (creator, schema, _OBJECTS[kind]): _granted(grants) for creator, schema, kind, grants in defaults
     }
@@ -174,6 +181,10 @@ async def _contents(session: Session) -> Contents:
         {name: Schema(name, owner, _granted(grants)) for name, owner, grants in schemas},
         {name: Extension(name, schema, relocatable) for name, schema, relocatable in extensions},
         privileges,
+        {
+            schema: Lookup(owner, source, definer, frozenset(settings or ()), frozenset(who for who, _ in grants or ()))
+            for schema, owner, source, definer, settings, grants in lookups
+        },
     )
 
 

@@ -102,6 +102,7 @@ SERVERS = frozenset(
         "selfLink",
         "serviceAccount",
         "status",
+        "strategy",
         "subsets",
         "uid",
     }

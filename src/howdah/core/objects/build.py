@@ -9,6 +9,7 @@ from collections.abc import Callable
 from howdah.core.objects.disruption_budgets import disruption_budgets
 from howdah.core.objects.endpoints import endpoints
 from howdah.core.objects.metadata import Body, ordered
+from howdah.core.objects.poolers import poolers
 from howdah.core.objects.service_account import role_binding, service_account
 from howdah.core.objects.services import services
 from howdah.core.objects.statefulset import stateful_set
@@ -19,7 +20,8 @@ _BUILDERS: tuple[Callable[[Cluster], tuple[Body, ...]], ...] = (
     endpoints,  # before the service of the same name
     services,
     disruption_budgets,
-    lambda cluster: (stateful_set(cluster),),  # last: it starts pods
+    lambda cluster: (stateful_set(cluster),),  # late: it starts pods
+    poolers,  # whose pods ask those
 )
 
 

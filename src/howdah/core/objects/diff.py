@@ -24,7 +24,7 @@ class Effect(Enum):
     ROLL = "roll"
     """Pods are replaced one by one."""
     REPLACE = "replace"
-    """The API does not let the field change: the StatefulSet is deleted without its pods and made again."""
+    """The API does not let the field change: the object is deleted, a StatefulSet without its pods, and made again."""
     IGNORE = "ignore"
     """Nothing: it is not ours, or it acts no more."""
 
@@ -64,6 +64,12 @@ _OBJECTS: Mapping[str, tuple[Rule, ...]] = {
         (("spec", "volumeClaimTemplates"), Effect.REPLACE),
         *((("spec", "template", *steps), effect) for steps, effect in _TEMPLATE),
         (("spec",), Effect.PATCH),
+    ),
+    "Deployment": (
+        (("spec", "selector"), Effect.REPLACE),
+        (("spec", "template", "metadata", "namespace"), Effect.IGNORE),
+        (("spec", "template"), Effect.ROLL),
+        ((), Effect.PATCH),
     ),
     # Both are made once per namespace and shared by its clusters; only the cloud role is kept.
     "ServiceAccount": ((("metadata", "annotations", names.IRSA_ROLE), Effect.PATCH), ((), Effect.IGNORE)),

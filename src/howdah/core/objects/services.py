@@ -1,5 +1,6 @@
 """The services of leader and replicas."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from howdah.core.objects.metadata import Body, metadata
@@ -9,12 +10,24 @@ from howdah.model.cluster import Cluster, Service
 
 def services(cluster: Cluster) -> tuple[Body, ...]:
     """The leader's service, then the replicas'."""
-    return tuple(_service(service, cluster) for service in cluster.services)
+    return tuple(
+        service_of(
+            service,
+            cluster,
+            labels=cluster.labels.full_of(service.role),
+            selector=cluster.labels.selector_of(service.role),
+            port_name=names.POSTGRES_PORT_NAME,
+        )
+        for service in cluster.services
+    )
 
 
-def _service(service: Service, cluster: Cluster) -> Body:
+def service_of(
+    service: Service, cluster: Cluster, *, labels: Mapping[str, str], selector: Mapping[str, str], port_name: str
+) -> Body:
+    """A service of a cluster to PostgreSQL's port; `selector` counts where it `selects`."""
     port: dict[str, Any] = {
-        "name": names.POSTGRES_PORT_NAME,
+        "name": port_name,
         "port": names.POSTGRES_PORT,
         "targetPort": names.POSTGRES_PORT,
         # The default of the API; said, because server-side apply tells ports apart by it.
@@ -24,7 +37,7 @@ def _service(service: Service, cluster: Cluster) -> Body:
         port["nodePort"] = service.node_port
     spec: dict[str, Any] = {"type": service.type, "ports": [port]}
     optional = {
-        "selector": dict(cluster.labels.selector_of(service.role)) if service.selects else None,
+        "selector": dict(selector) if service.selects else None,
         "loadBalancerSourceRanges": list(service.source_ranges),
         "externalTrafficPolicy": service.traffic_policy,
     }
@@ -34,7 +47,7 @@ def _service(service: Service, cluster: Cluster) -> Body:
         "metadata": metadata(
             service.name,
             cluster.key.namespace,
-            labels=cluster.labels.full_of(service.role),
+            labels=labels,
             annotations=service.annotations,
             owner_references=cluster.owner_references,
         ),

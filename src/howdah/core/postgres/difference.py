@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from howdah.core.postgres import statements as make
 from howdah.core.postgres.departures import departs, former_names, marks, renamed, returning, returns
 from howdah.core.postgres.identifiers import parameter_name_fault, setting_items
+from howdah.core.postgres.lookup import lookup_statements
 from howdah.core.postgres.options import database_limits, fixed_options, parameters_in_databases, role_limits
 from howdah.model.postgres.catalogue import EMPTY, Catalogue, Contents, Interest, Role
 from howdah.model.postgres.desired import Desired, DesiredDatabase, DesiredRole, Flags
@@ -18,7 +19,7 @@ from howdah.model.postgres.statements import MAINTENANCE_DATABASE, Kind, NewPass
 def difference(desired: Desired, catalogue: Catalogue, *, matching: frozenset[str]) -> tuple[Statement, ...]:
     """The statements that are missing; `matching`: the roles whose stored verifier fits their password.
 
-    Roles come first, then memberships, databases and what is in them.
+    Roles come first, then memberships, databases and what is in them, and the pooler's function in every database.
     """
     back = returning(desired, catalogue)
     gone = departs(desired, catalogue)
@@ -35,6 +36,7 @@ def difference(desired: Desired, catalogue: Catalogue, *, matching: frozenset[st
         database_limits(desired, catalogue),
         parameters_in_databases(desired, catalogue),
         _all_contents(desired, catalogue),
+        _lookups(desired, catalogue),
     )
     return tuple(statement for step in steps for statement in step)
 
@@ -46,6 +48,7 @@ def interest(desired: Desired) -> Interest:
         frozenset(named | {database.owner for database in desired.databases} | former_names(desired)),
         frozenset(database.name for database in desired.databases if database.has_contents),
         departed_suffix=None if desired.departures is None else desired.departures.suffix,
+        every_database=desired.lookup is not None,
     )
 
 
@@ -281,3 +284,12 @@ def _default_privileges(database: DesiredDatabase, live: Contents) -> Iterator[S
                 f'{wanted.objects.lower()} that "{wanted.creator}" makes in database "{database.name}"{where} '
                 f'are not open to "{wanted.grantee}"',
             )
+
+
+def _lookups(desired: Desired, catalogue: Catalogue) -> Iterator[Statement]:
+    """In the databases that are there, whoever made them, and in those that are made now."""
+    if desired.lookup is None:
+        return
+    fresh = {database.name for database in desired.databases} - set(catalogue.databases)
+    for name in sorted({*catalogue.contents, *fresh}):
+        yield from lookup_statements(name, desired.lookup, catalogue.contents.get(name, EMPTY))

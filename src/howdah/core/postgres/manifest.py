@@ -37,6 +37,7 @@ class Source(IntEnum):
     PEOPLE = 3
     SYSTEM = 4
     PREPARED = 5
+    POOLER = 6
 
 
 def desired_state(
@@ -60,6 +61,7 @@ def desired_state(
             (Source.PEOPLE, elsewhere.people),
             (Source.SYSTEM, system_roles(rules)),
             (Source.PREPARED, made),
+            (Source.POOLER, _pooler_roles(rules)),
         ),
         warnings,
     )
@@ -73,6 +75,7 @@ def desired_state(
         roles,
         tuple(wanted[name] for name in sorted(wanted)),
         elsewhere.departures,
+        lookup=rules.lookup,
         errors=tuple(sorted(set(errors))),
         warnings=tuple(sorted(set(warnings))),
     )
@@ -88,6 +91,13 @@ def system_roles(rules: RoleRules) -> tuple[DesiredRole, ...]:
             password=PasswordSource(rules.replication_username, rules.namespace),
         ),
     )
+
+
+def _pooler_roles(rules: RoleRules) -> Iterator[DesiredRole]:
+    """The role of the connection pooler: it logs in, and calls the lookup function."""
+    if rules.lookup is not None:
+        user = rules.lookup.user
+        yield DesiredRole(user, Flags(login=True), password=PasswordSource(user, rules.namespace))
 
 
 def _manifest_roles(
@@ -206,6 +216,7 @@ _WINNERS = {
     Source.PEOPLE: "a member of a team",
     Source.SYSTEM: "a role of the system",
     Source.PREPARED: "a role of a prepared database",
+    Source.POOLER: "a role of the connection pooler",
 }
 
 

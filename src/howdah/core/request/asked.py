@@ -64,7 +64,8 @@ class LiveFacts:
     `claim_template`: of the live StatefulSet. `spilo_bootstrap`: section `bootstrap` of the SPILO_CONFIGURATION of its
     pod template. `dcs`: where Patroni's objects of this cluster were found. `version`: the major that its pod template
     tells. `follows`: that template makes its pods a standby cluster. `at`: the moment of the look; without one no
-    maintenance window is asked about.
+    maintenance window is asked about. `users_changed`: by the name of a pooler's user list, when a password in it was
+    changed last; its pods have to be made after that.
     """
 
     exists: bool = False
@@ -74,6 +75,7 @@ class LiveFacts:
     version: PgVersion | None = None
     follows: bool = False
     at: datetime | None = None
+    users_changed: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,6 +50,16 @@ def scalyr_defaults(settings: Settings) -> Defaults:
     )
 
 
+def pooler_defaults(settings: Settings) -> Defaults:
+    """The amounts of a pooler."""
+    return Defaults(
+        settings.connection_pooler_default_cpu_request,
+        settings.connection_pooler_default_memory_request,
+        settings.connection_pooler_default_cpu_limit,
+        settings.connection_pooler_default_memory_limit,
+    )
+
+
 def postgres_bounds(settings: Settings) -> Bounds:
     """The bounds of the postgres container."""
     return Bounds(

@@ -9,9 +9,9 @@ _REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 _PREFERRED = "preferredDuringSchedulingIgnoredDuringExecution"
 
 
-def affinity(asked: Asked) -> Json:
-    """The pods' affinity; empty where nothing is asked."""
-    parts = {"nodeAffinity": _node_affinity(asked), "podAntiAffinity": _anti_affinity(asked)}
+def affinity(asked: Asked, apart: Mapping[str, str]) -> Json:
+    """The pods' affinity; empty where nothing is asked. `apart`: the labels of the pods that keep apart."""
+    parts = {"nodeAffinity": _node_affinity(asked), "podAntiAffinity": _anti_affinity(asked, apart)}
     return {name: part for name, part in parts.items() if part}
 
 
@@ -46,12 +46,12 @@ def _with_readiness(terms: list[Json], ready: list[Json], how: str) -> list[Json
     return terms
 
 
-def _anti_affinity(asked: Asked) -> Json:
+def _anti_affinity(asked: Asked, apart: Mapping[str, str]) -> Json:
     settings = asked.settings
     if not settings.enable_pod_antiaffinity:
         return {}
     term = {
-        "labelSelector": {"matchLabels": dict(asked.labels.full)},
+        "labelSelector": {"matchLabels": dict(apart)},
         "topologyKey": settings.pod_antiaffinity_topology_key,
     }
     if settings.pod_antiaffinity_preferred_during_scheduling:

@@ -15,7 +15,7 @@ _LONGEST_NAME = 58
 
 
 @dataclass(frozen=True, slots=True)
-class _Wish:
+class Wish:
     """What manifest and operator say of one role's service; None: the manifest is silent."""
 
     load_balancer: bool | None
@@ -24,58 +24,65 @@ class _Wish:
     node_port_type_default: bool
     node_port: int | None
     annotations: Mapping[str, str]
-    dns_format: str
-    legacy_dns_format: str
 
 
 def services(asked: Asked, inherited: Mapping[str, str]) -> tuple[Service, ...]:
     """The leader's service, then the replicas'."""
-    return tuple(_service(role, wish, asked, inherited) for role, wish in _wishes(asked).items())
+    return tuple(
+        service(
+            role,
+            wish,
+            asked,
+            inherited,
+            name=asked.names.service(role),
+            dns=dns_names(role, asked),
+            # Where Patroni does not use ConfigMaps it writes the leader's Endpoints; no selector may stand in its way.
+            selects=role == names.REPLICA_ROLE or asked.dcs == "configmaps",
+        )
+        for role, wish in _wishes(asked).items()
+    )
 
 
-def _wishes(asked: Asked) -> Mapping[Role, _Wish]:
+def _wishes(asked: Asked) -> Mapping[Role, Wish]:
     spec, settings = asked.spec, asked.settings
     return {
-        names.LEADER_ROLE: _Wish(
+        names.LEADER_ROLE: Wish(
             spec.enable_master_load_balancer,
             settings.enable_master_load_balancer,
             spec.enable_master_node_port,
             settings.enable_master_node_port,
             spec.master_node_port,
             spec.master_service_annotations or {},
-            settings.master_dns_name_format,
-            settings.master_legacy_dns_name_format,
         ),
-        names.REPLICA_ROLE: _Wish(
+        names.REPLICA_ROLE: Wish(
             spec.enable_replica_load_balancer,
             settings.enable_replica_load_balancer,
             spec.enable_replica_node_port,
             settings.enable_replica_node_port,
             spec.replica_node_port,
             spec.replica_service_annotations or {},
-            settings.replica_dns_name_format,
-            settings.replica_legacy_dns_name_format,
         ),
     }
 
 
-def _service(role: Role, wish: _Wish, asked: Asked, inherited: Mapping[str, str]) -> Service:
+def service(
+    role: Role, wish: Wish, asked: Asked, inherited: Mapping[str, str], *, name: str, dns: str, selects: bool
+) -> Service:
+    """A service as manifest and operator wish it; `dns`: its names where it is a load balancer."""
     kind = _type(wish)
     is_open = kind == "LoadBalancer"
-    dns = {names.EXTERNAL_DNS: dns_names(wish.dns_format, wish.legacy_dns_format, asked)} if is_open else {}
     return Service(
         role=role,
-        name=asked.names.service(role),
+        name=name,
         type=kind,
         annotations={
             **asked.settings.custom_service_annotations,
             **(asked.spec.service_annotations or {}),
             **wish.annotations,
-            **{key: value for key, value in dns.items() if value},
+            **({names.EXTERNAL_DNS: dns} if is_open and dns else {}),
             **inherited,
         },
-        # Where Patroni does not use ConfigMaps it writes the leader's Endpoints, and no selector may stand in its way.
-        selects=role == names.REPLICA_ROLE or asked.dcs == "configmaps",
+        selects=selects,
         source_ranges=(tuple(asked.spec.allowed_source_ranges or ()) or _NOBODY) if is_open else (),
         traffic_policy="" if kind == "ClusterIP" else asked.settings.external_traffic_policy,
         # The number counts only where the manifest itself asks for the type.
@@ -83,7 +90,7 @@ def _service(role: Role, wish: _Wish, asked: Asked, inherited: Mapping[str, str]
     )
 
 
-def _type(wish: _Wish) -> ServiceType:
+def _type(wish: Wish) -> ServiceType:
     if wish.node_port_type_default if wish.node_port_type is None else wish.node_port_type:
         return "NodePort"
     if wish.load_balancer_default if wish.load_balancer is None else wish.load_balancer:
@@ -91,20 +98,34 @@ def _type(wish: _Wish) -> ServiceType:
     return "ClusterIP"
 
 
-def dns_names(template: str, legacy_template: str, asked: Asked) -> str:
+def dns_names(role: Role, asked: Asked) -> str:
     """The DNS names of a load balancer; the old form follows where the cluster's name begins with its team's."""
-    cluster, team = asked.names.cluster, asked.spec.team_id
+    cluster, team, settings = asked.names.cluster, asked.spec.team_id, asked.settings
+    found = [dns_name(role, asked, cluster)]
+    if has_team_prefix(cluster, team):
+        is_leader = role == names.LEADER_ROLE
+        legacy = settings.master_legacy_dns_name_format if is_leader else settings.replica_legacy_dns_name_format
+        found.append(_formatted(legacy, asked, cluster[len(team) + 1 :]))
+    return ",".join(filter(None, found))
+
+
+def dns_name(role: Role, asked: Asked, cluster: str) -> str:
+    """The DNS name that a role's load balancer of a cluster of this name has."""
+    settings = asked.settings
+    is_leader = role == names.LEADER_ROLE
+    return _formatted(
+        settings.master_dns_name_format if is_leader else settings.replica_dns_name_format, asked, cluster
+    )
+
+
+def _formatted(template: str, asked: Asked, cluster: str) -> str:
     values = {
         "cluster": cluster,
         "namespace": asked.names.namespace,
-        "team": team,
+        "team": asked.spec.team_id,
         "hostedzone": asked.settings.db_hosted_zone,
     }
-    found = [names.dns_name(template, values)]
-    rest = cluster[len(team) + 1 :]
-    if has_team_prefix(cluster, team):
-        found.append(names.dns_name(legacy_template, values | {"cluster": rest}))
-    return ",".join(filter(None, found))
+    return names.dns_name(template, values)
 
 
 def has_team_prefix(cluster: str, team: str) -> bool:

@@ -38,15 +38,22 @@ def pod_volumes(asked: Asked) -> tuple[Volume, ...]:
     return (*_memory_volumes(asked), *_additional_secret(asked), *_additional(asked))
 
 
-def certificate_environment(tls: Tls | None) -> Iterator[Json]:
-    """The variables that name the server's certificate."""
+CertificateVariables = tuple[str, str, str]
+"""The names of the variables of certificate, key and authority."""
+
+OF_SERVER: CertificateVariables = ("SSL_CERTIFICATE_FILE", "SSL_PRIVATE_KEY_FILE", "SSL_CA_FILE")
+
+
+def certificate_environment(tls: Tls | None, variables: CertificateVariables = OF_SERVER) -> Iterator[Json]:
+    """The variables that name the certificate."""
     if tls is None or not tls.secret_name:
         return
-    yield variable("SSL_CERTIFICATE_FILE", _below(names.TLS_MOUNT, tls.certificate_file or "tls.crt"))
-    yield variable("SSL_PRIVATE_KEY_FILE", _below(names.TLS_MOUNT, tls.private_key_file or "tls.key"))
+    certificate, key, authority = variables
+    yield variable(certificate, _below(names.TLS_MOUNT, tls.certificate_file or "tls.crt"))
+    yield variable(key, _below(names.TLS_MOUNT, tls.private_key_file or "tls.key"))
     if tls.ca_file:
         folder = names.TLS_CA_MOUNT if tls.ca_secret_name else names.TLS_MOUNT
-        yield variable("SSL_CA_FILE", _below(folder, tls.ca_file))
+        yield variable(authority, _below(folder, tls.ca_file))
 
 
 def _below(folder: str, file: str) -> str:
@@ -83,7 +90,7 @@ def _additional_secret(asked: Asked) -> Iterator[Volume]:
 def _additional(asked: Asked) -> Iterator[Volume]:
     """The manifest's volumes, then the certificates; whose path is taken is left out, mount and all."""
     taken = {names.DATA_MOUNT}
-    for volume in (*map(_of_manifest, asked.spec.additional_volumes or ()), *_certificates(asked.spec.tls)):
+    for volume in (*map(_of_manifest, asked.spec.additional_volumes or ()), *certificate_volumes(asked.spec.tls)):
         path = str(volume.mount["mountPath"])
         if path not in taken:
             taken.add(path)
@@ -96,7 +103,8 @@ def _of_manifest(volume: AdditionalVolume) -> Volume:
     return Volume({"name": volume.name, **volume.volume_source}, mount, targets)
 
 
-def _certificates(tls: Tls | None) -> Iterator[Volume]:
+def certificate_volumes(tls: Tls | None) -> Iterator[Volume]:
+    """The Secrets of the certificate and of its authority."""
     if tls is None or not tls.secret_name:
         return
     yield _certificate(tls.secret_name, names.TLS_MOUNT)

@@ -470,11 +470,15 @@ def _needs_version(kind: Kind) -> bool:
     )
 
 
+def _significant(obj: Obj) -> Obj:
+    """The metadata without what alone makes no new version: the version, and when owners wrote last."""
+    metadata = {key: value for key, value in obj["metadata"].items() if key not in ("resourceVersion", "managedFields")}
+    owners = [{**entry, "time": None} for entry in obj["metadata"].get("managedFields") or ()]
+    return {**metadata, "managedFields": owners}
+
+
 def _commit_update(state: State, call: Call, live: Obj, new: Obj) -> Obj:
-    before, after = (
-        {key: value for key, value in obj["metadata"].items() if key != "resourceVersion"} for obj in (live, new)
-    )
-    if {**new, "metadata": {}} == {**live, "metadata": {}} and before == after:
+    if {**new, "metadata": {}} == {**live, "metadata": {}} and _significant(new) == _significant(live):
         return live
     if call.dry_run:
         return {**new, "metadata": {**new["metadata"], "resourceVersion": live["metadata"]["resourceVersion"]}}

@@ -24,6 +24,7 @@ from howdah.kube.resources import (
     PODS,
     SECRETS,
     SERVICE_ACCOUNTS,
+    SERVICES,
     Resource,
 )
 from howdah.local.controllers.caches import Caches
@@ -108,6 +109,16 @@ class KubePodApi:
             SERVICE_ACCOUNTS, request, namespace=namespace, name=account, subresource="token"
         )
         return str(answer["status"]["token"])
+
+    async def services(self, namespace: str) -> dict[str, tuple[str, int]]:
+        """Those with an address, but for the API's own: containers find it by their kubeconfig."""
+        found = (await self._client.list(SERVICES, namespace=namespace)).items
+        return {
+            service["metadata"]["name"]: (service["spec"]["clusterIP"], service["spec"]["ports"][0]["port"])
+            for service in found
+            if service["spec"].get("clusterIP", "None") != "None" and service["spec"].get("ports")
+            if service["metadata"]["name"] != "kubernetes"
+        }
 
     async def write_status(self, pod: Object, status: Object) -> None:
         """Replace the status of this very pod."""

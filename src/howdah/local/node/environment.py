@@ -159,6 +159,20 @@ def container_env(
     return {name: rewritten(value, mounts) for name, value in env.items()}
 
 
+def service_links(services: Mapping[str, tuple[str, int]], spec: Mapping[str, Any]) -> dict[str, str]:
+    """The variables by which a container finds the services of its namespace, as Kubernetes sets them; there is no DNS.
+
+    https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
+    """
+    if spec.get("enableServiceLinks") is False:
+        return {}
+    found: dict[str, str] = {}
+    for name, (address, port) in services.items():
+        prefix = name.upper().replace("-", "_")
+        found |= {f"{prefix}_SERVICE_HOST": address, f"{prefix}_SERVICE_PORT": str(port)}
+    return found
+
+
 def command_line(
     container: Mapping[str, Any], role_argv: Sequence[str] | None, env: Mapping[str, str], mounts: Mounts = ()
 ) -> list[str]:

@@ -44,6 +44,7 @@ class Node:
     runtime: Path
     fence: Fence
     roles: Mapping[str, Sequence[str]]
+    needs: Mapping[str, tuple[str, str]]
     pod_env: Mapping[str, str]
     capacity: Mapping[str, str]
     addresses: Addresses
@@ -66,6 +67,10 @@ class PodApi(Protocol):
         ...
 
     async def token(self, namespace: str, account: str) -> str: ...
+
+    async def services(self, namespace: str) -> Mapping[str, tuple[str, int]]:
+        """Name → address and first port of each service that has an address."""
+        ...
 
     async def write_status(self, pod: Object, status: Object) -> None: ...
 
@@ -93,6 +98,7 @@ class PodRunner:
         self._node, self._api = node, api
         self._volumes: Mapping[str, Path] = {}
         self._references = References({}, {})
+        self._services: Mapping[str, tuple[str, int]] = {}
         self._ip = node.addresses.take(self.key)
         self._made = -FRESH_S
         self._begin = time.time()
@@ -236,10 +242,11 @@ class PodRunner:
     async def _make_volumes(self) -> None:
         spec = self.pod["spec"]
         account = spec.get("serviceAccountName") or "default"
-        self._references, token, claims = await asyncio.gather(
+        self._references, token, claims, self._services = await asyncio.gather(
             self._api.references(self.namespace, *environment.referenced(spec)),
             self._api.token(self.namespace, account),
             self._claim_folders(),
+            self._api.services(self.namespace),
         )
         ca = self._node.ca_file.read_text()
         content = Content(self._references, Account(token, ca, self.namespace), claims)
@@ -266,6 +273,9 @@ class PodRunner:
         argv = self._node.roles.get(images.role(image))
         if argv is None:
             raise UnknownImageError(images.unknown_image(image, self._node.roles))
+        missing = images.missing_program(image, self._node.needs, self._node.pod_env["PATH"])
+        if missing is not None:
+            raise UnknownImageError(missing)
         if time.monotonic() - self._made > FRESH_S:
             try:
                 await self._make_volumes()
@@ -277,7 +287,8 @@ class PodRunner:
         last_words = termination_log(self.folder, container["name"])
         last_words.unlink(missing_ok=True)
         mounts.append((container.get("terminationMessagePath") or "/dev/termination-log", str(last_words)))
-        env = self._base_env(container) | environment.container_env(
+        env = environment.service_links(self._services, self.pod["spec"])
+        env |= self._base_env(container) | environment.container_env(
             container, self._as_seen(), self._references, mounts=mounts, capacity=self._node.capacity
         )
         env |= self._node_env(last_words)

@@ -104,6 +104,19 @@ class Extension:
     relocatable: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """A function `user_lookup(text)` of a schema, as it is."""
+
+    owner: str
+    source: str
+    security_definer: bool
+    settings: frozenset[str]
+    """`name=value` of what is set while it runs."""
+    executors: frozenset[str]
+    """Who may call it; "" is everybody."""
+
+
 DefaultKey = tuple[str, str | None, str]
 """Creator, schema (None: everywhere), objects as in `DefaultPrivilege.objects`."""
 
@@ -116,6 +129,8 @@ class Contents:
     extensions: Mapping[str, Extension]
     default_privileges: Mapping[DefaultKey, frozenset[tuple[str, str]]]
     """(grantee, privilege) by key; a key without an entry has PostgreSQL's built-in defaults."""
+    lookups: Mapping[str, Lookup] = field(default_factory=dict)
+    """By schema."""
 
 
 EMPTY = Contents(MappingProxyType({}), MappingProxyType({}), MappingProxyType({}))
@@ -145,3 +160,5 @@ class Interest:
     """Roles whose rotated logins (six digits behind the name) are read too, with their ties."""
     leaving: frozenset[str] = frozenset()
     """Roles whose ties are read."""
+    every_database: bool = False
+    """The inside of those that nobody named matters too."""

@@ -196,6 +196,16 @@ class Removal:
 
 
 @dataclass(frozen=True, slots=True)
+class PasswordLookup:
+    """How a connection pooler learns a role's verifier: function `schema`.user_lookup, which only `user` may call."""
+
+    schema: str
+    user: str
+    owner: str
+    """The superuser, with whose rights the function reads."""
+
+
+@dataclass(frozen=True, slots=True)
 class Desired:
     """Everything that shall be there, in the order in which it is made, and what the manifest asks to go."""
 
@@ -204,6 +214,8 @@ class Desired:
     departures: Departures | None = None
     """None: the roles of people who left stay as they are."""
     removals: tuple[Removal, ...] = ()
+    lookup: PasswordLookup | None = None
+    """In every database of the server that takes connections; None where there is no pooler."""
     errors: tuple[Problem, ...] = ()
     """Mistakes that make the manifest invalid."""
     warnings: tuple[Problem, ...] = ()
@@ -223,6 +235,8 @@ class RoleRules:
     protected: tuple[str, ...] = ("admin", "cron_admin")
     additional_owner_roles: tuple[str, ...] = ()
     cross_namespace_secrets: bool = False
+    lookup: PasswordLookup | None = None
+    """What the connection pooler needs, its role among it."""
 
     def untouchable(self, name: str) -> str | None:
         """Why a role may not be asked for by anybody but the system, or None."""

@@ -30,6 +30,7 @@ class Kind(StrEnum):
     CREATE_EXTENSION = "create extension"
     MOVE_EXTENSION = "move extension"
     DEFAULT_PRIVILEGES = "set default privileges"
+    LOOKUP = "set up password lookup"  # likewise
 
 
 @dataclass(frozen=True, slots=True)

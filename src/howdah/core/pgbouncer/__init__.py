@@ -1,0 +1,1 @@
+"""PgBouncer's files, from the environment of a pooler's container."""
