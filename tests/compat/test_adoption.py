@@ -15,12 +15,19 @@ from howdah.model.errors import InvalidSpec
 
 STORAGE = {
     "StatefulSet": "statefulsets.apps",
+    "CronJob": "cronjobs.batch",
     "Service": "services",
     "PodDisruptionBudget": "poddisruptionbudgets.policy",
     "Endpoints": "endpoints",
     "ServiceAccount": "serviceaccounts",
     "RoleBinding": "rolebindings.rbac.authorization.k8s.io",
 }
+
+
+CREDENTIALS = (
+    *("CLONE_AWS_ACCESS_KEY_ID", "CLONE_AWS_SECRET_ACCESS_KEY", "SCALYR_API_KEY"),
+    *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"),  # of the logical backup
+)
 
 
 def _as_kept(recorded: Mapping[str, Any]) -> dict[str, Any]:
@@ -67,9 +74,7 @@ def test_adopting_a_recorded_cluster_changes_no_object_and_replaces_no_pod(
 
 
 def _is_credential(path: str) -> bool:
-    return any(
-        f"env[{name}]" in path for name in ("CLONE_AWS_ACCESS_KEY_ID", "CLONE_AWS_SECRET_ACCESS_KEY", "SCALYR_API_KEY")
-    )
+    return any(f"env[{name}]" in path for name in CREDENTIALS)
 
 
 def test_the_recorded_clusters_are_many() -> None:

@@ -21,6 +21,7 @@ RESOURCES: Mapping[str, Resource] = {
         POSTGRESQLS,
         r.CONFIGMAPS,
         r.CONTROLLER_REVISIONS,
+        r.CRON_JOBS,
         r.ENDPOINTS,
         r.PERSISTENT_VOLUME_CLAIMS,
         r.PODS,

@@ -6,6 +6,7 @@ resourceVersion for what interrupts somebody. A disruptive step is announced on 
 
 from __future__ import annotations
 
+import base64
 import secrets
 import string
 from collections.abc import Awaitable, Callable, Mapping
@@ -169,6 +170,20 @@ class Applier:
         except AlreadyExists as exists:
             await self._explain_existing(target, step.body, exists)
 
+    async def _set_environment_secret(self, target: Target, step: p.SetEnvironmentSecret) -> None:
+        asked = target.for_situation().cluster.environment_secret
+        if asked is None:
+            raise LookAgain(f"nothing is asked of Secret {step.name} any more")
+        data = {name: base64.b64encode(value.encode()).decode() for name, value in asked.values.items()}
+        operations: list[dict[str, Any]] = [
+            {"op": "test", "path": "/metadata/uid", "value": step.uid},
+            {"op": "add", "path": "/data", "value": data},
+        ]
+        try:
+            await self._client.json_patch(SECRETS, step.name, operations, namespace=asked.namespace)
+        except Invalid as other:  # the test of the uid failed
+            raise LookAgain(f"Secret {step.name} is another one now") from other
+
     async def _apply(self, target: Target, step: p.Apply) -> None:
         del target
         body = {**step.body, "metadata": {**step.body["metadata"], "uid": step.uid}}
@@ -294,6 +309,7 @@ _HANDLERS: Mapping[type[p.Step], Callable[[Applier, Target, Any], Awaitable[None
     p.Create: Applier._create,
     p.CreateSecret: Applier._create_secret,
     p.CreateEnvironmentSecret: Applier._create_environment_secret,
+    p.SetEnvironmentSecret: Applier._set_environment_secret,
     p.Apply: Applier._apply,
     p.ScaleIn: Applier._apply,
     p.TakeOver: Applier._take_over,

@@ -17,6 +17,7 @@ import msgspec
 
 from howdah.adapters import kubernetes
 from howdah.adapters.kubernetes import RESOURCES
+from howdah.controller import observe
 from howdah.controller.databases import Databases
 from howdah.controller.references import ReferenceReader
 from howdah.core.alignment import differences
@@ -52,7 +53,8 @@ async def observe_live(
     found = resource if resource is not None else await kubernetes.read_resource(client, namespace, name)
     if found is None:
         return None
-    labels = ",".join(f"{key}={value}" for key, value in sorted(label_keys(settings).selector(name).items()))
+    selector = label_keys(settings).selector(name)
+    labels = _text(selector)
 
     pods, configmaps, endpoints, secrets = await asyncio.gather(
         kubernetes.read_pods(client, namespace, labels),
@@ -63,13 +65,13 @@ async def observe_live(
     claims, revisions, objects = await asyncio.gather(
         client.list(PERSISTENT_VOLUME_CLAIMS, namespace=namespace, labels=labels, type=Claim),
         client.list(CONTROLLER_REVISIONS, namespace=namespace, labels=labels, type=Revision),
-        _objects(client, settings, namespace, labels),
+        _objects(client, settings, namespace, selector),
     )
     in_use = {pod.metadata.label(names.REVISION_LABEL) for pod in pods}
     return Observed(
         now=now,
         resource=found,
-        pods=pods,
+        pods=observe.members(pods, name),
         claims=claims.items,
         objects=objects,
         secrets={(s.metadata.namespace, s.metadata.name): s for s in secrets},
@@ -88,9 +90,13 @@ async def _secrets(client: Client, namespace: str, labels: str) -> tuple[SecretM
     return found.items
 
 
-async def _objects(client: Client, settings: Settings, namespace: str, labels: str) -> dict[tuple[str, str], Live]:
+async def _objects(
+    client: Client, settings: Settings, namespace: str, selector: Mapping[str, str]
+) -> dict[tuple[str, str], Live]:
     shared = f"metadata.name={settings.pod_service_account_name}"
-    asked = [(kind, labels, "") for kind in _OWNED] + [(kind, "", shared) for kind in _SHARED]
+    of_backups = _text({**selector, names.APPLICATION_LABEL: names.BACKUP_APPLICATION})
+    asked = [(kind, _text(selector), "") for kind in _OWNED]
+    asked += [("CronJob", of_backups, ""), *((kind, "", shared) for kind in _SHARED)]
     answers = await asyncio.gather(
         *(
             client.list(RESOURCES[kind], namespace=namespace, labels=which, fields=fields, type=Live)
@@ -102,6 +108,10 @@ async def _objects(client: Client, settings: Settings, namespace: str, labels: s
         for (kind, _, _), answer in zip(asked, answers, strict=True)
         for found in answer.items
     }
+
+
+def _text(labels: Mapping[str, str]) -> str:
+    return ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
 
 
 def _template(revision: Revision) -> Mapping[str, Any]:

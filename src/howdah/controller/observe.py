@@ -11,6 +11,7 @@ from typing import Any
 from howdah.adapters import kubernetes
 from howdah.controller.watch import Key, Watch, every
 from howdah.kube.client import Client
+from howdah.model import names
 from howdah.model.cluster import SecretRequest
 from howdah.model.observed import Live, Observed, PatroniObject, Pod, Revision
 
@@ -27,7 +28,7 @@ def from_caches(watch: Watch, key: Key, now: dt.datetime) -> Observed | None:
     if resource is None:
         return None
     patroni = _patroni(watch, key)
-    pods = tuple(sorted(every(watch.pods, key), key=lambda pod: pod.ordinal))
+    pods = members(every(watch.pods, key), key[1])
     return Observed(
         now=now,
         resource=resource,
@@ -42,6 +43,11 @@ def from_caches(watch: Watch, key: Key, now: dt.datetime) -> Observed | None:
         problems=watch.denied,
         departed=tuple(departed for at, departed in watch.departed if at == key),
     )
+
+
+def members(pods: Iterable[Pod], cluster: str) -> tuple[Pod, ...]:
+    """The cluster's own of these pods, by ordinal: where `cluster_labels` says little, other pods have its labels, too."""
+    return tuple(sorted((p for p in pods if names.is_member(p.name, cluster)), key=lambda pod: pod.ordinal))
 
 
 def with_secrets(watch: Watch, observed: Observed, wanted: Iterable[SecretRequest]) -> Observed:
@@ -97,4 +103,5 @@ async def live(
     )
     if resource is None or resource.meta.uid != meta.uid:
         return None
-    return dataclasses.replace(cached, now=now, resource=resource, pods=pods, patroni=patroni, is_live=True)
+    own = members(pods, meta.name)
+    return dataclasses.replace(cached, now=now, resource=resource, pods=own, patroni=patroni, is_live=True)

@@ -20,6 +20,7 @@ from howdah.adapters.kubernetes import POSTGRESQLS, read_pods, read_resource
 from howdah.controller import observe
 from howdah.controller.apply import Applier, Target
 from howdah.controller.attempts import Attempts
+from howdah.controller.credentials import Credentials
 from howdah.controller.databases import Databases
 from howdah.controller.fleet import Fleet
 from howdah.controller.members import Members
@@ -118,6 +119,7 @@ class Reconciler:
         self._observe_only = observe_only
         self._clock = clock
         self._attempts = Attempts(asyncio.get_running_loop().time)
+        self._credentials = Credentials(client)
         self.memory = Memory()
 
     async def run(self, key: Key) -> PassResult:
@@ -176,6 +178,7 @@ class Reconciler:
         self._databases.forget(key)
         self._fleet.forget(key)
         self._attempts.forget(key)
+        self._credentials.forget(key)
         self.memory.built.pop(key, None)
         self.memory.phases.pop(key, None)
         self.memory.told.pop(key, None)
@@ -221,7 +224,10 @@ class Reconciler:
 
     async def _converge(self, key: Key, built: Built, observed: Observed) -> PassResult:
         observed = observe.with_secrets(self._watch, observed, built.cluster.secrets)
-        situation = self._situation(key, built, observed)
+        situation = dataclasses.replace(
+            self._situation(key, built, observed),
+            has_other_credentials=await self._credentials.differ(key, built.cluster.environment_secret, observed),
+        )
         plan = decide(situation)
         target = Target(*key, observed.resource.meta.uid, situation)
         harmless = _before_disruption(plan.steps)

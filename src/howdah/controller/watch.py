@@ -56,7 +56,15 @@ class Scope:
 
     @property
     def selector(self) -> str:
-        return ",".join(f"{key}={value}" for key, value in sorted(self.labels.items()))
+        return _text(self.labels)
+
+    def selector_of(self, application: str) -> str:
+        """Of what belongs to a cluster and is no member of it."""
+        return _text({**self.labels, names.APPLICATION_LABEL: application})
+
+
+def _text(labels: Mapping[str, str]) -> str:
+    return ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
 
 
 class Watch:
@@ -91,6 +99,10 @@ class Watch:
             resource.kind: self._all(client, resource, Live, Live.significant, self._label_key)
             for resource in (r.STATEFUL_SETS, r.SERVICES, r.POD_DISRUPTION_BUDGETS)
         }
+        of_backups = scope.selector_of(names.BACKUP_APPLICATION)
+        self.owned["CronJob"] = self._all(
+            client, r.CRON_JOBS, Live, Live.significant, self._label_key, labels=of_backups
+        )
         self.shared_names = {"ServiceAccount": scope.service_account, "RoleBinding": scope.role_binding}
         self.shared = {
             resource.kind: self._all(

@@ -24,6 +24,7 @@ from howdah.core.plan import (
     GrowClaim,
     Held,
     ScaleIn,
+    SetEnvironmentSecret,
     Step,
     TakeOver,
     Wait,
@@ -60,9 +61,15 @@ def missing_secrets(situation: Situation) -> Decision:
 
 def _environment_secret(situation: Situation) -> tuple[Step, ...]:
     asked = situation.cluster.environment_secret
-    if asked is None or (asked.namespace, asked.name) in situation.observed.secrets:
+    if asked is None:
         return ()
-    return (CreateEnvironmentSecret(reason=f"Secret {asked.name} does not exist", body=secret(asked)),)
+    live = situation.observed.secrets.get((asked.namespace, asked.name))
+    if live is None:
+        return (CreateEnvironmentSecret(reason=f"Secret {asked.name} does not exist", body=secret(asked)),)
+    if not situation.has_other_credentials:
+        return ()
+    reason = f"Secret {asked.name} holds other credentials than the manifest and the configuration"
+    return (SetEnvironmentSecret(reason=reason, name=asked.name, uid=live.metadata.uid),)
 
 
 def align_objects(situation: Situation) -> Decision:

@@ -38,6 +38,7 @@ def deletion_policy(settings: Settings) -> DeletionPolicy:
             secret=settings.secret_name_template,
             primary_budget=settings.pdb_name_format,
             service_account=settings.pod_service_account_name,
+            backup_job_prefix=settings.logical_backup_job_prefix,
         ),
     )
 
@@ -68,7 +69,7 @@ def plan_deletion(observed: Observed, policy: DeletionPolicy, *, paused: bool) -
     if observed.problems:
         why = f"cannot see everything that belongs to the cluster: {observed.problems[0]}"
         return Decision(waits=(Wait(5.0, why),), ends=True)
-    for stage in (_stateful_set, _pods, _everything_else):
+    for stage in (_backup_jobs, _stateful_set, _pods, _everything_else):
         steps, waiting = stage(observed, policy)
         if steps or waiting:
             waits = (Wait(LOOK_AGAIN_S, waiting),) if waiting else ()
@@ -76,8 +77,20 @@ def plan_deletion(observed: Observed, policy: DeletionPolicy, *, paused: bool) -
     return Decision(steps=(last,), ends=True)
 
 
+def _backup_jobs(observed: Observed, policy: DeletionPolicy) -> tuple[list[Step], str]:
+    """First: a dump of a cluster that goes away would fail. Its running Jobs and their pods go with it."""
+    jobs = [live.meta for (kind, _), live in observed.objects.items() if kind == "CronJob"]
+    ours = [m for m in jobs if names.belongs("CronJob", m.name, observed.resource.meta.name, policy.templates)]
+    steps: list[Step] = [
+        Delete(reason="the cluster is deleted", kind="CronJob", name=meta.name, uid=meta.uid)
+        for meta in ours
+        if meta.deletion_timestamp is None
+    ]
+    return steps, "the logical backup is being deleted" if ours else ""
+
+
 def _stateful_set(observed: Observed, policy: DeletionPolicy) -> tuple[list[Step], str]:
-    """First, so that nothing makes the pods anew; orphaning, so that its claim retention policy decides nothing."""
+    """Before the pods, so that nothing makes them anew; orphaning, so that its claim retention policy decides nothing."""
     del policy
     found = [live for (kind, _), live in observed.objects.items() if kind == "StatefulSet"]
     steps: list[Step] = [

@@ -63,6 +63,18 @@ class CreateEnvironmentSecret(Step):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SetEnvironmentSecret(Step):
+    """Replace the values of that Secret by those that are spelled out now."""
+
+    name: str
+    uid: str
+
+    @property
+    def target(self) -> str:
+        return f"Secret {self.name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Apply(Step):
     """Server-side apply of an object that exists; `uid` keeps a late pass from bringing a deleted one back."""
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from howdah.core.alignment import align_objects, align_pod_annotations, grow_claims, leaves_leader, missing_secrets
+from howdah.core.obsolete import obsolete_objects
 from howdah.core.patroni.dynamic import dynamic_patch
 from howdah.core.patroni.member import call_value
 from howdah.core.patroni.restart import restart_order
@@ -299,6 +300,7 @@ PLANNERS: tuple[Planner, ...] = (
     scale_in,  # before the StatefulSet is made smaller
     missing_secrets,  # before the pods that read them
     align_objects,  # what is missing is created, what differs is applied
+    obsolete_objects,  # after what takes their place
     align_pod_annotations,
     grow_claims,
     dynamic_configuration,  # needs a leader

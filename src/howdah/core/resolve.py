@@ -16,6 +16,7 @@ from howdah.core.request.configuration import dynamic_configuration, effective_v
 from howdah.core.request.containers import SCALYR_KEY, containers, has_scalyr, image
 from howdah.core.request.environment import environment, hidden_variables
 from howdah.core.request.identity import annotations, owner_references, service_account
+from howdah.core.request.logical_backup import backup_credentials, logical_backup
 from howdah.core.request.recovery import clone_credentials, is_standby
 from howdah.core.request.scheduling import affinity, tolerations
 from howdah.core.request.services import budgets, services
@@ -120,6 +121,7 @@ def resolve(
         budgets=budgets(asked),
         secrets=tuple(_secrets(asked, roles, marks, owners)),
         environment_secret=_environment_secret(asked, marks, owners),
+        logical_backup=logical_backup(asked, marks.job),
         access=access,
         service_account=account,
         rollout=_rollout(asked),
@@ -163,7 +165,12 @@ def label_keys(settings: Settings) -> LabelKeys:
 
 def _asked(manifest: Manifest, settings: Settings, references: References, live: LiveFacts) -> Asked:
     metadata, spec = manifest.metadata, manifest.spec
-    templates = Templates(settings.secret_name_template, settings.pdb_name_format, settings.pod_service_account_name)
+    templates = Templates(
+        settings.secret_name_template,
+        settings.pdb_name_format,
+        settings.pod_service_account_name,
+        settings.logical_backup_job_prefix,
+    )
     namespace = metadata.namespace or "default"
     return Asked(
         spec=spec,
@@ -298,7 +305,7 @@ def _kind_of_role(user: str, settings: Settings) -> Literal["superuser", "replic
 
 
 def _environment_secret(asked: Asked, marks: Annotations, owners: tuple[Json, ...]) -> EnvironmentSecret | None:
-    values = clone_credentials(asked.spec.clone)
+    values = clone_credentials(asked.spec.clone) | backup_credentials(asked)
     if has_scalyr(asked):
         values[SCALYR_KEY] = asked.settings.scalyr_api_key
     if not values:

@@ -60,6 +60,8 @@ class Situation:
     database: DatabaseLook = DatabaseLook()
     budget: FleetBudget = field(default_factory=FleetBudget)
     differences: Differences = field(default_factory=dict)
+    has_other_credentials: bool = False
+    """The Secret of spelled-out credentials holds other values than are spelled out."""
 
     @property
     def leader_view(self) -> MemberView | None:

@@ -21,6 +21,7 @@ class Annotations:
 
     inherited: Mapping[str, str]
     pod: Mapping[str, str]
+    job: Mapping[str, str]
     stateful_set: Mapping[str, str]
 
 
@@ -155,6 +156,22 @@ class Access:
 
 
 @dataclass(frozen=True, slots=True)
+class LogicalBackup:
+    """The CronJob that dumps all databases. Where and as whom its pod runs is as for the database's pods."""
+
+    name: str
+    schedule: str
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+    container: Container
+    volumes: tuple[Json, ...]
+    affinity: Json
+    successful_jobs_kept: int
+    failed_jobs_kept: int
+    finished_job_kept_s: int
+
+
+@dataclass(frozen=True, slots=True)
 class ServiceAccount:
     """The account of the pods and what lets it act, made once per namespace."""
 
@@ -204,6 +221,7 @@ class Cluster:
     budgets: tuple[DisruptionBudget, ...]
     secrets: tuple[SecretRequest, ...]
     environment_secret: EnvironmentSecret | None
+    logical_backup: LogicalBackup | None
     access: Access
     service_account: ServiceAccount
     rollout: Rollout

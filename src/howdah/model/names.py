@@ -42,6 +42,10 @@ IRSA_ROLE = "eks.amazonaws.com/role-arn"
 REVISION_LABEL = "controller-revision-hash"
 """On a pod: the ControllerRevision that it was made from."""
 TEAM_LABEL = "team"
+APPLICATION_LABEL = "application"
+BACKUP_APPLICATION = "spilo-logical-backup"
+"""The application of what dumps a cluster, in the place of the cluster's own."""
+HOSTNAME_TOPOLOGY = "kubernetes.io/hostname"
 CRITICAL_LABEL = "critical-operation"
 """On a pod, set "true" while it must not be evicted."""
 
@@ -51,6 +55,7 @@ REPLICA_ROLE: Role = "replica"
 
 POSTGRES_CONTAINER = "postgres"
 SCALYR_CONTAINER = "scalyr-sidecar"
+BACKUP_CONTAINER = "logical-backup"
 POSTGRES_PORT = 5432
 POSTGRES_PORT_NAME = "postgresql"
 PATRONI_PORT = 8008
@@ -106,6 +111,7 @@ class Templates:
     secret: str
     primary_budget: str
     service_account: str
+    backup_job_prefix: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +168,11 @@ class Names:
         """Holds the variables whose values are credentials that the manifest or the configuration spells out."""
         return f"{self.cluster}-environment"
 
+    @property
+    def backup_job(self) -> str:
+        """The CronJob of the logical backup."""
+        return backup_job(self.templates.backup_job_prefix, self.cluster)
+
     def pod(self, ordinal: int) -> str:
         return f"{self.cluster}-{ordinal}"
 
@@ -200,6 +211,7 @@ def belongs(kind: str, name: str, cluster: str, templates: Templates) -> bool:
     """Whether an object of this name is one that the operator or Patroni makes for `cluster`; labels alone do not tell."""
     parts = ("-config", "-leader", "-failover", "-sync")
     known: Mapping[str, frozenset[str]] = {
+        "CronJob": frozenset({backup_job(templates.backup_job_prefix, cluster)}),
         "Service": frozenset({cluster, f"{cluster}-repl", f"{cluster}-config"}),
         "ConfigMap": frozenset(f"{cluster}{part}" for part in parts),
         "Endpoints": frozenset({cluster, f"{cluster}-repl", *(f"{cluster}{part}" for part in parts)}),
@@ -218,12 +230,27 @@ def belongs(kind: str, name: str, cluster: str, templates: Templates) -> bool:
     return name in known.get(kind, frozenset())
 
 
+def is_member(pod: str, cluster: str) -> bool:
+    """Whether a pod of this name is one of the cluster's StatefulSet; its labels may be those of other pods, too."""
+    before, _, ordinal = pod.rpartition("-")
+    return before == cluster and ordinal.isdigit()
+
+
 def credentials_secret(template: str, username: str, cluster: str) -> str:
     """The name of the Secret of role `username` of `cluster`; placeholders that are not known stay."""
     values = {"username": username.replace("_", "-"), "cluster": cluster, "tprkind": KIND, "tprgroup": GROUP}
     for placeholder, value in values.items():
         template = template.replace(f"{{{placeholder}}}", value)
     return template
+
+
+def backup_job(prefix: str, cluster: str) -> str:
+    """The name of the CronJob that dumps `cluster`: cut, for its Jobs and their pods add to it."""
+    return f"{prefix}{cluster}"[:LONGEST_CRON_JOB].rstrip("-")
+
+
+LONGEST_CRON_JOB = 52
+"""The API server refuses longer ones."""
 
 
 def dns_name(template: str, values: Mapping[str, str]) -> str:
@@ -246,6 +273,10 @@ class Labels:
 
     def full_of(self, role: Role) -> Mapping[str, str]:
         return {**self.full, self.role_key: role}
+
+    def full_of_application(self, application: str) -> Mapping[str, str]:
+        """On what belongs to the cluster and is no member of it."""
+        return {**self.full, APPLICATION_LABEL: application}
 
     @property
     def selector_text(self) -> str:

@@ -225,8 +225,11 @@ class Rig:
         held = {(o.metadata.name, o.metadata.uid, o.metadata.resource_version) for o in informer}
         if informer.resource.plural in ("serviceaccounts", "rolebindings", "postgresqls"):
             return wanted != held
+        application = "spilo-logical-backup" if informer.resource.plural == "cronjobs" else "spilo"
         labelled = self.kube.store.select(
-            informer.resource, NAMESPACE, lambda o: (o["metadata"].get("labels") or {}).get("application") == "spilo"
+            informer.resource,
+            NAMESPACE,
+            lambda o: (o["metadata"].get("labels") or {}).get("application") == application,
         )
         return {_version(o) for o in labelled} != held
 

@@ -399,6 +399,7 @@ def test_the_planners_are_asked_in_this_order():
         "scale_in",
         "missing_secrets",
         "align_objects",
+        "obsolete_objects",
         "align_pod_annotations",
         "grow_claims",
         "dynamic_configuration",

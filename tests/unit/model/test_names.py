@@ -4,7 +4,9 @@ import pytest
 
 from howdah.model.names import LabelKeys, Names, Pause, Templates, credentials_secret, dns_name, pause_of
 
-TEMPLATES = Templates("{username}.{cluster}.credentials.{tprkind}.{tprgroup}", "postgres-{cluster}-pdb", "postgres-pod")
+TEMPLATES = Templates(
+    "{username}.{cluster}.credentials.{tprkind}.{tprgroup}", "postgres-{cluster}-pdb", "postgres-pod", "logical-backup-"
+)
 
 
 def _names(dcs: str = "configmaps") -> Names:

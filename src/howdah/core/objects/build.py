@@ -6,6 +6,7 @@ password that no plan holds (`secrets`).
 
 from collections.abc import Callable
 
+from howdah.core.objects.cron_jobs import cron_jobs
 from howdah.core.objects.disruption_budgets import disruption_budgets
 from howdah.core.objects.endpoints import endpoints
 from howdah.core.objects.metadata import Body, ordered
@@ -19,7 +20,8 @@ _BUILDERS: tuple[Callable[[Cluster], tuple[Body, ...]], ...] = (
     endpoints,  # before the service of the same name
     services,
     disruption_budgets,
-    lambda cluster: (stateful_set(cluster),),  # last: it starts pods
+    lambda cluster: (stateful_set(cluster),),  # starts pods
+    cron_jobs,  # dump what there is by then
 )
 
 

@@ -13,11 +13,15 @@ Json = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True, order=True)
 class Reference:
-    """An object that has to be read first, in the first of `namespaces` that has it; empty is the operator's own."""
+    """An object that has to be read first, in the first of `namespaces` that has it; empty is the operator's own.
+
+    `option`: the path of the option that names it, for people.
+    """
 
     kind: Literal["ConfigMap", "Secret"]
     name: str
     namespaces: tuple[str, ...]
+    option: str = field(default="", compare=False)
 
     def __str__(self) -> str:
         """`Secret pod-env in namespace team-a`."""
@@ -88,10 +92,18 @@ def environment_config_map(settings: Settings, namespace: str) -> Reference | No
     named = settings.pod_environment_configmap
     if named is None:
         return None
-    return Reference("ConfigMap", named.name, tuple(dict.fromkeys((named.namespace, namespace))))
+    places = tuple(dict.fromkeys((named.namespace, namespace)))
+    return Reference("ConfigMap", named.name, places, "kubernetes.pod_environment_configmap")
+
+
+def backup_environment_secret(settings: Settings, namespace: str) -> Reference | None:
+    """The Secret of the cluster's namespace whose entries become variables of the logical backup."""
+    name = settings.logical_backup_cronjob_environment_secret
+    option = "logical_backup.logical_backup_cronjob_environment_secret"
+    return Reference("Secret", name, (namespace,), option) if name else None
 
 
 def environment_secret(settings: Settings, namespace: str) -> Reference | None:
     """The Secret of the cluster's namespace whose entries become variables."""
     name = settings.pod_environment_secret
-    return Reference("Secret", name, (namespace,)) if name else None
+    return Reference("Secret", name, (namespace,), "kubernetes.pod_environment_secret") if name else None
