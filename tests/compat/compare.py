@@ -16,6 +16,7 @@ from typing import Any
 
 import yaml
 
+from howdah.core.facts import live_stream
 from howdah.core.objects.api import DEFAULTS, FREE_MAPS, KEY_DEFAULTS, QUANTITIES, SETS, list_keys
 from howdah.core.objects.build import build
 from howdah.core.objects.secrets import secret
@@ -23,6 +24,7 @@ from howdah.core.request.asked import Reference, References
 from howdah.core.resolve import LiveFacts, required_references, resolve
 from howdah.model.cluster import Cluster
 from howdah.model.errors import InvalidSpec
+from howdah.model.names import STREAM_KIND
 from howdah.model.settings import Settings, default_settings, settings_from_configmap, settings_from_configuration
 from howdah.model.units import Quantity
 
@@ -153,7 +155,7 @@ def cluster_of(case: Case) -> Cluster:
 
 def our_objects(cluster: Cluster) -> dict[Id, dict[str, Any]]:
     """What we would make, Secrets as they are after their creation."""
-    made = {_id(body): body for body in build(cluster)}
+    made = {_id(body): body for body in map(_named, build(cluster))}
     for request in cluster.secrets:
         body = secret(request)
         body["stringData"] = {"username": request.username, "password": "PASSWORD:64"}
@@ -162,6 +164,14 @@ def our_objects(cluster: Cluster) -> dict[Id, dict[str, Any]]:
         body = secret(cluster.environment_secret)
         made[_id(body)] = body | {"stringData": dict(cluster.environment_secret.values)}
     return made
+
+
+def _named(body: dict[str, Any]) -> dict[str, Any]:
+    """An object of streams has five random characters in its name: it is told by its application instead."""
+    if body["kind"] != STREAM_KIND:
+        return body
+    name = f"{body['metadata']['name'][:-5]}XXXXX {body['spec']['applicationId']}"
+    return {**body, "metadata": {**body["metadata"], "name": name}}
 
 
 def _id(body: Mapping[str, Any]) -> Id:
@@ -322,13 +332,15 @@ def after_step(case: Case, step: Mapping[str, Any]) -> Case:
 
 def facts_of(recorded: list[dict[str, Any]]) -> LiveFacts:
     """What is so already, of the objects that were recorded last."""
+    streams = tuple(live_stream(b["metadata"]["name"], b["spec"]) for b in recorded if b["kind"] == STREAM_KIND)
     stateful_set = next((body for body in recorded if body["kind"] == "StatefulSet"), None)
     if stateful_set is None:
-        return LiveFacts()
+        return LiveFacts(event_streams=streams)
     env = stateful_set["spec"]["template"]["spec"]["containers"][0]["env"]
     document = next(entry["value"] for entry in env if entry["name"] == "SPILO_CONFIGURATION")
     template = stateful_set["spec"]["volumeClaimTemplates"][0]
-    return LiveFacts(exists=True, claim_template=template, spilo_bootstrap=json.loads(document)["bootstrap"])
+    bootstrap = json.loads(document)["bootstrap"]
+    return LiveFacts(exists=True, claim_template=template, spilo_bootstrap=bootstrap, event_streams=streams)
 
 
 def _latest(folder: Path, what: str, number: int) -> list[dict[str, Any]]:
@@ -341,8 +353,9 @@ def _latest(folder: Path, what: str, number: int) -> list[dict[str, Any]]:
 
 def _compare_step(case: Case, cluster: Cluster, number: int, totals: Totals) -> None:
     totals.steps += 1
-    recorded = {_id(body): body for body in _latest(case.folder, "objects", number)}
-    earlier = {_id(body): body for body in _latest(case.folder, "objects", number - 1)} if number > 1 else {}
+    recorded = {_id(body): body for body in map(_named, _latest(case.folder, "objects", number))}
+    before = map(_named, _latest(case.folder, "objects", number - 1)) if number > 1 else ()
+    earlier = {_id(body): body for body in before}
     # A Secret that exists is left alone.
     ours = our_objects(cluster) | {key: body for key, body in earlier.items() if key[0] == "Secret"}
     if _phase(case.folder, number) in FAILED:  # a creation that failed stopped on its way

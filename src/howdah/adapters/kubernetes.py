@@ -9,16 +9,19 @@ from howdah.kube import resources as r
 from howdah.kube.client import Client
 from howdah.kube.errors import NotFound
 from howdah.kube.resources import Resource
+from howdah.model import names
 from howdah.model.observed import Live, PatroniObject, Pod
 
 POSTGRESQLS = Resource("acid.zalan.do", "v1", "postgresqls", "postgresql")
 OPERATOR_CONFIGURATIONS = Resource("acid.zalan.do", "v1", "operatorconfigurations", "OperatorConfiguration")
+EVENT_STREAMS = Resource("zalando.org", "v1", "fabriceventstreams", names.STREAM_KIND)
 POSTGRES_TEAMS = Resource("acid.zalan.do", "v1", "postgresteams", "PostgresTeam")
 
 RESOURCES: Mapping[str, Resource] = {
     resource.kind: resource
     for resource in (
         POSTGRESQLS,
+        EVENT_STREAMS,
         r.CONFIGMAPS,
         r.CONTROLLER_REVISIONS,
         r.CRON_JOBS,

@@ -20,6 +20,7 @@ from howdah.adapters import postgres
 from howdah.adapters.postgres import AuthenticationFailed, Outcome, Password, PasswordChecks, Target
 from howdah.controller.watch import Key
 from howdah.core.postgres.difference import difference, interest, password_change, unmet
+from howdah.core.postgres.publications import missing_for_publications, publications_in_place
 from howdah.core.postgres.statements import repair_password_sql
 from howdah.core.resolve import roles_and_databases
 from howdah.core.situation import DatabaseLook, Situation
@@ -34,6 +35,8 @@ from howdah.model.postgres.passwords import SALT_BYTES, Method, new_verifier
 from howdah.model.postgres.statements import Statement
 
 RETRY_AFTER_S = 5.0
+TABLES_AFTER_S = 30.0
+"""How often tables are looked for that streams want and that are not there yet."""
 LOOK_TIMEOUT_S = 180.0
 REPAIR_TIMEOUT_S = 30.0
 NOTHING_IN_PARTICULAR = Interest(frozenset(), frozenset())
@@ -98,6 +101,8 @@ class Databases:
         age_s = asyncio.get_running_loop().time() - known.read_at
         if known.look.error is not None:
             return age_s >= RETRY_AFTER_S
+        if known.look.stream_problems and age_s >= TABLES_AFTER_S:
+            return True
         return known.fingerprint != fingerprint or age_s >= self._refresh_s
 
     async def run(self, situation: Situation, database: str, statements: tuple[Statement, ...]) -> None:
@@ -143,6 +148,8 @@ class Databases:
             known.fingerprint, known.task = _fingerprint(situation), None
             known.read_at = asyncio.get_running_loop().time()
             self._notify(key)
+            if known.look.stream_problems:  # nothing tells us when a table is made
+                asyncio.get_running_loop().call_later(TABLES_AFTER_S, self._notify, key)
 
     async def _looked(self, situation: Situation) -> DatabaseLook:
         cluster = situation.cluster
@@ -169,6 +176,8 @@ class Databases:
                 s.password.role for s in everything if s not in found and s.password is not None
             ),
             server_version=catalogue.version,
+            publications=publications_in_place(desired, catalogue),
+            stream_problems=missing_for_publications(desired, catalogue),
         )
 
     async def _repair(self, situation: Situation, passwords: Mapping[PasswordSource, Password]) -> None:

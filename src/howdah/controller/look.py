@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from howdah.adapters import kubernetes
-from howdah.adapters.kubernetes import RESOURCES
+from howdah.adapters.kubernetes import EVENT_STREAMS, RESOURCES
 from howdah.controller import observe
 from howdah.controller.databases import Databases
 from howdah.controller.references import ReferenceReader
@@ -27,7 +27,7 @@ from howdah.core.plan import FleetBudget
 from howdah.core.resolve import label_keys, resolve
 from howdah.core.situation import Situation, look
 from howdah.kube.client import Client
-from howdah.kube.errors import Forbidden
+from howdah.kube.errors import Forbidden, NotFound
 from howdah.kube.resources import CONTROLLER_REVISIONS, PERSISTENT_VOLUME_CLAIMS, SECRETS
 from howdah.model import names
 from howdah.model.observed import Claim, Live, Observed, Revision, SecretMeta
@@ -62,10 +62,11 @@ async def observe_live(
         kubernetes.read_patroni(client, namespace, labels, "Endpoints"),
         _secrets(client, namespace, labels),
     )
-    claims, revisions, objects = await asyncio.gather(
+    claims, revisions, objects, streams = await asyncio.gather(
         client.list(PERSISTENT_VOLUME_CLAIMS, namespace=namespace, labels=labels, type=Claim),
         client.list(CONTROLLER_REVISIONS, namespace=namespace, labels=labels, type=Revision),
         _objects(client, settings, namespace, selector),
+        _event_streams(client, namespace, labels),
     )
     in_use = {pod.metadata.label(names.REVISION_LABEL) for pod in pods}
     return Observed(
@@ -73,7 +74,8 @@ async def observe_live(
         resource=found,
         pods=observe.members(pods, name),
         claims=claims.items,
-        objects=objects,
+        objects={**objects, **(streams or {})},
+        serves_event_streams=streams is not None,
         secrets={(s.metadata.namespace, s.metadata.name): s for s in secrets},
         patroni={**configmaps, **endpoints},
         templates={r.metadata.name: _template(r) for r in revisions.items if r.metadata.name in in_use},
@@ -108,6 +110,15 @@ async def _objects(
         for (kind, _, _), answer in zip(asked, answers, strict=True)
         for found in answer.items
     }
+
+
+async def _event_streams(client: Client, namespace: str, labels: str) -> dict[tuple[str, str], Live] | None:
+    """None where the kind is not installed, or may not be seen."""
+    try:
+        found = await client.list(EVENT_STREAMS, namespace=namespace, labels=labels, type=Live)
+    except (NotFound, Forbidden):
+        return None
+    return {(names.STREAM_KIND, item.metadata.name): item for item in found.items}
 
 
 def _text(labels: Mapping[str, str]) -> str:

@@ -41,6 +41,7 @@ def from_caches(watch: Watch, key: Key, now: dt.datetime) -> Observed | None:
         templates=_templates(pods, every(watch.revisions, key), watch),
         revisions=every(watch.revisions, key),
         problems=watch.denied,
+        serves_event_streams=watch.event_streams.is_served,
         departed=tuple(departed for at, departed in watch.departed if at == key),
     )
 
@@ -63,6 +64,7 @@ def with_secrets(watch: Watch, observed: Observed, wanted: Iterable[SecretReques
 
 def _objects(watch: Watch, key: Key) -> dict[tuple[str, str], Live]:
     owned = {(kind, o.metadata.name): o for kind, part in watch.owned.items() for o in every(part, key)}
+    owned |= {(names.STREAM_KIND, o.metadata.name): o for o in every(watch.event_streams, key)}
     for kind, part in watch.shared.items():
         name = watch.shared_names[kind]
         found = next((o for informer in part if (o := informer.get(key[0], name)) is not None), None)

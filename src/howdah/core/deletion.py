@@ -69,7 +69,7 @@ def plan_deletion(observed: Observed, policy: DeletionPolicy, *, paused: bool) -
     if observed.problems:
         why = f"cannot see everything that belongs to the cluster: {observed.problems[0]}"
         return Decision(waits=(Wait(5.0, why),), ends=True)
-    for stage in (_backup_jobs, _stateful_set, _pods, _everything_else):
+    for stage in (_readers, _stateful_set, _pods, _everything_else):
         steps, waiting = stage(observed, policy)
         if steps or waiting:
             waits = (Wait(LOOK_AGAIN_S, waiting),) if waiting else ()
@@ -77,16 +77,23 @@ def plan_deletion(observed: Observed, policy: DeletionPolicy, *, paused: bool) -
     return Decision(steps=(last,), ends=True)
 
 
-def _backup_jobs(observed: Observed, policy: DeletionPolicy) -> tuple[list[Step], str]:
-    """First: a dump of a cluster that goes away would fail. Its running Jobs and their pods go with it."""
-    jobs = [live.meta for (kind, _), live in observed.objects.items() if kind == "CronJob"]
-    ours = [m for m in jobs if names.belongs("CronJob", m.name, observed.resource.meta.name, policy.templates)]
+def _readers(observed: Observed, policy: DeletionPolicy) -> tuple[list[Step], str]:
+    """First, who reads the databases: streams, and dumps, whose running Jobs and pods go with their CronJob."""
+    cluster = observed.resource.meta.name
+    ours = [
+        (kind, live.meta)
+        for (kind, name), live in observed.objects.items()
+        if kind in READERS and names.belongs(kind, name, cluster, policy.templates)
+    ]
     steps: list[Step] = [
-        Delete(reason="the cluster is deleted", kind="CronJob", name=meta.name, uid=meta.uid)
-        for meta in ours
+        Delete(reason="the cluster is deleted", kind=kind, name=meta.name, uid=meta.uid)
+        for kind, meta in sorted(ours, key=lambda thing: (READERS.index(thing[0]), thing[1].name))
         if meta.deletion_timestamp is None
     ]
-    return steps, "the logical backup is being deleted" if ours else ""
+    return steps, f"{len(ours)} reader(s) are being deleted" if ours else ""
+
+
+READERS = (names.STREAM_KIND, "CronJob")
 
 
 def _stateful_set(observed: Observed, policy: DeletionPolicy) -> tuple[list[Step], str]:

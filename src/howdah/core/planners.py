@@ -34,6 +34,8 @@ from howdah.core.plan import (
 )
 from howdah.core.rollout import LOOK_AGAIN_S, next_replacement
 from howdah.core.situation import Situation
+from howdah.core.slots import asked_slots, remember_slots
+from howdah.core.streams import event_streams
 from howdah.model import names
 from howdah.model.observed import Pod
 
@@ -183,10 +185,13 @@ def dynamic_configuration(situation: Situation) -> Decision:
     view = situation.leader_view
     if situation.config.dynamic is None or view is None or view.unhealthy is not None:
         return NOTHING
-    patch = dynamic_patch(situation.cluster.dynamic, situation.config.dynamic)
+    slots = asked_slots(situation)
+    asked = {**situation.cluster.dynamic, "slots": slots} if slots else situation.cluster.dynamic
+    patch = dynamic_patch(asked, situation.config.dynamic)
+    remembering = remember_slots(situation)
     if not patch:
-        return NOTHING
-    return Decision(steps=(PatchDynamicConfiguration(reason=patch.reason, patch=patch.body),))
+        return Decision(steps=remembering)
+    return Decision(steps=(*remembering, PatchDynamicConfiguration(reason=patch.reason, patch=patch.body)))
 
 
 def system_passwords(situation: Situation) -> Decision:
@@ -306,6 +311,7 @@ PLANNERS: tuple[Planner, ...] = (
     dynamic_configuration,  # needs a leader
     system_passwords,  # marks pods before the role is altered
     databases,
+    event_streams,  # after the publications that they read
     replacements,  # disruptive from here on; replaced pods need no restart
     restarts,
     awaited,

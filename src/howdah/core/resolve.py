@@ -6,6 +6,7 @@ not ask for.
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any, Literal, TypeVar, cast
 
 from howdah.core.postgres.manifest import desired_state
@@ -20,6 +21,7 @@ from howdah.core.request.logical_backup import backup_credentials, logical_backu
 from howdah.core.request.recovery import clone_credentials, is_standby
 from howdah.core.request.scheduling import affinity, tolerations
 from howdah.core.request.services import budgets, services
+from howdah.core.request.streams import stream_doubts, streams
 from howdah.core.request.volumes import certificate_environment, claim_template, pod_volumes, shrinking
 from howdah.model import names
 from howdah.model.cluster import (
@@ -33,11 +35,13 @@ from howdah.model.cluster import (
     Rollout,
     SecretRequest,
     StatefulSetPolicy,
+    StreamLink,
+    Streams,
 )
 from howdah.model.errors import InvalidSpec, Problem
 from howdah.model.manifest import Manifest, parse_manifest
 from howdah.model.names import Dcs, Key, LabelKeys, Names, Templates
-from howdah.model.postgres.desired import Desired, RoleRules
+from howdah.model.postgres.desired import Desired, DesiredPublication, RoleRules
 from howdah.model.settings import Settings
 
 __all__ = [
@@ -82,7 +86,8 @@ def resolve(
     parsed = parse_manifest(raw)
     asked = _asked(parsed.manifest, settings, references, live)
     account, problems = _tried(lambda: service_account(asked))
-    access = _access(asked)
+    streaming = streams(asked)
+    access = _access(asked, streaming)
     roles = roles_and_databases(access, asked.names)
     problems += (*faults.faults(asked), *roles.errors)
     absent = faults.missing_references(asked)
@@ -122,6 +127,7 @@ def resolve(
         secrets=tuple(_secrets(asked, roles, marks, owners)),
         environment_secret=_environment_secret(asked, marks, owners),
         logical_backup=logical_backup(asked, marks.job),
+        streams=streaming,
         access=access,
         service_account=account,
         rollout=_rollout(asked),
@@ -133,6 +139,7 @@ def resolve(
                     *hidden_variables(asked, env),
                     *shrinking(asked),
                     *faults.doubts(asked),
+                    *stream_doubts(asked),
                     *faults.changed_store(asked, _configured_store(settings)),
                 }
             )
@@ -240,7 +247,7 @@ def _stateful_set(settings: Settings) -> StatefulSetPolicy:
     )
 
 
-def _access(asked: Asked) -> Access:
+def _access(asked: Asked, streaming: Streams) -> Access:
     spec, settings = asked.spec, asked.settings
     prepared = spec.prepared_databases
     is_md5 = (spec.postgresql.parameters or {}).get("password_encryption") == "md5"
@@ -257,8 +264,15 @@ def _access(asked: Asked) -> Access:
         if prepared is None
         else {name: section.model_dump(by_alias=True, exclude_none=True) for name, section in prepared.items()},
         password_encryption="md5" if is_md5 else "scram-sha-256",
+        stream_user=names.STREAM_USER if streaming.is_wanted else "",
+        publications=_publications(streaming),
         is_enabled=settings.enable_database_access,
     )
+
+
+def _publications(streaming: Streams) -> tuple[StreamLink, ...]:
+    wanted = (link for stream in streaming.of_applications for link in stream.links if streaming.are_served)
+    return (*wanted, *streaming.leaving)
 
 
 def role_rules(access: Access, cluster: Names) -> RoleRules:
@@ -272,13 +286,16 @@ def role_rules(access: Access, cluster: Names) -> RoleRules:
         protected=access.protected,
         additional_owner_roles=access.additional_owner_roles,
         cross_namespace_secrets=access.cross_namespace_secrets,
+        stream_user=access.stream_user,
     )
 
 
 def roles_and_databases(access: Access, cluster: Names) -> Desired:
     """The roles and databases that the request means."""
     prepared = cast(Mapping[str, DatabaseSection | None] | None, access.prepared_databases)
-    return desired_state(access.users, access.databases, prepared, rules=role_rules(access, cluster))
+    desired = desired_state(access.users, access.databases, prepared, rules=role_rules(access, cluster))
+    publications = (DesiredPublication(p.name, p.database, p.tables) for p in access.publications)
+    return replace(desired, publications=tuple(publications))
 
 
 def _secrets(asked: Asked, roles: Desired, marks: Annotations, owners: tuple[Json, ...]) -> Iterable[SecretRequest]:

@@ -43,6 +43,8 @@ class DatabaseLook:
     without_password: frozenset[str] = frozenset()  # roles whose Secret holds none: nothing is done about them
     is_due: bool = False
     server_version: int = 0  # server_version_num, such as 180004
+    publications: frozenset[tuple[str, str]] = frozenset()  # (database, name) of those that are as they shall be
+    stream_problems: tuple[str, ...] = ()  # why others cannot be made
 
 
 @dataclass(frozen=True, slots=True)

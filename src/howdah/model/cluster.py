@@ -135,10 +135,20 @@ class EnvironmentSecret:
     values: Mapping[str, str] = field(repr=False)
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class StreamLink:
+    """What streams read from one database: a publication of `tables` ((schema, table)) and a slot, both called `name`."""
+
+    database: str
+    name: str
+    tables: tuple[tuple[str, str], ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Access:
     """What the manifest and the operator say of roles and databases; `core.postgres` makes it a desired state.
 
+    `stream_user` is empty without streams; a publication without tables shall not be there.
     Sections are as in the manifest. `prepared_databases` is None where the manifest does not speak of it.
     """
 
@@ -152,6 +162,8 @@ class Access:
     databases: Mapping[str, str]
     prepared_databases: Mapping[str, Json] | None
     password_encryption: Literal["scram-sha-256", "md5"]
+    stream_user: str
+    publications: tuple[StreamLink, ...]
     is_enabled: bool
 
 
@@ -169,6 +181,30 @@ class LogicalBackup:
     successful_jobs_kept: int
     failed_jobs_kept: int
     finished_job_kept_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class EventStream:
+    """The streams of one application: the object, and what has to be there before it."""
+
+    name: str
+    application: str
+    amounts: Mapping[str, str]
+    spec: Json
+    links: tuple[StreamLink, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Streams:
+    """The streams of a cluster. `leaving`: what live objects read from and nobody asks for any more, without tables.
+
+    Where Kubernetes does not serve such objects, nothing is made for them: a slot without a reader fills the disk.
+    """
+
+    is_wanted: bool
+    are_served: bool
+    of_applications: tuple[EventStream, ...]
+    leaving: tuple[StreamLink, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +258,7 @@ class Cluster:
     secrets: tuple[SecretRequest, ...]
     environment_secret: EnvironmentSecret | None
     logical_backup: LogicalBackup | None
+    streams: Streams
     access: Access
     service_account: ServiceAccount
     rollout: Rollout

@@ -3,6 +3,7 @@
 What is named here is contract: clusters made by the reference operator, people's scripts and Patroni rely on it.
 """
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -23,6 +24,8 @@ DISRUPTION = "howdah.dev/disruption"
 """On the resource: which member is being disturbed now, and why; written before it is done."""
 LOCK_EXPIRED = "howdah.dev/lock-expired"
 """On Patroni's leader object: RENEWAL/N, the renewal after which the lock expired, and how often members were told so."""
+SLOTS = "howdah.dev/replication-slots"
+"""On the resource: the replication slots that its manifest asked for, so that one that it no longer names can go."""
 USE_KEPT_VOLUMES = "howdah.dev/use-kept-volumes"
 """On the resource, "true": a new cluster may start from volumes that an earlier one of the same name left."""
 ADOPTED = "howdah.dev/adopt"
@@ -38,6 +41,15 @@ UPGRADE_FAILURE = "last-major-upgrade-failure"
 EXTERNAL_DNS = "external-dns.alpha.kubernetes.io/hostname"
 KUBE2IAM_ROLE = "iam.amazonaws.com/role"
 IRSA_ROLE = "eks.amazonaws.com/role-arn"
+
+STREAM_API_VERSION = "zalando.org/v1"
+STREAM_KIND = "FabricEventStream"
+STREAM_DEFINITION = "fabriceventstreams.zalando.org"
+STREAM_CPU = "fes.zalando.org/FES_CPU"
+STREAM_MEMORY = "fes.zalando.org/FES_MEMORY"
+STREAM_USER = "fes_user"
+"""The role that reads streams."""
+STREAM_PLUGIN = "pgoutput"
 
 REVISION_LABEL = "controller-revision-hash"
 """On a pod: the ControllerRevision that it was made from."""
@@ -225,7 +237,7 @@ def belongs(kind: str, name: str, cluster: str, templates: Templates) -> bool:
     if kind == "PersistentVolumeClaim":
         claim, _, ordinal = name.rpartition("-")
         return claim == f"{DATA_VOLUME}-{cluster}" and ordinal.isdigit()
-    if kind == "ControllerRevision":
+    if kind in ("ControllerRevision", STREAM_KIND):
         return name.rpartition("-")[0] == cluster
     return name in known.get(kind, frozenset())
 
@@ -251,6 +263,24 @@ def backup_job(prefix: str, cluster: str) -> str:
 
 LONGEST_CRON_JOB = 52
 """The API server refuses longer ones."""
+
+
+def event_stream(cluster: str, application: str) -> str:
+    """The name of the object of an application's streams: five characters after the cluster's, always the same ones."""
+    digest = int.from_bytes(hashlib.sha256(application.encode()).digest()[:8])
+    letters = "abcdefghijklmnopqrstuvwxyz0123456789"
+    return f"{cluster}-" + "".join(letters[digest // 36**place % 36] for place in range(5))
+
+
+def stream_slot(database: str, application: str) -> str:
+    """The publication and the replication slot of an application in a database; a digest where PostgreSQL would cut it."""
+    name = f"fes_{database}_{application.replace('-', '_')}"
+    if len(name) <= LONGEST_SLOT:
+        return name
+    return f"fes_{hashlib.sha1(name.encode(), usedforsecurity=False).hexdigest()}"
+
+
+LONGEST_SLOT = 63
 
 
 def dns_name(template: str, values: Mapping[str, str]) -> str:

@@ -333,5 +333,6 @@ class Observed:
     templates: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # revision name → pod template
     revisions: tuple[Revision, ...] = ()
     departed: tuple[Departed, ...] = ()
+    serves_event_streams: bool = True  # the kind FabricEventStream is installed, and we may see it
     problems: tuple[ExternalError, ...] = ()  # reads that failed: what they would have said is unknown, not absent
     is_live: bool = False

@@ -11,7 +11,7 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
-from howdah.adapters.kubernetes import POSTGRESQLS
+from howdah.adapters.kubernetes import EVENT_STREAMS, POSTGRESQLS
 from howdah.adapters.patroni import Patroni
 from howdah.controller.apply import Applier, Target
 from howdah.controller.databases import Databases
@@ -259,7 +259,7 @@ async def rig(
     """Everything wired as in the process, but for queue, Lease and databases."""
     settings: Settings = settings_from_configmap({**OPTIONS, **(options or {})})[0]
     async with (
-        FakeKubernetes(POSTGRESQLS) as kube,
+        FakeKubernetes(POSTGRESQLS, EVENT_STREAMS) as kube,
         kube.client(timeout_s=5) as client,
         aiohttp.ClientSession() as session,
         patroni_api(3) as api,

@@ -65,4 +65,3 @@ async def test_credentials_that_differ_from_what_is_spelled_out_are_replaced_onc
         assert held == {"LOGICAL_BACKUP_AWS_ACCESS_KEY_ID": "KEY", "LOGICAL_BACKUP_AWS_SECRET_ACCESS_KEY": "HUSH"}
         assert asked(operator).count(("patch", "secrets", SECRET)) == 1
         assert "HUSH" not in repr(operator.told)
-

@@ -405,6 +405,7 @@ def test_the_planners_are_asked_in_this_order():
         "dynamic_configuration",
         "system_passwords",
         "databases",
+        "event_streams",
         "replacements",
         "restarts",
         "awaited",

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 
 from howdah.core.postgres import statements as make
 from howdah.core.postgres.identifiers import parameter_name_fault, setting_items
+from howdah.core.postgres.publications import publication_changes
 from howdah.model.postgres.catalogue import EMPTY, Catalogue, Contents, Interest, Role
 from howdah.model.postgres.desired import Desired, DesiredDatabase, DesiredRole, Flags
 from howdah.model.postgres.statements import MAINTENANCE_DATABASE, Kind, NewPassword, Statement
@@ -24,16 +25,22 @@ def difference(desired: Desired, catalogue: Catalogue, *, matching: frozenset[st
         _memberships(desired, catalogue),
         _databases(desired, catalogue),
         _all_contents(desired, catalogue),
+        publication_changes(desired, catalogue),
     )
     return tuple(statement for step in steps for statement in step)
 
 
 def interest(desired: Desired) -> Interest:
     """The part of a catalogue that `difference` looks at."""
+    published: dict[str, frozenset[tuple[str, str]]] = {}
+    for publication in desired.publications:
+        before = published.get(publication.database, frozenset())
+        published[publication.database] = before | set(publication.tables)
     named = {name for role in desired.roles for name in (role.name, *role.member_of, *role.admins)}
     return Interest(
         frozenset(named | {database.owner for database in desired.databases}),
         frozenset(database.name for database in desired.databases if database.has_contents),
+        published,
     )
 
 

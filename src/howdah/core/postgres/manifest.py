@@ -34,6 +34,7 @@ class Source(IntEnum):
     MANIFEST = 1
     SYSTEM = 4
     PREPARED = 5
+    STREAM = 7
 
 
 def desired_state(
@@ -52,6 +53,7 @@ def desired_state(
             (Source.MANIFEST, _manifest_roles(users, databases, rules, errors, warnings)),
             (Source.SYSTEM, system_roles(rules)),
             (Source.PREPARED, _all_prepared_roles(sections, rules, errors)),
+            (Source.STREAM, _stream_role(rules)),
         ),
         warnings,
     )
@@ -79,6 +81,13 @@ def system_roles(rules: RoleRules) -> tuple[DesiredRole, ...]:
             password=PasswordSource(rules.replication_username, rules.namespace),
         ),
     )
+
+
+def _stream_role(rules: RoleRules) -> Iterator[DesiredRole]:
+    """Who reads streams."""
+    if rules.stream_user:
+        flags = Flags(login=True, replication=True)
+        yield DesiredRole(rules.stream_user, flags, password=PasswordSource(rules.stream_user, rules.namespace))
 
 
 def _manifest_roles(
@@ -121,7 +130,7 @@ def parsed_flags(written: Sequence[str]) -> tuple[Flags, tuple[str, ...]]:
 
 
 def _untouchable(name: str, rules: RoleRules) -> str | None:
-    if name in (rules.super_username, rules.replication_username):
+    if name in (rules.super_username, rules.replication_username, rules.stream_user):
         return "a role of the system"
     if name in rules.protected:
         return "a protected role"

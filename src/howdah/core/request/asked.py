@@ -52,17 +52,29 @@ class References:
 
 
 @dataclass(frozen=True, slots=True)
+class LiveStream:
+    """An object of streams that exists, and what it reads from: (database, slot)."""
+
+    name: str
+    application: str
+    links: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class LiveFacts:
     """What is so already and wins over defaults; nothing of it for a cluster that does not exist yet.
 
     `claim_template`: of the live StatefulSet. `spilo_bootstrap`: section `bootstrap` of the SPILO_CONFIGURATION of its
-    pod template. `dcs`: where Patroni's objects of this cluster were found.
+    pod template. `dcs`: where Patroni's objects of this cluster were found. `serves_event_streams`: Kubernetes knows
+    the kind FabricEventStream, and lets us see it.
     """
 
     exists: bool = False
     dcs: Dcs | None = None
     claim_template: Json | None = None
     spilo_bootstrap: Json | None = None
+    event_streams: tuple[LiveStream, ...] = ()
+    serves_event_streams: bool = True
 
 
 @dataclass(frozen=True, slots=True)

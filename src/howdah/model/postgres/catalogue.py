@@ -1,7 +1,7 @@
 """What the server's catalogue holds, as far as it was asked: frozen types only, no reading."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from howdah.model.postgres.desired import Flags
@@ -89,6 +89,22 @@ EMPTY = Contents(MappingProxyType({}), MappingProxyType({}), MappingProxyType({}
 
 
 @dataclass(frozen=True, slots=True)
+class Publication:
+    """What a publication holds: its tables ((schema, table)), and which of insert, update, delete and truncate."""
+
+    tables: frozenset[tuple[str, str]]
+    publishes: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Publishing:
+    """The publications of one database by name, and which of the tables that were asked about exist."""
+
+    publications: Mapping[str, Publication]
+    tables: frozenset[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
 class Catalogue:
     """One server, as far as it was asked."""
 
@@ -98,6 +114,8 @@ class Catalogue:
     """By database; one that exists but is not here was not read, so nothing is said about its inside."""
     version: int = 0
     """server_version_num, such as 160004."""
+    publishing: Mapping[str, Publishing] = field(default_factory=dict)
+    """By database, of those that were asked about and exist."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,3 +124,5 @@ class Interest:
 
     roles: frozenset[str]
     databases: frozenset[str]
+    published: Mapping[str, frozenset[tuple[str, str]]] = field(default_factory=dict)
+    """By database with publications: the tables ((schema, table)) that shall be published."""

@@ -107,11 +107,21 @@ class DesiredDatabase:
 
 
 @dataclass(frozen=True, slots=True)
+class DesiredPublication:
+    """A publication of the rows inserted into or updated in `tables` ((schema, table)); without any it shall not be there."""
+
+    name: str
+    database: str
+    tables: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Desired:
     """Everything that shall be there, in the order in which it is made."""
 
     roles: tuple[DesiredRole, ...] = ()
     databases: tuple[DesiredDatabase, ...] = ()
+    publications: tuple[DesiredPublication, ...] = ()
     errors: tuple[Problem, ...] = ()
     """Mistakes that make the manifest invalid."""
     warnings: tuple[Problem, ...] = ()
@@ -131,3 +141,5 @@ class RoleRules:
     protected: tuple[str, ...] = ("admin", "cron_admin")
     additional_owner_roles: tuple[str, ...] = ()
     cross_namespace_secrets: bool = False
+    stream_user: str = ""
+    """The role that reads streams; empty without streams."""

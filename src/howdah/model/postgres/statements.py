@@ -24,6 +24,9 @@ class Kind(StrEnum):
     CREATE_EXTENSION = "create extension"
     MOVE_EXTENSION = "move extension"
     DEFAULT_PRIVILEGES = "set default privileges"
+    CREATE_PUBLICATION = "create publication"
+    ALTER_PUBLICATION = "alter publication"
+    DROP_PUBLICATION = "drop publication"
 
 
 @dataclass(frozen=True, slots=True)
