@@ -97,7 +97,11 @@ def _platform(directory: Path, operators: int) -> Platform:
         listen = known[name].argv[-1] if name in known else f"127.0.0.1:{_free_port()}"
         argv = (sys.executable, "-m", "howdah.cli.main", "operator", "--listen", listen)
         processes[name] = Command(argv, _operator_environment(number))
-    return Platform(directory, {"spilo": (sys.executable, "-m", "howdah.instance")}, processes)
+    roles = {
+        "spilo": (sys.executable, "-m", "howdah.instance"),
+        "logical-backup": (sys.executable, "-m", "howdah.instance.backup"),
+    }
+    return Platform(directory, roles, processes)
 
 
 def _operator_environment(number: int) -> dict[str, str]:
