@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -89,6 +90,7 @@ async def run(store: S3, server: Server, folder: Path, **changes: str) -> tuple[
         "PGUSER": "postgres",
         "PGDATABASE": "postgres",
         "PGSSLMODE": "prefer",
+        "PYTHONFAULTHANDLER": "1",
         "PGPASSWORD": PASSWORD,
         "LOGICAL_BACKUP_PROVIDER": "s3",
         "LOGICAL_BACKUP_S3_BUCKET": BUCKET,
@@ -105,7 +107,12 @@ async def run(store: S3, server: Server, folder: Path, **changes: str) -> tuple[
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "howdah.instance.backup", env=environ, stderr=asyncio.subprocess.PIPE
     )
-    _, said = await asyncio.wait_for(process.communicate(), 100)
+    ending = asyncio.create_task(process.communicate())
+    done, _ = await asyncio.wait({ending}, timeout=80)
+    if not done:
+        process.send_signal(signal.SIGABRT)  # its stacks are what the assertion shows
+        raise AssertionError((await ending)[1].decode())
+    _, said = await ending
     words = folder / "last-words"
     assert process.returncode is not None
     return process.returncode, said.decode(), words.read_text() if words.exists() else ""

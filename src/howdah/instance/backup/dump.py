@@ -5,7 +5,9 @@ Roles with their password verifiers, tablespaces, and all databases; `psql` rest
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import subprocess
 import zlib
 from collections.abc import Iterator, Mapping
@@ -56,6 +58,7 @@ class Dump:
             stdout=subprocess.PIPE,
             env={name: value for name, value in environ.items() if name != "PGDATABASE"},
             pipesize=READ_BYTES,
+            start_new_session=True,  # it starts a pg_dump for each database
         )
 
     def __enter__(self) -> Self:
@@ -64,7 +67,8 @@ class Dump:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._process.kill()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
         if self._process.stdout is not None:
             self._process.stdout.close()
