@@ -18,7 +18,9 @@ from howdah.model.errors import ExternalError
 
 PART_BYTES = 16 * 1024 * 1024
 PARTS_AT_ONCE = 4
-CALL_TIMEOUT = dt.timedelta(seconds=120)
+PART_TIMEOUT = dt.timedelta(seconds=120)
+CALL_TIMEOUT = dt.timedelta(seconds=20)
+"""Of what moves no data: tried again on a new connection, where a kept one has gone silent."""
 RETRY_FOR = dt.timedelta(seconds=180)
 DELETED_AT_ONCE = 500
 
@@ -29,7 +31,8 @@ class Store:
     def __init__(self, request: StoreRequest) -> None:
         """Nothing is asked of the store yet; credentials come from the environment where the request has none."""
         try:
-            self._store = _opened(request)
+            self._store = _opened(request, PART_TIMEOUT)
+            self._asked = _opened(request, CALL_TIMEOUT)
         except BaseError as error:
             raise _external(error) from error
 
@@ -43,14 +46,14 @@ class Store:
     def size_bytes(self, key: str) -> int:
         """Of an object."""
         try:
-            return int(obstore.head(self._store, key)["size"])
+            return int(obstore.head(self._asked, key)["size"])
         except (BaseError, FileNotFoundError) as error:
             raise _external(error) from error
 
     def keys(self, folder: str) -> tuple[str, ...]:
         """Everything below `folder`."""
         try:
-            return tuple(item["path"] for page in obstore.list(self._store, prefix=folder) for item in page)
+            return tuple(item["path"] for page in obstore.list(self._asked, prefix=folder) for item in page)
         except (BaseError, FileNotFoundError) as error:
             raise _external(error) from error
 
@@ -59,15 +62,15 @@ class Store:
         wanted = list(keys)
         try:
             for start in range(0, len(wanted), DELETED_AT_ONCE):
-                obstore.delete(self._store, wanted[start : start + DELETED_AT_ONCE])
+                obstore.delete(self._asked, wanted[start : start + DELETED_AT_ONCE])
         except FileNotFoundError:
             return
         except BaseError as error:
             raise _external(error) from error
 
 
-def _opened(request: StoreRequest) -> ObjectStore:
-    client: Any = {"timeout": CALL_TIMEOUT, "connect_timeout": dt.timedelta(seconds=10)}
+def _opened(request: StoreRequest, timeout: dt.timedelta) -> ObjectStore:
+    client: Any = {"timeout": timeout, "connect_timeout": dt.timedelta(seconds=10)}
     retry: Any = {"max_retries": 8, "retry_timeout": RETRY_FOR}
     if request.provider == "gcs":
         account: dict[str, Any] = {"service_account": request.key_file} if request.key_file else {}
