@@ -15,7 +15,6 @@ from adapters.postgres.test_recorded_cases import recorded, seen, wanted, with_a
 from compat.compare import Case, after_step, read_case
 
 UNFINISHED: Mapping[str, Callable[[Case], bool]] = {
-    "the stream user": lambda case: bool(case.manifest["spec"].get("streams")),
     "another superuser than this server has": lambda case: case.settings.super_username != "postgres",
 }
 """What a case needs that is not built yet, or that this server is not."""

@@ -19,6 +19,7 @@ import yaml
 
 from compat.others import MADE_BY_OTHERS, NOW, Others
 from compat.rotation import rotated
+from howdah.core.facts import live_stream
 from howdah.core.objects.api import DEFAULTS, FREE_MAPS, KEY_DEFAULTS, QUANTITIES, SETS, list_keys
 from howdah.core.objects.build import build
 from howdah.core.objects.secrets import secret
@@ -28,6 +29,7 @@ from howdah.core.request.roles import api_teams, entries_of, role_references
 from howdah.core.resolve import LiveFacts, required_references, resolve
 from howdah.model.cluster import Cluster
 from howdah.model.errors import InvalidSpec
+from howdah.model.names import STREAM_KIND
 from howdah.model.postgres.desired import PasswordOrigin
 from howdah.model.postgres.people import Membership
 from howdah.model.settings import (
@@ -193,7 +195,7 @@ def our_objects(
     cluster: Cluster, there: Mapping[Id, Mapping[str, Any]] = MappingProxyType({})
 ) -> dict[Id, dict[str, Any]]:
     """What we would make, Secrets as they are after their creation; `there`: what passwords are copied from."""
-    made = {_id(body): body for body in build(cluster)}
+    made = {_id(body): body for body in map(named, build(cluster))}
     for request in cluster.secrets:
         body = secret(request)
         body["stringData"] = {"username": request.username, "password": _password(request.origin, there)}
@@ -214,6 +216,14 @@ def _password(origin: PasswordOrigin | None, there: Mapping[Id, Mapping[str, Any
         return "PASSWORD:64"
     found = [b for (kind, place, name), b in there.items() if kind == "Secret" and name == origin.secret]
     return values_of(found[0])[origin.key]
+
+
+def named(body: dict[str, Any]) -> dict[str, Any]:
+    """An object of streams has five random characters in its name: it is told by its application instead."""
+    if body["kind"] != STREAM_KIND:
+        return body
+    name = f"{body['metadata']['name'][:-5]}XXXXX {body['spec']['applicationId']}"
+    return {**body, "metadata": {**body["metadata"], "name": name}}
 
 
 def _id(body: Mapping[str, Any]) -> Id:
@@ -389,15 +399,18 @@ def after_step(case: Case, step: Mapping[str, Any]) -> Case:
 
 def facts_of(recorded: list[dict[str, Any]]) -> LiveFacts:
     """What is so already, of the objects that were recorded last."""
+    streams = tuple(live_stream(b["metadata"]["name"], b["spec"]) for b in recorded if b["kind"] == STREAM_KIND)
     stateful_set = next((body for body in recorded if body["kind"] == "StatefulSet"), None)
     if stateful_set is None:
-        return LiveFacts()
+        return LiveFacts(event_streams=streams)
     env = stateful_set["spec"]["template"]["spec"]["containers"][0]["env"]
     document = next(entry["value"] for entry in env if entry["name"] == "SPILO_CONFIGURATION")
     template = stateful_set["spec"]["volumeClaimTemplates"][0]
     told = next((PgVersion.parse(entry["value"]) for entry in env if entry["name"] == "PGVERSION"), None)
     bootstrap = json.loads(document)["bootstrap"]
-    return LiveFacts(exists=True, claim_template=template, spilo_bootstrap=bootstrap, version=told, at=NOW)
+    return LiveFacts(
+        exists=True, claim_template=template, spilo_bootstrap=bootstrap, version=told, at=NOW, event_streams=streams
+    )
 
 
 def _latest(folder: Path, what: str, number: int) -> list[dict[str, Any]]:
@@ -417,8 +430,9 @@ def _compare_step(
     edited: Sequence[Mapping[str, Any]] = (),
 ) -> None:
     totals.steps += 1
-    recorded = {_id(body): body for body in _latest(case.folder, "objects", number)}
-    earlier = {_id(body): body for body in _latest(case.folder, "objects", number - 1)} if number > 1 else {}
+    recorded = {_id(body): body for body in map(named, _latest(case.folder, "objects", number))}
+    last = map(named, _latest(case.folder, "objects", number - 1)) if number > 1 else ()
+    earlier = {_id(body): body for body in last}
     # A Secret that exists keeps its data, but for rotation; those of a pooler that is switched off go.
     secrets = {key: body for key, body in earlier.items() if key[0] == "Secret" and not _goes(key, cluster)}
     for body in edited:

@@ -14,15 +14,18 @@ from howdah.model.observed import Live, PatroniObject, Pod
 
 POSTGRESQLS = Resource("acid.zalan.do", "v1", "postgresqls", "postgresql")
 OPERATOR_CONFIGURATIONS = Resource("acid.zalan.do", "v1", "operatorconfigurations", "OperatorConfiguration")
+EVENT_STREAMS = Resource("zalando.org", "v1", "fabriceventstreams", names.STREAM_KIND)
 POSTGRES_TEAMS = Resource("acid.zalan.do", "v1", "postgresteams", "PostgresTeam")
 
 RESOURCES: Mapping[str, Resource] = {
     resource.kind: resource
     for resource in (
         POSTGRESQLS,
+        EVENT_STREAMS,
         r.CONFIGMAPS,
         r.CONTROLLER_REVISIONS,
         r.DEPLOYMENTS,
+        r.CRON_JOBS,
         r.ENDPOINTS,
         r.PERSISTENT_VOLUME_CLAIMS,
         r.PODS,

@@ -43,6 +43,7 @@ LOG_POLL_S = 0.2
 ROLES = {
     "spilo": (sys.executable, "-m", "howdah.instance"),
     "pgbouncer": (sys.executable, "-m", "howdah.instance.pooler", names.USER_LIST_MOUNT),
+    "logical-backup": (sys.executable, "-m", "howdah.instance.backup"),
 }
 """What containers run here, by the role of their image."""
 NEEDS = {"pgbouncer": ("pgbouncer", "install PgBouncer (Debian: apt-get install pgbouncer)")}

@@ -253,6 +253,10 @@ class Applier:
         except NotFound:
             return
 
+    async def _annotate_resource(self, target: Target, step: p.AnnotateResource) -> None:
+        metadata = {"uid": target.uid, "annotations": dict(step.annotations)}
+        await self._client.merge_patch(POSTGRESQLS, target.name, {"metadata": metadata}, namespace=target.namespace)
+
     async def _annotate_pod(self, target: Target, step: p.AnnotatePod) -> None:
         await self._patch_meta("Pod", target, step.name, step.uid, {"annotations": dict(step.annotations)})
 
@@ -364,6 +368,7 @@ _HANDLERS: Mapping[type[p.Step], Callable[[Applier, Target, Any], Awaitable[None
     p.TakeOver: Applier._take_over,
     p.Delete: Applier._delete,
     p.SetFinalizers: Applier._set_finalizers,
+    p.AnnotateResource: Applier._annotate_resource,
     p.AnnotatePod: Applier._annotate_pod,
     p.PatchMetadata: Applier._patch_metadata,
     p.GrowClaim: Applier._grow_claim,

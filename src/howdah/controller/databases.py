@@ -20,6 +20,7 @@ from howdah.adapters.postgres import AuthenticationFailed, Outcome, Password, Pa
 from howdah.controller.role_secrets import RoleSecrets, held_secrets, passwords_in
 from howdah.controller.watch import Key
 from howdah.core.postgres.difference import difference, interest, password_change, unmet
+from howdah.core.postgres.publications import missing_for_publications, publications_in_place
 from howdah.core.postgres.removal import Kept, farewells
 from howdah.core.postgres.rotation import as_in_server, interest_in_logins, removals, rotations, with_logins
 from howdah.core.postgres.statements import repair_password_sql
@@ -36,6 +37,8 @@ from howdah.model.postgres.passwords import SALT_BYTES, Method, new_verifier
 from howdah.model.postgres.statements import Statement
 
 RETRY_AFTER_S = 5.0
+TABLES_AFTER_S = 30.0
+"""How often tables are looked for that streams want and that are not there yet."""
 LOOK_TIMEOUT_S = 180.0
 REPAIR_TIMEOUT_S = 30.0
 NOTHING_IN_PARTICULAR = Interest(frozenset(), frozenset())
@@ -100,6 +103,8 @@ class Databases:
         age_s = asyncio.get_running_loop().time() - known.read_at
         if known.look.error is not None:
             return age_s >= RETRY_AFTER_S
+        if known.look.stream_problems and age_s >= TABLES_AFTER_S:
+            return True
         return known.fingerprint != fingerprint or age_s >= self._refresh_s
 
     async def run(self, situation: Situation, database: str, statements: tuple[Statement, ...]) -> None:
@@ -145,6 +150,8 @@ class Databases:
             known.fingerprint, known.task = _fingerprint(situation), None
             known.read_at = asyncio.get_running_loop().time()
             self._notify(key)
+            if known.look.stream_problems:  # nothing tells us when a table is made
+                asyncio.get_running_loop().call_later(TABLES_AFTER_S, self._notify, key)
 
     async def _looked(self, situation: Situation) -> DatabaseLook:
         cluster = situation.cluster
@@ -182,6 +189,8 @@ class Databases:
             server_version=catalogue.version,
             rotations=rotations(asked, held, catalogue, everything, rules),
             kept=tuple(one for one in gone if isinstance(one, Kept)),
+            publications=publications_in_place(desired, catalogue),
+            stream_problems=missing_for_publications(desired, catalogue),
         )
 
     async def _repair(self, situation: Situation, passwords: Mapping[PasswordSource, Password]) -> None:

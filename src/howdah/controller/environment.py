@@ -13,6 +13,7 @@ from howdah.kube.client import Client
 from howdah.model.cluster import Cluster, EnvironmentSecret
 from howdah.model.observed import Observed, SecretMeta
 
+OF_BACKUPS = "LOGICAL_BACKUP_"  # see `core.request.logical_backup`
 Place = tuple[str, str]  # namespace, name
 
 
@@ -45,7 +46,8 @@ class EnvironmentSecrets:
         if held is None:
             return ()
         wanted = {key: value.encode() for key, value in asked.values.items()}
-        return tuple(sorted(key for key in {*wanted, *(CREDENTIALS & held.keys())} if held.get(key) != wanted.get(key)))
+        ours = {key for key in held if key in CREDENTIALS or key.startswith(OF_BACKUPS)}
+        return tuple(sorted(key for key in {*wanted, *ours} if held.get(key) != wanted.get(key)))
 
     def forget(self, namespace: str, name: str) -> None:
         """The cluster's Secret is gone, or no concern of ours any more."""

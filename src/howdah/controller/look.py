@@ -16,7 +16,8 @@ from typing import Any
 import msgspec
 
 from howdah.adapters import kubernetes
-from howdah.adapters.kubernetes import RESOURCES
+from howdah.adapters.kubernetes import EVENT_STREAMS, RESOURCES
+from howdah.controller import observe
 from howdah.controller.copies import Copies
 from howdah.controller.databases import Databases
 from howdah.controller.environment import EnvironmentSecrets
@@ -29,7 +30,7 @@ from howdah.core.request.identity import role_binding_name
 from howdah.core.resolve import label_keys, resolve
 from howdah.core.situation import Situation, look
 from howdah.kube.client import Client
-from howdah.kube.errors import Forbidden
+from howdah.kube.errors import Forbidden, NotFound
 from howdah.kube.resources import CONTROLLER_REVISIONS, PERSISTENT_VOLUME_CLAIMS, SECRETS
 from howdah.model import names
 from howdah.model.observed import Claim, Live, Observed, Revision, SecretMeta
@@ -54,9 +55,9 @@ async def observe_live(
     found = resource if resource is not None else await kubernetes.read_resource(client, namespace, name)
     if found is None:
         return None
-    keys = label_keys(settings)
-    labels = names.selector_text(keys.selector(name))
-    wide = names.selector_with_poolers(keys.selector(name))
+    selector = label_keys(settings).selector(name)
+    labels = names.selector_text(selector)
+    wide = names.selector_with_poolers(selector)
 
     pods, configmaps, endpoints, secrets = await asyncio.gather(
         kubernetes.read_pods(client, namespace, labels),
@@ -64,18 +65,20 @@ async def observe_live(
         kubernetes.read_patroni(client, namespace, labels, "Endpoints"),
         _secrets(client, namespace, wide),
     )
-    claims, revisions, objects = await asyncio.gather(
+    claims, revisions, objects, streams = await asyncio.gather(
         client.list(PERSISTENT_VOLUME_CLAIMS, namespace=namespace, labels=labels, type=Claim),
         client.list(CONTROLLER_REVISIONS, namespace=namespace, labels=labels, type=Revision),
-        _objects(client, settings, namespace, wide),
+        _objects(client, settings, namespace, selector),
+        _event_streams(client, namespace, labels),
     )
     in_use = {pod.metadata.label(names.REVISION_LABEL) for pod in pods}
     return Observed(
         now=now,
         resource=found,
-        pods=pods,
+        pods=observe.members(pods, name),
         claims=claims.items,
-        objects=objects,
+        objects={**objects, **(streams or {})},
+        serves_event_streams=streams is not None,
         secrets={(s.metadata.namespace, s.metadata.name): s for s in secrets},
         patroni={**configmaps, **endpoints},
         templates={r.metadata.name: _template(r) for r in revisions.items if r.metadata.name in in_use},
@@ -92,9 +95,13 @@ async def _secrets(client: Client, namespace: str, labels: str) -> tuple[SecretM
     return found.items
 
 
-async def _objects(client: Client, settings: Settings, namespace: str, labels: str) -> dict[tuple[str, str], Live]:
+async def _objects(
+    client: Client, settings: Settings, namespace: str, selector: Mapping[str, str]
+) -> dict[tuple[str, str], Live]:
     shared = {"ServiceAccount": settings.pod_service_account_name, "RoleBinding": role_binding_name(settings)}
-    asked = [(kind, labels, "") for kind in _OWNED]
+    of_backups = names.selector_text({**selector, names.APPLICATION_LABEL: names.BACKUP_APPLICATION})
+    asked = [(kind, names.selector_with_poolers(selector), "") for kind in _OWNED]
+    asked += [("CronJob", of_backups, "")]
     asked += [(kind, "", f"metadata.name={name}") for kind, name in shared.items()]
     answers = await asyncio.gather(
         *(
@@ -107,6 +114,15 @@ async def _objects(client: Client, settings: Settings, namespace: str, labels: s
         for (kind, _, _), answer in zip(asked, answers, strict=True)
         for found in answer.items
     }
+
+
+async def _event_streams(client: Client, namespace: str, labels: str) -> dict[tuple[str, str], Live] | None:
+    """None where the kind is not installed, or may not be seen."""
+    try:
+        found = await client.list(EVENT_STREAMS, namespace=namespace, labels=labels, type=Live)
+    except (NotFound, Forbidden):
+        return None
+    return {(names.STREAM_KIND, item.metadata.name): item for item in found.items}
 
 
 def _template(revision: Revision) -> Mapping[str, Any]:

@@ -28,7 +28,7 @@ def from_caches(watch: Watch, key: Key, now: dt.datetime) -> Observed | None:
     if resource is None:
         return None
     patroni = _patroni(watch, key)
-    pods = tuple(sorted(every(watch.pods, key), key=lambda pod: pod.ordinal))
+    pods = members(every(watch.pods, key), key[1])
     return Observed(
         now=now,
         resource=resource,
@@ -41,8 +41,14 @@ def from_caches(watch: Watch, key: Key, now: dt.datetime) -> Observed | None:
         templates=_templates(pods, every(watch.revisions, key), watch),
         revisions=every(watch.revisions, key),
         problems=watch.denied,
+        serves_event_streams=watch.event_streams.is_served,
         departed=tuple(departed for at, departed in watch.departed if at == key),
     )
+
+
+def members(pods: Iterable[Pod], cluster: str) -> tuple[Pod, ...]:
+    """The cluster's own of these pods, by ordinal: where `cluster_labels` says little, other pods have its labels, too."""
+    return tuple(sorted((p for p in pods if names.is_member(p.name, cluster)), key=lambda pod: pod.ordinal))
 
 
 def with_secrets(watch: Watch, observed: Observed, wanted: Iterable[SecretRequest]) -> Observed:
@@ -67,6 +73,7 @@ def with_foreign_secrets(watch: Watch, observed: Observed) -> Observed:
 
 def _objects(watch: Watch, key: Key) -> dict[tuple[str, str], Live]:
     owned = {(kind, o.metadata.name): o for kind, part in watch.owned.items() for o in every(part, key)}
+    owned |= {(names.STREAM_KIND, o.metadata.name): o for o in every(watch.event_streams, key)}
     for kind, part in watch.shared.items():
         name = watch.shared_names[kind]
         found = next((o for informer in part if (o := informer.get(key[0], name)) is not None), None)
@@ -107,4 +114,5 @@ async def live(
     )
     if resource is None or resource.meta.uid != meta.uid:
         return None
-    return dataclasses.replace(cached, now=now, resource=resource, pods=pods, patroni=patroni, is_live=True)
+    own = members(pods, meta.name)
+    return dataclasses.replace(cached, now=now, resource=resource, pods=own, patroni=patroni, is_live=True)

@@ -42,6 +42,7 @@ from howdah.core.pooling import pooler_views
 from howdah.core.resolve import label_keys, resolve
 from howdah.core.situation import Situation, look
 from howdah.core.status import Event, Findings, Outcome, build_status, transitions
+from howdah.core.streams import stream_problem
 from howdah.kube.client import Client
 from howdah.kube.errors import Conflict, KubeError, NotFound
 from howdah.kube.events import EventRecorder, Reference
@@ -462,6 +463,7 @@ def findings_of(situation: Situation) -> Findings:
         without_password=database.without_password,
         credentials_in_sync=not database.edited if database.is_known else None,
         database_error=database.error,
+        stream_problem=stream_problem(situation),
         awaits_databases=situation.awaits_databases,
         asked_version=cluster.asked_version,
         version_held=cluster.rollout.version_held,

@@ -17,9 +17,10 @@ from typing import Any, Protocol
 
 import msgspec
 
-from howdah.adapters.kubernetes import POSTGRESQLS
+from howdah.adapters.kubernetes import EVENT_STREAMS, POSTGRESQLS
 from howdah.controller.lags import Lags
 from howdah.controller.locks import Locks, Place
+from howdah.controller.optional import OptionalKind
 from howdah.kube import resources as r
 from howdah.kube.client import Client
 from howdah.kube.errors import Forbidden
@@ -63,6 +64,10 @@ class Scope:
         """Of kinds that poolers have, too."""
         return names.selector_with_poolers(self.labels)
 
+    def selector_of(self, application: str) -> str:
+        """Of what belongs to a cluster and is no member of it."""
+        return names.selector_text({**self.labels, names.APPLICATION_LABEL: application})
+
 
 class Watch:
     """All informers of one operator. `notify(key)` is called for every cluster with news."""
@@ -104,6 +109,10 @@ class Watch:
                 (r.DEPLOYMENTS, _deployment, wide),
             )
         }
+        of_backups = scope.selector_of(names.BACKUP_APPLICATION)
+        self.owned["CronJob"] = self._all(
+            client, r.CRON_JOBS, Live, Live.significant, self._label_key, labels=of_backups
+        )
         self.shared_names = {"ServiceAccount": scope.service_account, "RoleBinding": scope.role_binding}
         self.shared = {
             resource.kind: self._all(
@@ -117,6 +126,12 @@ class Watch:
             )
             for resource in (r.SERVICE_ACCOUNTS, r.ROLE_BINDINGS)
         }
+        self.event_streams = OptionalKind(
+            client,
+            names.STREAM_DEFINITION,
+            self._all(client, EVENT_STREAMS, Live, Live.significant, self._label_key, is_optional=True),
+            self._notify_all,
+        )
 
     # running
 
@@ -125,6 +140,7 @@ class Watch:
         async with asyncio.TaskGroup() as tasks:
             for informer in self._informers:
                 tasks.create_task(informer.run())
+            tasks.create_task(self.event_streams.run())
             tasks.create_task(self._sweep())
 
     async def synced(self) -> None:
@@ -133,6 +149,7 @@ class Watch:
             while not informer.synced.is_set() and not _is_denied(informer):
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(informer.synced.wait(), SYNC_POLL_S)
+        await self.event_streams.looked()
 
     @property
     def denied(self) -> tuple[ExternalError, ...]:
@@ -169,6 +186,10 @@ class Watch:
 
     # from events to keys
 
+    def _notify_all(self) -> None:
+        for key in self.cluster_keys():
+            self._notify(key)
+
     def _all(
         self,
         client: Client,
@@ -181,6 +202,7 @@ class Watch:
         fields: str = "",
         metadata_only: bool = False,
         on_gone: Callable[[Any], None] | None = None,
+        is_optional: bool = False,
     ) -> tuple[Informer[Any], ...]:
         def changed(old: Any, new: Any) -> None:
             if new is None and on_gone is not None:
@@ -204,7 +226,7 @@ class Watch:
             )
             for namespace in self.scope.namespaces
         )
-        self._informers += informers
+        self._informers += () if is_optional else informers
         return informers
 
     def _resource_key(self, obj: HasMeta) -> Key | None:

@@ -80,34 +80,40 @@ def align_objects(situation: Situation) -> Decision:
     steps: list[Step] = []
     held: list[Held] = []
     for body in situation.intended:
-        kind, name = body["kind"], body["metadata"]["name"]
-        live = situation.observed.objects.get((kind, name))
-        if live is None and (kind, name) in situation.observed.patroni:
-            continue  # Endpoints that Patroni writes are only made for it, never changed
-        if live is None:
-            steps.append(Create(reason=f"{kind} {name} does not exist", body=body))
-        elif live.meta.deletion_timestamp is not None:
-            why = f"{kind} {name} is being deleted; it is made again after that"
-            return Decision(steps=tuple(steps), held=tuple(held), waits=(Wait(1.0, why),), ends=True)
-        else:
-            _align(body, live, situation, steps, held)
+        if body["kind"] == names.STREAM_KIND:
+            continue  # they wait for what they read from: `core.streams`
+        decision = align(body, situation)
+        steps.extend(decision.steps)
+        held.extend(decision.held)
+        if decision.waits:
+            return Decision(steps=tuple(steps), held=tuple(held), waits=decision.waits, ends=True)
     return Decision(steps=tuple(steps), held=tuple(held))
 
 
-def _align(body: Body, live: Live, situation: Situation, steps: list[Step], held: list[Held]) -> None:
+def align(body: Body, situation: Situation) -> Decision:
+    """One intended object; waits for one that is being deleted."""
+    kind, name = body["kind"], body["metadata"]["name"]
+    live = situation.observed.objects.get((kind, name))
+    if live is None and (kind, name) in situation.observed.patroni:
+        return NOTHING  # Endpoints that Patroni writes are only made for it, never changed
+    if live is None:
+        return Decision(steps=(Create(reason=f"{kind} {name} does not exist", body=body),))
+    if live.meta.deletion_timestamp is not None:
+        return Decision(waits=(Wait(1.0, f"{kind} {name} is being deleted; it is made again after that"),))
+    return _aligned(body, live, situation)
+
+
+def _aligned(body: Body, live: Live, situation: Situation) -> Decision:
     found = situation.differences.get((body["kind"], body["metadata"]["name"]), ())
     if not found:
-        if is_of_reference(live):
-            steps.extend(_taking_over(body, live))
-        return
+        return Decision(steps=_taking_over(body, live) if is_of_reference(live) else ())
     if is_pooler_roll(body, found):
-        return  # late in a pass: see `pooling.roll_poolers`
-    aligned = _replacing(body, live, found) or _sized(body, live, found, situation)
+        return NOTHING  # late in a pass: see `pooling.roll_poolers`
+    steps = _replacing(body, live, found) or _sized(body, live, found, situation)
     why_held = held_adoption(live, situation, found)
     if why_held is not None:
-        held.extend(Held(step, why_held) for step in aligned)
-    else:
-        steps.extend(aligned)
+        return Decision(held=tuple(Held(step, why_held) for step in steps))
+    return Decision(steps=steps)
 
 
 def leaves_leader(situation: Situation) -> str | None:

@@ -38,6 +38,7 @@ def deletion_policy(settings: Settings) -> DeletionPolicy:
             secret=settings.secret_name_template,
             primary_budget=settings.pdb_name_format,
             service_account=settings.pod_service_account_name,
+            backup_job_prefix=settings.logical_backup_job_prefix,
         ),
     )
 
@@ -68,7 +69,7 @@ def plan_deletion(observed: Observed, policy: DeletionPolicy, *, paused: bool) -
     if observed.problems:
         why = f"cannot see everything that belongs to the cluster: {observed.problems[0]}"
         return Decision(waits=(Wait(5.0, why),), ends=True)
-    for stage in (_stateful_set, _pods, _everything_else):
+    for stage in (_readers, _stateful_set, _pods, _everything_else):
         steps, waiting = stage(observed, policy)
         if steps or waiting:
             waits = (Wait(LOOK_AGAIN_S, waiting),) if waiting else ()
@@ -76,8 +77,27 @@ def plan_deletion(observed: Observed, policy: DeletionPolicy, *, paused: bool) -
     return Decision(steps=(last,), ends=True)
 
 
+def _readers(observed: Observed, policy: DeletionPolicy) -> tuple[list[Step], str]:
+    """First, who reads the databases: streams, and dumps, whose running Jobs and pods go with their CronJob."""
+    cluster = observed.resource.meta.name
+    ours = [
+        (kind, live.meta)
+        for (kind, name), live in observed.objects.items()
+        if kind in READERS and names.belongs(kind, name, cluster, policy.templates)
+    ]
+    steps: list[Step] = [
+        Delete(reason="the cluster is deleted", kind=kind, name=meta.name, uid=meta.uid)
+        for kind, meta in sorted(ours, key=lambda thing: (READERS.index(thing[0]), thing[1].name))
+        if meta.deletion_timestamp is None
+    ]
+    return steps, f"{len(ours)} reader(s) are being deleted" if ours else ""
+
+
+READERS = (names.STREAM_KIND, "CronJob")
+
+
 def _stateful_set(observed: Observed, policy: DeletionPolicy) -> tuple[list[Step], str]:
-    """First, so that nothing makes the pods anew; orphaning, so that its claim retention policy decides nothing."""
+    """Before the pods, so that nothing makes them anew; orphaning, so that its claim retention policy decides nothing."""
     del policy
     found = [live for (kind, _), live in observed.objects.items() if kind == "StatefulSet"]
     steps: list[Step] = [

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
 
-from howdah.core.request.asked import LiveFacts
+from howdah.core.request.asked import LiveFacts, LiveStream
 from howdah.core.request.recovery import makes_standby
 from howdah.model import names
 from howdah.model.observed import Live, Observed
@@ -20,8 +21,16 @@ def live_facts(observed: Observed) -> LiveFacts:
     """The facts of this cluster; none for one that does not exist yet."""
     stateful_set = observed.objects.get(("StatefulSet", observed.resource.meta.name))
     dcs = _state_store(observed)
+    streams = tuple(_streams(observed))
     if stateful_set is None:
-        return LiveFacts(exists=dcs is not None, dcs=dcs, at=observed.now, users_changed=_users_changed(observed))
+        return LiveFacts(
+            exists=dcs is not None,
+            dcs=dcs,
+            at=observed.now,
+            users_changed=_users_changed(observed),
+            event_streams=streams,
+            serves_event_streams=observed.serves_event_streams,
+        )
     spec = stateful_set.body("apps/v1", "StatefulSet").get("spec") or {}
     claims = spec.get("volumeClaimTemplates") or ()
     return LiveFacts(
@@ -33,6 +42,8 @@ def live_facts(observed: Observed) -> LiveFacts:
         follows=makes_standby(_variables(spec)),
         at=observed.now,
         users_changed=_users_changed(observed),
+        event_streams=streams,
+        serves_event_streams=observed.serves_event_streams,
     )
 
 
@@ -41,7 +52,11 @@ def facts_version(observed: Observed) -> tuple[object, ...]:
     stateful_set: Live | None = observed.objects.get(("StatefulSet", observed.resource.meta.name))
     # The generation, for the status changes with every pod that comes or goes.
     seen = (stateful_set.meta.uid, stateful_set.meta.generation) if stateful_set is not None else None
-    return (_state_store(observed), seen, tuple(sorted(_users_changed(observed).items())))
+    streams = tuple(
+        (live.meta.uid, bytes(live.spec)) for (kind, _), live in observed.objects.items() if kind == names.STREAM_KIND
+    )
+    users = tuple(sorted(_users_changed(observed).items()))
+    return (_state_store(observed), seen, users, streams, observed.serves_event_streams)
 
 
 def _users_changed(observed: Observed) -> dict[str, str]:
@@ -49,6 +64,27 @@ def _users_changed(observed: Observed) -> dict[str, str]:
         meta.name: meta.annotation(names.USERS_CHANGED) for meta in (s.metadata for s in observed.secrets.values())
     }
     return {name: changed for name, changed in found.items() if changed is not None}
+
+
+def _streams(observed: Observed) -> Iterator[LiveStream]:
+    for (kind, name), live in sorted(observed.objects.items(), key=lambda item: item[0]):
+        if kind == names.STREAM_KIND:
+            yield live_stream(name, live.body(names.STREAM_API_VERSION, kind).get("spec") or {})
+
+
+def live_stream(name: str, spec: Mapping[str, Any]) -> LiveStream:
+    """What an object says of itself; of one whose spec the installed CRD does not keep, only the name is known."""
+    sources = (flow.get("source") or {} for flow in spec.get("eventStreams") or () if isinstance(flow, Mapping))
+    links = {_link(source.get("jdbcConnection") or {}) for source in sources}
+    return LiveStream(name, spec.get("applicationId") or "", tuple(sorted(link for link in links if link)))
+
+
+_DATABASE = re.compile(r"jdbc:postgresql://[^/]+/([^?]+)")
+
+
+def _link(connection: Mapping[str, Any]) -> tuple[str, str] | None:
+    url, slot = _DATABASE.match(str(connection.get("jdbcUrl"))), connection.get("slotName")
+    return (url[1], str(slot)) if url is not None and slot else None
 
 
 def _state_store(observed: Observed) -> names.Dcs | None:

@@ -205,6 +205,17 @@ class SetFinalizers(Step):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AnnotateResource(Step):
+    """Merge annotations (None removes one) into the resource."""
+
+    annotations: Mapping[str, str | None]
+
+    @property
+    def target(self) -> str:
+        return "annotations of the resource"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AnnotatePod(Step):
     """Merge annotations (None removes one) into a live pod."""
 

@@ -13,6 +13,7 @@ from howdah.core.alignment import align_objects, align_pod_annotations, grow_cla
 from howdah.core.copies import copied_secrets
 from howdah.core.credentials import kept_roles, rotations
 from howdah.core.inheritance import inherit
+from howdah.core.obsolete import obsolete_objects
 from howdah.core.patroni.dynamic import dynamic_patch
 from howdah.core.patroni.member import call_value
 from howdah.core.patroni.restart import restart_order
@@ -37,6 +38,8 @@ from howdah.core.plan import (
 from howdah.core.pooling import remove_poolers, roll_poolers, user_lists
 from howdah.core.rollout import LOOK_AGAIN_S, beyond_budget, next_replacement
 from howdah.core.situation import Situation
+from howdah.core.slots import asked_slots, remember_slots
+from howdah.core.streams import event_streams
 from howdah.core.windows import outside_windows
 from howdah.model import names
 from howdah.model.observed import Pod
@@ -202,10 +205,13 @@ def dynamic_configuration(situation: Situation) -> Decision:
     view = situation.leader_view
     if situation.config.dynamic is None or view is None or view.unhealthy is not None:
         return NOTHING
-    patch = dynamic_patch(situation.cluster.dynamic, situation.config.dynamic)
+    slots = asked_slots(situation)
+    asked = {**situation.cluster.dynamic, "slots": slots} if slots else situation.cluster.dynamic
+    patch = dynamic_patch(asked, situation.config.dynamic)
+    remembering = remember_slots(situation)
     if not patch:
-        return NOTHING
-    return Decision(steps=(PatchDynamicConfiguration(reason=patch.reason, patch=patch.body),))
+        return Decision(steps=remembering)
+    return Decision(steps=(*remembering, PatchDynamicConfiguration(reason=patch.reason, patch=patch.body)))
 
 
 def system_passwords(situation: Situation) -> Decision:
@@ -323,6 +329,7 @@ PLANNERS: tuple[Planner, ...] = (
     user_lists,  # made from those
     remove_poolers,
     align_objects,  # what is missing is created, what differs is applied
+    obsolete_objects,  # after what takes their place
     align_pod_annotations,
     inherit,  # what others made takes annotations and owners
     grow_claims,
@@ -330,6 +337,7 @@ PLANNERS: tuple[Planner, ...] = (
     dynamic_configuration,  # needs a leader
     system_passwords,  # marks pods before the role is altered
     databases,
+    event_streams,  # after the publications that they read
     roll_poolers,  # when the server knows the passwords that their new pods have
     replacements,  # disruptive from here on; replaced pods need no restart
     restarts,

@@ -19,11 +19,13 @@ from howdah.core.request.configuration import dynamic_configuration, spilo_confi
 from howdah.core.request.containers import SCALYR_KEY, containers, has_scalyr, image
 from howdah.core.request.environment import environment, hidden_variables
 from howdah.core.request.identity import annotations, owner_references, service_account
+from howdah.core.request.logical_backup import backup_credentials, logical_backup
 from howdah.core.request.options import database_options, rotation_rules, user_options
 from howdah.core.request.recovery import clone_credentials, is_standby
 from howdah.core.request.roles import roles_elsewhere
 from howdah.core.request.scheduling import affinity, tolerations
 from howdah.core.request.services import budgets, services
+from howdah.core.request.streams import stream_doubts, streams
 from howdah.core.request.version import Version, may_upgrade, version_of, windows
 from howdah.core.request.volumes import certificate_environment, claim_template, pod_volumes, shrinking
 from howdah.model import names
@@ -38,11 +40,13 @@ from howdah.model.cluster import (
     Rollout,
     SecretRequest,
     StatefulSetPolicy,
+    StreamLink,
+    Streams,
 )
 from howdah.model.errors import InvalidSpec, Problem
 from howdah.model.manifest import InvalidManifest, Manifest, parse_manifest
 from howdah.model.names import Dcs, Key, LabelKeys, Names, Templates
-from howdah.model.postgres.desired import Desired, Elsewhere, RoleRules
+from howdah.model.postgres.desired import Desired, DesiredPublication, Elsewhere, RoleRules
 from howdah.model.settings import Settings
 
 __all__ = [
@@ -90,7 +94,8 @@ def resolve(
         raise _with_further(invalid, settings, references, live) from None
     asked = _asked(parsed.manifest, settings, references, live)
     account, problems = _tried(lambda: service_account(asked))
-    access, left_out = _access(asked)
+    streaming = streams(asked)
+    access, left_out = _access(asked, streaming)
     roles = roles_and_databases(access, asked.names)
     problems += (*faults.faults(asked), *pooler.faults(asked), *roles.errors)
     absent = faults.missing_references(asked)
@@ -135,6 +140,8 @@ def resolve(
         budgets=budgets(asked),
         secrets=secrets,
         environment_secret=_environment_secret(asked, marks, owners),
+        logical_backup=logical_backup(asked, marks.job),
+        streams=streaming,
         access=access,
         service_account=account,
         rollout=_rollout(asked, version),
@@ -150,6 +157,7 @@ def resolve(
                     *([version.held] if version.held is not None else ()),
                     *faults.doubts(asked),
                     *pooler.doubts(asked),
+                    *stream_doubts(asked),
                     *faults.changed_store(asked, _configured_store(settings)),
                 }
             )
@@ -163,7 +171,7 @@ def _with_further(invalid: InvalidManifest, settings: Settings, references: Refe
         return invalid
     asked = _asked(invalid.sound, settings, references, live)
     _, further = _tried(lambda: service_account(asked))
-    further += (*faults.faults(asked), *roles_and_databases(_access(asked)[0], asked.names).errors)
+    further += (*faults.faults(asked), *roles_and_databases(_access(asked, streams(asked))[0], asked.names).errors)
     wrong = {problem.path for problem in invalid.problems}
     about_stand_ins = {"metadata.name", "spec.teamId"} if wrong & _STOOD_IN else set()
     new = (problem for problem in further if problem.path not in wrong | about_stand_ins)
@@ -200,7 +208,12 @@ def label_keys(settings: Settings) -> LabelKeys:
 
 def _asked(manifest: Manifest, settings: Settings, references: References, live: LiveFacts) -> Asked:
     metadata, spec = manifest.metadata, manifest.spec
-    templates = Templates(settings.secret_name_template, settings.pdb_name_format, settings.pod_service_account_name)
+    templates = Templates(
+        settings.secret_name_template,
+        settings.pdb_name_format,
+        settings.pod_service_account_name,
+        settings.logical_backup_job_prefix,
+    )
     namespace = metadata.namespace or "default"
     return Asked(
         spec=spec,
@@ -270,7 +283,7 @@ def _stateful_set(settings: Settings) -> StatefulSetPolicy:
     )
 
 
-def _access(asked: Asked) -> tuple[Access, tuple[Problem, ...]]:
+def _access(asked: Asked, streaming: Streams) -> tuple[Access, tuple[Problem, ...]]:
     """And which roles from beside the manifest are left out."""
     spec, settings = asked.spec, asked.settings
     prepared = spec.prepared_databases
@@ -291,6 +304,8 @@ def _access(asked: Asked) -> tuple[Access, tuple[Problem, ...]]:
         database_options=database_options(spec),
         rotation=rotation_rules(spec, settings),
         password_encryption="md5" if is_md5 else "scram-sha-256",
+        stream_user=names.STREAM_USER if streaming.is_wanted else "",
+        publications=_publications(streaming),
         is_enabled=settings.enable_database_access,
         elsewhere=Elsewhere(),
         lookup=pooler.lookup(asked),
@@ -299,6 +314,11 @@ def _access(asked: Asked) -> tuple[Access, tuple[Problem, ...]]:
     # Their Secrets repeat another one: what it says is their password.
     copied = access.rotation.ignored | {role.name for role in elsewhere.infrastructure}
     return replace(access, elsewhere=elsewhere, rotation=replace(access.rotation, ignored=copied)), left_out
+
+
+def _publications(streaming: Streams) -> tuple[StreamLink, ...]:
+    wanted = (link for stream in streaming.of_applications for link in stream.links if streaming.are_served)
+    return (*wanted, *streaming.leaving)
 
 
 def role_rules(access: Access, cluster: Names) -> RoleRules:
@@ -313,6 +333,7 @@ def role_rules(access: Access, cluster: Names) -> RoleRules:
         additional_owner_roles=access.additional_owner_roles,
         cross_namespace_secrets=access.cross_namespace_secrets,
         lookup=access.lookup,
+        stream_user=access.stream_user,
     )
 
 
@@ -321,7 +342,9 @@ def roles_and_databases(access: Access, cluster: Names) -> Desired:
     prepared = cast(Mapping[str, DatabaseSection | None] | None, access.prepared_databases)
     rules = role_rules(access, cluster)
     plain = desired_state(access.users, access.databases, prepared, rules=rules, elsewhere=access.elsewhere)
-    return with_options(plain, access.user_options, access.database_options, rules=rules)
+    desired = with_options(plain, access.user_options, access.database_options, rules=rules)
+    publications = (DesiredPublication(p.name, p.database, p.tables) for p in access.publications)
+    return replace(desired, publications=tuple(publications))
 
 
 def _secrets(asked: Asked, roles: Desired, marks: Annotations, owners: tuple[Json, ...]) -> Iterable[SecretRequest]:
@@ -357,7 +380,7 @@ def _kind_of_role(user: str, settings: Settings) -> Literal["superuser", "replic
 
 
 def _environment_secret(asked: Asked, marks: Annotations, owners: tuple[Json, ...]) -> EnvironmentSecret | None:
-    values = clone_credentials(asked.spec.clone)
+    values = clone_credentials(asked.spec.clone) | backup_credentials(asked)
     if has_scalyr(asked):
         values[SCALYR_KEY] = asked.settings.scalyr_api_key
     if not values:

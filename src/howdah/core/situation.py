@@ -47,6 +47,8 @@ class DatabaseLook:
     server_version: int = 0  # server_version_num, such as 180004
     rotations: tuple[Rotation, ...] = ()
     kept: tuple[Kept, ...] = ()  # roles that shall go, and may not
+    publications: frozenset[tuple[str, str]] = frozenset()  # (database, name) of those that are as they shall be
+    stream_problems: tuple[str, ...] = ()  # why others cannot be made
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,6 +58,7 @@ class Findings:
     credentials_in_sync: bool | None = None  # None: not known yet
     without_password: frozenset[str] = frozenset()  # roles whose Secret holds none
     database_error: str | None = None
+    stream_problem: str | None = None  # why streams that are asked for do not run
     awaits_databases: bool = False  # nobody knows yet whether they are as the manifest says
     poolers: tuple[PoolerView, ...] = ()
     problems: tuple[Problem, ...] = ()  # of the manifest: it is not acted on
@@ -186,6 +187,8 @@ def _degraded(findings: Findings, plan: Plan, outcome: Outcome) -> Condition:
     if not findings.is_new and len(findings.views) < findings.instances:
         said = f"{len(findings.views)} of {findings.instances} members exist"
         return Condition("Degraded", "True", "MembersMissing", said)
+    if findings.stream_problem is not None:
+        return Condition("Degraded", "True", "StreamsIncomplete", findings.stream_problem)
     return Condition("Degraded", "False", "AsDesired", "")
 
 

@@ -1,4 +1,4 @@
-"""The end of a container's main process before it could do its work: a code and one clear reason."""
+"""The end of a container's process: one clear reason, also where Kubernetes looks for it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ log = logging.getLogger("howdah.instance")
 
 
 def end(code: int, message: str) -> NoReturn:
-    """Say why, also where Kubernetes looks for it (status.containerStatuses[].state.terminated.message)."""
+    """Say why, and leave it in status.containerStatuses[].state.terminated.message."""
     log.error("%s", message)
     place = Path(os.environ.get("TERMINATION_LOG") or "/dev/termination-log")
     if place.exists() or "TERMINATION_LOG" in os.environ:

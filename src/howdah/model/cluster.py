@@ -31,6 +31,7 @@ class Annotations:
 
     inherited: Mapping[str, str]
     pod: Mapping[str, str]
+    job: Mapping[str, str]
     stateful_set: Mapping[str, str]
 
 
@@ -179,10 +180,20 @@ class EnvironmentSecret:
     values: Mapping[str, str] = field(repr=False)
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class StreamLink:
+    """What streams read from one database: a publication of `tables` ((schema, table)) and a slot, both called `name`."""
+
+    database: str
+    name: str
+    tables: tuple[tuple[str, str], ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Access:
     """What the manifest and the operator say of roles and databases; `core.postgres` makes it a desired state.
 
+    `stream_user` is empty without streams; a publication without tables shall not be there.
     Sections are as in the manifest. `prepared_databases` is None where the manifest does not speak of it, `lookup`
     where there is no pooler.
     """
@@ -200,9 +211,51 @@ class Access:
     database_options: Mapping[str, DatabaseOptions]
     rotation: RotationRules
     password_encryption: Literal["scram-sha-256", "md5"]
+    stream_user: str
+    publications: tuple[StreamLink, ...]
     is_enabled: bool
     elsewhere: Elsewhere
     lookup: PasswordLookup | None
+
+
+@dataclass(frozen=True, slots=True)
+class LogicalBackup:
+    """The CronJob that dumps all databases. Where and as whom its pod runs is as for the database's pods."""
+
+    name: str
+    schedule: str
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+    container: Container
+    volumes: tuple[Json, ...]
+    affinity: Json
+    successful_jobs_kept: int
+    failed_jobs_kept: int
+    finished_job_kept_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class EventStream:
+    """The streams of one application: the object, and what has to be there before it."""
+
+    name: str
+    application: str
+    amounts: Mapping[str, str]
+    spec: Json
+    links: tuple[StreamLink, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Streams:
+    """The streams of a cluster. `leaving`: what live objects read from and nobody asks for any more, without tables.
+
+    Where Kubernetes does not serve such objects, nothing is made for them: a slot without a reader fills the disk.
+    """
+
+    is_wanted: bool
+    are_served: bool
+    of_applications: tuple[EventStream, ...]
+    leaving: tuple[StreamLink, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,6 +322,8 @@ class Cluster:
     budgets: tuple[DisruptionBudget, ...]
     secrets: tuple[SecretRequest, ...]
     environment_secret: EnvironmentSecret | None
+    logical_backup: LogicalBackup | None
+    streams: Streams
     access: Access
     service_account: ServiceAccount
     rollout: Rollout

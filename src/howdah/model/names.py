@@ -3,6 +3,7 @@
 What is named here is contract: clusters made by the reference operator, people's scripts and Patroni rely on it.
 """
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -23,6 +24,8 @@ DISRUPTION = "howdah.dev/disruption"
 """On the resource: which member is being disturbed now, and why; written before it is done."""
 LOCK_EXPIRED = "howdah.dev/lock-expired"
 """On Patroni's leader object: RENEWAL/N, the renewal after which the lock expired, and how often members were told so."""
+SLOTS = "howdah.dev/replication-slots"
+"""On the resource: the replication slots that its manifest asked for, so that one that it no longer names can go."""
 USE_KEPT_VOLUMES = "howdah.dev/use-kept-volumes"
 """On the resource, "true": a new cluster may start from volumes that an earlier one of the same name left."""
 USERS_SEEN = "howdah.dev/users-seen"
@@ -46,9 +49,22 @@ EXTERNAL_DNS = "external-dns.alpha.kubernetes.io/hostname"
 KUBE2IAM_ROLE = "iam.amazonaws.com/role"
 IRSA_ROLE = "eks.amazonaws.com/role-arn"
 
+STREAM_API_VERSION = "zalando.org/v1"
+STREAM_KIND = "FabricEventStream"
+STREAM_DEFINITION = "fabriceventstreams.zalando.org"
+STREAM_CPU = "fes.zalando.org/FES_CPU"
+STREAM_MEMORY = "fes.zalando.org/FES_MEMORY"
+STREAM_USER = "fes_user"
+"""The role that reads streams."""
+STREAM_PLUGIN = "pgoutput"
+
 REVISION_LABEL = "controller-revision-hash"
 """On a pod: the ControllerRevision that it was made from."""
 TEAM_LABEL = "team"
+APPLICATION_LABEL = "application"
+BACKUP_APPLICATION = "spilo-logical-backup"
+"""The application of what dumps a cluster, in the place of the cluster's own."""
+HOSTNAME_TOPOLOGY = "kubernetes.io/hostname"
 CRITICAL_LABEL = "critical-operation"
 """On a pod, set "true" while it must not be evicted."""
 
@@ -69,6 +85,7 @@ POOLER_IMAGE_USER, POOLER_IMAGE_GROUP = 100, 101
 USER_LIST_KEY = "userlist.txt"
 USER_LIST_MOUNT = f"/etc/pgbouncer/{USER_LIST_KEY}"
 SCALYR_CONTAINER = "scalyr-sidecar"
+BACKUP_CONTAINER = "logical-backup"
 POSTGRES_PORT = 5432
 POSTGRES_PORT_NAME = "postgresql"
 PATRONI_PORT = 8008
@@ -124,6 +141,7 @@ class Templates:
     secret: str
     primary_budget: str
     service_account: str
+    backup_job_prefix: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +206,11 @@ class Names:
         """Holds the variables whose values are credentials that the manifest or the configuration spells out."""
         return f"{self.cluster}-environment"
 
+    @property
+    def backup_job(self) -> str:
+        """The CronJob of the logical backup."""
+        return backup_job(self.templates.backup_job_prefix, self.cluster)
+
     def pod(self, ordinal: int) -> str:
         return f"{self.cluster}-{ordinal}"
 
@@ -246,6 +269,7 @@ def belongs(kind: str, name: str, cluster: str, templates: Templates) -> bool:
     parts = ("-config", "-leader", "-failover", "-sync")
     poolers = frozenset({f"{cluster}-pooler", f"{cluster}-pooler-repl"})
     known: Mapping[str, frozenset[str]] = {
+        "CronJob": frozenset({backup_job(templates.backup_job_prefix, cluster)}),
         "Deployment": poolers,
         "Service": frozenset({cluster, f"{cluster}-repl", f"{cluster}-config"}) | poolers,
         "ConfigMap": frozenset(f"{cluster}{part}" for part in parts),
@@ -261,9 +285,15 @@ def belongs(kind: str, name: str, cluster: str, templates: Templates) -> bool:
     if kind == "PersistentVolumeClaim":
         claim, _, ordinal = name.rpartition("-")
         return claim == f"{DATA_VOLUME}-{cluster}" and ordinal.isdigit()
-    if kind == "ControllerRevision":
+    if kind in ("ControllerRevision", STREAM_KIND):
         return name.rpartition("-")[0] == cluster
     return name in known.get(kind, frozenset())
+
+
+def is_member(pod: str, cluster: str) -> bool:
+    """Whether a pod of this name is one of the cluster's StatefulSet; its labels may be those of other pods, too."""
+    before, _, ordinal = pod.rpartition("-")
+    return before == cluster and ordinal.isdigit()
 
 
 def credentials_secret(template: str, username: str, cluster: str) -> str:
@@ -277,6 +307,33 @@ def credentials_secret(template: str, username: str, cluster: str) -> str:
 def versions_text(versions: Iterable[tuple[str, str]]) -> str:
     """What `USERS_SEEN` holds: uid and version of each Secret."""
     return ",".join(f"{uid}:{version}" for uid, version in versions)
+
+
+def backup_job(prefix: str, cluster: str) -> str:
+    """The name of the CronJob that dumps `cluster`: cut, for its Jobs and their pods add to it."""
+    return f"{prefix}{cluster}"[:LONGEST_CRON_JOB].rstrip("-")
+
+
+LONGEST_CRON_JOB = 52
+"""The API server refuses longer ones."""
+
+
+def event_stream(cluster: str, application: str) -> str:
+    """The name of the object of an application's streams: five characters after the cluster's, always the same ones."""
+    digest = int.from_bytes(hashlib.sha256(application.encode()).digest()[:8])
+    letters = "abcdefghijklmnopqrstuvwxyz0123456789"
+    return f"{cluster}-" + "".join(letters[digest // 36**place % 36] for place in range(5))
+
+
+def stream_slot(database: str, application: str) -> str:
+    """The publication and the replication slot of an application in a database; a digest where PostgreSQL would cut it."""
+    name = f"fes_{database}_{application.replace('-', '_')}"
+    if len(name) <= LONGEST_SLOT:
+        return name
+    return f"fes_{hashlib.sha1(name.encode(), usedforsecurity=False).hexdigest()}"
+
+
+LONGEST_SLOT = 63
 
 
 def dns_name(template: str, values: Mapping[str, str]) -> str:
@@ -307,6 +364,10 @@ class Labels:
     def pooler_full(self, pooler: str, role: Role) -> Mapping[str, str]:
         """What a pooler's Deployment, pods and user list carry."""
         return {**self.full_of(role), APPLICATION_LABEL: POOLER_APPLICATION, POOLER_LABEL: pooler}
+
+    def full_of_application(self, application: str) -> Mapping[str, str]:
+        """On what belongs to the cluster and is no member of it."""
+        return {**self.full, APPLICATION_LABEL: application}
 
     @property
     def selector_text(self) -> str:

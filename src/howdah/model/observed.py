@@ -340,5 +340,6 @@ class Observed:
     departed: tuple[Departed, ...] = ()
     outdated_keys: Mapping[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
     """Of Secrets whose values we keep, by (namespace, name): the keys whose value is not the one asked for."""
+    serves_event_streams: bool = True  # the kind FabricEventStream is installed, and we may see it
     problems: tuple[ExternalError, ...] = ()  # reads that failed: what they would have said is unknown, not absent
     is_live: bool = False

@@ -12,7 +12,7 @@ import aiohttp
 from aiohttp import web
 
 from howdah.adapters import postgres
-from howdah.adapters.kubernetes import POSTGRES_TEAMS, POSTGRESQLS
+from howdah.adapters.kubernetes import EVENT_STREAMS, POSTGRES_TEAMS, POSTGRESQLS
 from howdah.adapters.patroni import Patroni
 from howdah.adapters.teams import TeamsApi
 from howdah.controller.apply import Applier, Target
@@ -238,7 +238,11 @@ class Rig:
         held = {(o.metadata.name, o.metadata.uid, o.metadata.resource_version) for o in informer}
         if informer.resource.plural in ("serviceaccounts", "rolebindings", "postgresqls"):
             return wanted != held
-        applications = ("spilo", names.POOLER_APPLICATION) if " in (" in informer.labels else ("spilo",)
+        applications: tuple[str, ...] = (
+            ("spilo", names.POOLER_APPLICATION) if " in (" in informer.labels else ("spilo",)
+        )
+        if informer.resource.plural == "cronjobs":
+            applications = (names.BACKUP_APPLICATION,)
         labelled = self.kube.store.select(
             informer.resource,
             namespace,
@@ -279,7 +283,7 @@ async def rig(
     """Everything wired as in the process, but for queue, Lease and databases; of its own, or over another one's `world`."""
     settings: Settings = settings_from_configmap({**OPTIONS, **(options or {})})[0]
     async with (
-        FakeKubernetes(POSTGRESQLS, POSTGRES_TEAMS) if world is None else nullcontext(world) as kube,
+        FakeKubernetes(POSTGRESQLS, POSTGRES_TEAMS, EVENT_STREAMS) if world is None else nullcontext(world) as kube,
         kube.client(timeout_s=5) as client,
         aiohttp.ClientSession() as session,
         patroni_api(3) as api,

@@ -13,7 +13,9 @@ from howdah.model.names import (
     selector_with_poolers,
 )
 
-TEMPLATES = Templates("{username}.{cluster}.credentials.{tprkind}.{tprgroup}", "postgres-{cluster}-pdb", "postgres-pod")
+TEMPLATES = Templates(
+    "{username}.{cluster}.credentials.{tprkind}.{tprgroup}", "postgres-{cluster}-pdb", "postgres-pod", "logical-backup-"
+)
 
 
 def _names(dcs: str = "configmaps") -> Names:

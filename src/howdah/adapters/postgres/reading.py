@@ -14,6 +14,8 @@ from howdah.model.postgres.catalogue import (
     Extension,
     Interest,
     Lookup,
+    Publication,
+    Publishing,
     Role,
     Schema,
     Ties,
@@ -83,6 +85,19 @@ SELECT (SELECT coalesce(json_agg(json_build_array(n.nspname, o.rolname, (
          WHERE p.proname = 'user_lookup' AND p.proargtypes = ARRAY['text'::regtype]::oidvector)
 """
 
+_PUBLICATIONS = """
+SELECT (SELECT coalesce(json_agg(json_build_array(p.pubname, p.pubinsert, p.pubupdate, p.pubdelete, p.pubtruncate, (
+                 SELECT json_agg(json_build_array(n.nspname, c.relname))
+                   FROM pg_publication_rel x JOIN pg_class c ON c.oid = x.prrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+                  WHERE x.prpubid = p.oid))), '[]')
+          FROM pg_publication p),
+       (SELECT coalesce(json_agg(json_build_array(n.nspname, c.relname)), '[]')
+          FROM unnest(%s::text[], %s::text[]) w(nsp, rel)
+          JOIN pg_namespace n ON n.nspname = w.nsp JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = w.rel
+         WHERE c.relkind IN ('r', 'p'))
+"""
+"""Ordinary and partitioned tables: nothing else can be published."""
+
 _OBJECTS = {"r": "TABLES", "S": "SEQUENCES", "f": "FUNCTIONS", "T": "TYPES", "n": "SCHEMAS", "L": "LARGE OBJECTS"}
 """pg_default_acl.defaclobjtype."""
 
@@ -116,12 +131,18 @@ async def observe(target: Target, interest: Interest) -> Catalogue:
         roles = await _roles(session, interest)
         databases, version = await _databases(session)
     contents: dict[str, Contents] = {}
-    for name in sorted({*interest.databases, *(databases if interest.every_database else ())}):
+    publishing: dict[str, Publishing] = {}
+    inside = {*interest.databases, *(databases if interest.every_database else ())}
+    for name in sorted(inside | set(interest.published)):
         live = databases.get(name)
-        if live is not None and live.allows_connections:
-            async with connect(target, name) as session:
+        if live is None or not live.allows_connections:
+            continue
+        async with connect(target, name) as session:
+            if name in inside:
                 contents[name] = await _contents(session)
-    return Catalogue(roles, databases, contents, version)
+            if name in interest.published:
+                publishing[name] = await _publishing(session, interest.published[name])
+    return Catalogue(roles, databases, contents, version, publishing)
 
 
 async def server_settings(session: Session, names: Collection[str]) -> Mapping[str, ServerSetting]:
@@ -186,6 +207,25 @@ async def _contents(session: Session) -> Contents:
             for schema, owner, source, definer, settings, grants in lookups
         },
     )
+
+
+async def _publishing(session: Session, tables: Collection[tuple[str, str]]) -> Publishing:
+    wanted = sorted(tables)
+    cursor = await session.execute(_PUBLICATIONS, [[schema for schema, _ in wanted], [table for _, table in wanted]])
+    publications, there = await cursor.fetchone() or ((), ())
+    return Publishing(
+        {
+            name: Publication(
+                frozenset((schema, table) for schema, table in held or ()),
+                frozenset(word for word, is_on in zip(_OPERATIONS, flags, strict=True) if is_on),
+            )
+            for name, *flags, held in publications
+        },
+        frozenset((schema, table) for schema, table in there),
+    )
+
+
+_OPERATIONS = ("insert", "update", "delete", "truncate")
 
 
 def _granted(grants: list[list[str]] | None) -> frozenset[tuple[str, str]]:

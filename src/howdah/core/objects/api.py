@@ -77,6 +77,7 @@ DEFAULTS: Mapping[str, tuple[Any, ...]] = {
     "sessionAffinity": ("None",),
     "status": (),  # whatever it says, it is the server's
     "successThreshold": (1,),
+    "suspend": (False,),  # of a CronJob
     "terminationGracePeriodSeconds": (30,),
     "terminationMessagePath": ("/dev/termination-log",),
     "terminationMessagePolicy": ("File",),

@@ -6,8 +6,10 @@ password that no plan holds (`secrets`).
 
 from collections.abc import Callable
 
+from howdah.core.objects.cron_jobs import cron_jobs
 from howdah.core.objects.disruption_budgets import disruption_budgets
 from howdah.core.objects.endpoints import endpoints
+from howdah.core.objects.event_streams import event_streams
 from howdah.core.objects.metadata import Body, ordered
 from howdah.core.objects.poolers import poolers
 from howdah.core.objects.service_account import role_binding, service_account
@@ -22,6 +24,8 @@ _BUILDERS: tuple[Callable[[Cluster], tuple[Body, ...]], ...] = (
     disruption_budgets,
     lambda cluster: (stateful_set(cluster),),  # late: it starts pods
     poolers,  # whose pods ask those
+    cron_jobs,  # dump what there is by then
+    event_streams,  # wait for what they read from: `core.streams`
 )
 
 

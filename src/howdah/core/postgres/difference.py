@@ -11,6 +11,7 @@ from howdah.core.postgres.departures import departs, former_names, marks, rename
 from howdah.core.postgres.identifiers import parameter_name_fault, setting_items
 from howdah.core.postgres.lookup import lookup_statements
 from howdah.core.postgres.options import database_limits, fixed_options, parameters_in_databases, role_limits
+from howdah.core.postgres.publications import publication_changes
 from howdah.model.postgres.catalogue import EMPTY, Catalogue, Contents, Interest, Role
 from howdah.model.postgres.desired import Desired, DesiredDatabase, DesiredRole, Flags
 from howdah.model.postgres.statements import MAINTENANCE_DATABASE, Kind, NewPassword, Statement
@@ -37,16 +38,22 @@ def difference(desired: Desired, catalogue: Catalogue, *, matching: frozenset[st
         parameters_in_databases(desired, catalogue),
         _all_contents(desired, catalogue),
         _lookups(desired, catalogue),
+        publication_changes(desired, catalogue),
     )
     return tuple(statement for step in steps for statement in step)
 
 
 def interest(desired: Desired) -> Interest:
     """The part of a catalogue that `difference` looks at."""
+    published: dict[str, frozenset[tuple[str, str]]] = {}
+    for publication in desired.publications:
+        before = published.get(publication.database, frozenset())
+        published[publication.database] = before | set(publication.tables)
     named = {name for role in desired.roles for name in (role.name, *role.member_of, *role.admins)}
     return Interest(
         frozenset(named | {database.owner for database in desired.databases} | former_names(desired)),
         frozenset(database.name for database in desired.databases if database.has_contents),
+        published,
         departed_suffix=None if desired.departures is None else desired.departures.suffix,
         every_database=desired.lookup is not None,
     )

@@ -38,6 +38,7 @@ class Source(IntEnum):
     SYSTEM = 4
     PREPARED = 5
     POOLER = 6
+    STREAM = 7
 
 
 def desired_state(
@@ -62,6 +63,7 @@ def desired_state(
             (Source.SYSTEM, system_roles(rules)),
             (Source.PREPARED, made),
             (Source.POOLER, _pooler_roles(rules)),
+            (Source.STREAM, _stream_role(rules)),
         ),
         warnings,
     )
@@ -98,6 +100,13 @@ def _pooler_roles(rules: RoleRules) -> Iterator[DesiredRole]:
     if rules.lookup is not None:
         user = rules.lookup.user
         yield DesiredRole(user, Flags(login=True), password=PasswordSource(user, rules.namespace))
+
+
+def _stream_role(rules: RoleRules) -> Iterator[DesiredRole]:
+    """Who reads streams."""
+    if rules.stream_user:
+        flags = Flags(login=True, replication=True)
+        yield DesiredRole(rules.stream_user, flags, password=PasswordSource(rules.stream_user, rules.namespace))
 
 
 def _manifest_roles(
@@ -217,6 +226,7 @@ _WINNERS = {
     Source.SYSTEM: "a role of the system",
     Source.PREPARED: "a role of a prepared database",
     Source.POOLER: "a role of the connection pooler",
+    Source.STREAM: "a role of the system",
 }
 
 

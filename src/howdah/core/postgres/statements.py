@@ -1,8 +1,9 @@
 """The SQL that roles and databases are brought in place with: composed and quoted, never sent here."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from psycopg import sql
+from psycopg.sql import Composed
 
 from howdah.model.postgres.desired import DatabaseOptions, DefaultPrivilege, DesiredExtension, DesiredSchema, Flags
 from howdah.model.postgres.statements import QUIET_SETTINGS, with_verifier
@@ -163,6 +164,37 @@ def grant_default(privilege: DefaultPrivilege) -> sql.Composed:
         _PRIVILEGES[privilege.objects],
         sql.Identifier(privilege.grantee),
     )
+
+
+Table = tuple[str, str]  # schema, table
+
+
+def create_publication(name: str, tables: Sequence[Table], operations: Collection[str]) -> Composed:
+    """CREATE PUBLICATION of these tables."""
+    return sql.SQL("CREATE PUBLICATION {} FOR TABLE {} WITH (publish = {})").format(
+        sql.Identifier(name), _tables(tables), sql.Literal(", ".join(sorted(operations)))
+    )
+
+
+def set_publication_tables(name: str, tables: Sequence[Table]) -> Composed:
+    """ALTER PUBLICATION … SET TABLE: exactly these."""
+    return sql.SQL("ALTER PUBLICATION {} SET TABLE {}").format(sql.Identifier(name), _tables(tables))
+
+
+def set_publication_operations(name: str, operations: Collection[str]) -> Composed:
+    """ALTER PUBLICATION … SET (publish = …)."""
+    return sql.SQL("ALTER PUBLICATION {} SET (publish = {})").format(
+        sql.Identifier(name), sql.Literal(", ".join(sorted(operations)))
+    )
+
+
+def drop_publication(name: str) -> Composed:
+    """DROP PUBLICATION; touches no table."""
+    return sql.SQL("DROP PUBLICATION IF EXISTS {}").format(sql.Identifier(name))
+
+
+def _tables(tables: Sequence[Table]) -> Composed:
+    return sql.SQL(", ").join(sql.Identifier(*table) for table in tables)
 
 
 def repair_password_sql(role: str, verifier: str) -> str:

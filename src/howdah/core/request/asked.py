@@ -17,11 +17,15 @@ Json = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True, order=True)
 class Reference:
-    """An object that has to be read first, in the first of `namespaces` that has it; empty is the operator's own."""
+    """An object that has to be read first, in the first of `namespaces` that has it; empty is the operator's own.
+
+    `option`: the path of the option that names it, for people.
+    """
 
     kind: Literal["ConfigMap", "Secret"]
     name: str
     namespaces: tuple[str, ...]
+    option: str = field(default="", compare=False)
 
     def __str__(self) -> str:
         """`Secret pod-env in namespace team-a`."""
@@ -58,6 +62,15 @@ class References:
 
 
 @dataclass(frozen=True, slots=True)
+class LiveStream:
+    """An object of streams that exists, and what it reads from: (database, slot)."""
+
+    name: str
+    application: str
+    links: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class LiveFacts:
     """What is so already and wins over defaults; nothing of it for a cluster that does not exist yet.
 
@@ -65,7 +78,8 @@ class LiveFacts:
     pod template. `dcs`: where Patroni's objects of this cluster were found. `version`: the major that its pod template
     tells. `follows`: that template makes its pods a standby cluster. `at`: the moment of the look; without one no
     maintenance window is asked about. `users_changed`: by the name of a pooler's user list, when a password in it was
-    changed last; its pods have to be made after that.
+    changed last; its pods have to be made after that. `serves_event_streams`: Kubernetes knows the kind
+    FabricEventStream, and lets us see it.
     """
 
     exists: bool = False
@@ -76,6 +90,8 @@ class LiveFacts:
     follows: bool = False
     at: datetime | None = None
     users_changed: Mapping[str, str] = field(default_factory=dict)
+    event_streams: tuple[LiveStream, ...] = ()
+    serves_event_streams: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,10 +121,18 @@ def environment_config_map(settings: Settings, namespace: str) -> Reference | No
     named = settings.pod_environment_configmap
     if named is None:
         return None
-    return Reference("ConfigMap", named.name, tuple(dict.fromkeys((named.namespace, namespace))))
+    places = tuple(dict.fromkeys((named.namespace, namespace)))
+    return Reference("ConfigMap", named.name, places, "kubernetes.pod_environment_configmap")
+
+
+def backup_environment_secret(settings: Settings, namespace: str) -> Reference | None:
+    """The Secret of the cluster's namespace whose entries become variables of the logical backup."""
+    name = settings.logical_backup_cronjob_environment_secret
+    option = "logical_backup.logical_backup_cronjob_environment_secret"
+    return Reference("Secret", name, (namespace,), option) if name else None
 
 
 def environment_secret(settings: Settings, namespace: str) -> Reference | None:
     """The Secret of the cluster's namespace whose entries become variables."""
     name = settings.pod_environment_secret
-    return Reference("Secret", name, (namespace,)) if name else None
+    return Reference("Secret", name, (namespace,), "kubernetes.pod_environment_secret") if name else None

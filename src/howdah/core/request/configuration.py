@@ -32,8 +32,11 @@ def dynamic_configuration(asked: Asked) -> dict[str, Any]:
         found["slots"] = patroni.slots
     if patroni.failsafe_mode is not None or asked.settings.enable_patroni_failsafe_mode:
         found["failsafe_mode"] = patroni.failsafe_mode is not False
-    if parameters := split(asked.spec.postgresql.parameters or {}).dynamic:
-        found["postgresql"] = {"parameters": dict(parameters)}
+    parameters = dict(split(asked.spec.postgresql.parameters or {}).dynamic)
+    if asked.spec.streams:
+        parameters["wal_level"] = "logical"
+    if parameters:
+        found["postgresql"] = {"parameters": parameters}
     return found
 
 

@@ -10,6 +10,7 @@ from howdah.core.request.resources import postgres_bounds, postgres_defaults, re
 from howdah.core.request.volumes import Volume, data_mount
 from howdah.model import names
 from howdah.model.cluster import Container
+from howdah.model.settings import Settings
 from howdah.model.spec import Sidecar
 
 SCALYR_KEY = "SCALYR_API_KEY"
@@ -58,7 +59,7 @@ def _postgres(asked: Asked, env: Environment) -> Json:
         "imagePullPolicy": _PULL,
         "ports": [{"containerPort": port, "protocol": "TCP"} for port in names.POD_PORTS],
         "env": list(env),
-        "securityContext": _security_context(asked),
+        "securityContext": _with_capabilities(settings),
         "resources": resources(
             spec.resources,
             postgres_defaults(settings),
@@ -74,13 +75,17 @@ def _postgres(asked: Asked, env: Environment) -> Json:
     return body | {key: value for key, value in optional.items() if value}
 
 
-def _security_context(asked: Asked) -> Json:
-    settings = asked.settings
-    context: dict[str, Any] = {
+def security_context(settings: Settings) -> dict[str, Any]:
+    """What containers that the operator makes may do, without more capabilities."""
+    return {
         "allowPrivilegeEscalation": settings.spilo_allow_privilege_escalation,
         "privileged": settings.spilo_privileged,
         "readOnlyRootFilesystem": False,
     }
+
+
+def _with_capabilities(settings: Settings) -> Json:
+    context = security_context(settings)
     if settings.additional_pod_capabilities:
         context["capabilities"] = {"add": [name.upper() for name in settings.additional_pod_capabilities]}
     return context

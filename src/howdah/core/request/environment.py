@@ -22,7 +22,7 @@ def environment(asked: Asked, *, version: PgVersion, spilo: Json, certificates: 
     """All variables, in order. `certificates`: those of section `tls`."""
     env = _added((), _generated(asked, version, spilo))
     env = _added(env, map(normalised, asked.spec.env or ()))
-    env = _overriding(env, recovery_environment(asked))
+    env = overriding(env, recovery_environment(asked))
     for source in (_from_secret, _from_config_map, _archive_and_logs):
         env = _added(env, source(asked))
     return _added(env, certificates)
@@ -61,13 +61,15 @@ def _added(env: Environment, more: Iterable[Json]) -> Environment:
     return tuple(result)
 
 
-def _overriding(env: Environment, more: Iterable[Json]) -> Environment:
+def overriding(env: Environment, more: Iterable[Json]) -> Environment:
+    """`more` after `env`, in the place of what has the same names."""
     added = tuple(more)
     replaced = {entry["name"] for entry in added}
     return (*(entry for entry in env if entry["name"] not in replaced), *added)
 
 
-def _field(name: str, path: str) -> Json:
+def field_variable(name: str, path: str) -> Json:
+    """An entry whose value is a field of the pod."""
     return {"name": name, "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": path}}}
 
 
@@ -75,8 +77,8 @@ def _generated(asked: Asked, version: PgVersion, spilo: Json) -> Iterator[Json]:
     settings, cluster = asked.settings, asked.names
     yield variable("SCOPE", cluster.cluster)
     yield variable("PGROOT", names.PGROOT)
-    yield _field("POD_IP", "status.podIP")
-    yield _field("POD_NAMESPACE", "metadata.namespace")
+    yield field_variable("POD_IP", "status.podIP")
+    yield field_variable("POD_NAMESPACE", "metadata.namespace")
     yield variable("PGUSER_SUPERUSER", settings.super_username)
     yield variable("KUBERNETES_SCOPE_LABEL", settings.cluster_name_label)
     yield variable("KUBERNETES_ROLE_LABEL", settings.pod_role_label)
@@ -150,8 +152,8 @@ def sidecar_environment(own: Iterable[Mapping[str, Any]], asked: Asked) -> Envir
     """What every sidecar gets, then its own variables without those names."""
     settings: Settings = asked.settings
     injected = (
-        _field("POD_NAME", "metadata.name"),
-        _field("POD_NAMESPACE", "metadata.namespace"),
+        field_variable("POD_NAME", "metadata.name"),
+        field_variable("POD_NAMESPACE", "metadata.namespace"),
         variable("POSTGRES_USER", settings.super_username),
         from_secret("POSTGRES_PASSWORD", asked.names.secret(settings.super_username), "password"),
     )

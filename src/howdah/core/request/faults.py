@@ -4,7 +4,13 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from howdah.core.request.asked import Asked, Reference, environment_config_map, environment_secret
+from howdah.core.request.asked import (
+    Asked,
+    Reference,
+    backup_environment_secret,
+    environment_config_map,
+    environment_secret,
+)
 from howdah.core.request.services import has_team_prefix
 from howdah.model import names
 from howdah.model.errors import Problem
@@ -17,21 +23,25 @@ _LONGEST_OBJECT_NAME = 253
 
 
 def required_references(settings: Settings, namespace: str) -> tuple[Reference, ...]:
-    """What has to be read before a request can be resolved."""
-    found = (environment_config_map(settings, namespace), environment_secret(settings, namespace))
-    return tuple(reference for reference in found if reference is not None)
+    """What has to be read before a request can be resolved: for the pods, and for backups where they are asked for."""
+    found = (*_of_pods(settings, namespace), backup_environment_secret(settings, namespace))
+    return tuple(dict.fromkeys(reference for reference in found if reference is not None))
+
+
+def _of_pods(settings: Settings, namespace: str) -> tuple[Reference | None, ...]:
+    return environment_config_map(settings, namespace), environment_secret(settings, namespace)
 
 
 def missing_references(asked: Asked) -> tuple[Reference, ...]:
-    """Of these, what was not found."""
-    required = required_references(asked.settings, asked.names.namespace)
-    return tuple(reference for reference in required if reference not in asked.references)
+    """What was not found and this cluster needs."""
+    needed = required_references if asked.spec.enable_logical_backup else _of_pods
+    found = needed(asked.settings, asked.names.namespace)
+    return tuple(reference for reference in found if reference is not None and reference not in asked.references)
 
 
 def missing(reference: Reference) -> Problem:
     """The problem that a missing object is."""
-    option = "pod_environment_configmap" if reference.kind == "ConfigMap" else "pod_environment_secret"
-    return Problem(f"configuration.kubernetes.{option}", f"{reference} does not exist", "create it")
+    return Problem(f"configuration.{reference.option}", f"{reference} does not exist", "create it")
 
 
 def faults(asked: Asked) -> Iterator[Problem]:

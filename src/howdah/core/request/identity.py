@@ -21,9 +21,11 @@ def annotations(asked: Asked) -> Annotations:
     patterns = [re.compile(pattern) for pattern in settings.downscaler_annotations]
     downscaler = {key: value for key, value in written.items() if any(p.search(key) for p in patterns)}
     role = {names.KUBE2IAM_ROLE: settings.kube_iam_role} if settings.kube_iam_role else {}
+    job = {**settings.custom_pod_annotations, **(asked.spec.pod_annotations or {}), **inherited}
     return Annotations(
         inherited=inherited,
-        pod={**settings.custom_pod_annotations, **(asked.spec.pod_annotations or {}), **inherited, **role},
+        pod={**job, **role},
+        job=job,
         stateful_set={**inherited, **downscaler},
     )
 

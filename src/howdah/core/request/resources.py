@@ -60,6 +60,16 @@ def pooler_defaults(settings: Settings) -> Defaults:
     )
 
 
+def backup_defaults(settings: Settings) -> Defaults:
+    """The amounts of the logical backup; one that is not written is as for the database."""
+    return Defaults(
+        settings.logical_backup_cpu_request or settings.default_cpu_request,
+        settings.logical_backup_memory_request or settings.default_memory_request,
+        settings.logical_backup_cpu_limit or settings.default_cpu_limit,
+        settings.logical_backup_memory_limit or settings.default_memory_limit,
+    )
+
+
 def postgres_bounds(settings: Settings) -> Bounds:
     """The bounds of the postgres container."""
     return Bounds(

@@ -22,12 +22,22 @@ def tolerations(asked: Asked) -> tuple[Json, ...]:
     return (dict(asked.settings.toleration),) if asked.settings.toleration else ()
 
 
-def _node_affinity(asked: Asked) -> Json:
-    written: Mapping[str, Any] = asked.spec.node_affinity or {}
-    ready: list[Json] = [
+def readiness_affinity(asked: Asked) -> Json:
+    """The node affinity that the operator's readiness label alone asks for; empty without one."""
+    ready = _readiness(asked)
+    return {_REQUIRED: {"nodeSelectorTerms": [{"matchExpressions": ready}]}} if ready else {}
+
+
+def _readiness(asked: Asked) -> list[Json]:
+    return [
         {"key": key, "operator": "In", "values": [value]}
         for key, value in sorted(asked.settings.node_readiness_label.items())
     ]
+
+
+def _node_affinity(asked: Asked) -> Json:
+    written: Mapping[str, Any] = asked.spec.node_affinity or {}
+    ready = _readiness(asked)
     if not ready:
         return written
     terms: list[Json] = list((written.get(_REQUIRED) or {}).get("nodeSelectorTerms") or ())

@@ -35,7 +35,7 @@ def data_mount(asked: Asked) -> Json:
 
 def pod_volumes(asked: Asked) -> tuple[Volume, ...]:
     """All volumes but the data volume, in the contract's order."""
-    return (*_memory_volumes(asked), *_additional_secret(asked), *_additional(asked))
+    return (*_memory_volumes(asked), *additional_secret(asked), *_additional(asked))
 
 
 CertificateVariables = tuple[str, str, str]
@@ -80,7 +80,8 @@ def _memory(name: str) -> Json:
     return {"name": name, "emptyDir": {"medium": "Memory"}}
 
 
-def _additional_secret(asked: Asked) -> Iterator[Volume]:
+def additional_secret(asked: Asked) -> Iterator[Volume]:
+    """The operator's Secret that every container sees, where there is one."""
     name = asked.settings.additional_secret_mount
     path = asked.settings.additional_secret_mount_path
     if name and path:

@@ -137,6 +137,22 @@ EMPTY = Contents(MappingProxyType({}), MappingProxyType({}), MappingProxyType({}
 
 
 @dataclass(frozen=True, slots=True)
+class Publication:
+    """What a publication holds: its tables ((schema, table)), and which of insert, update, delete and truncate."""
+
+    tables: frozenset[tuple[str, str]]
+    publishes: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Publishing:
+    """The publications of one database by name, and which of the tables that were asked about exist."""
+
+    publications: Mapping[str, Publication]
+    tables: frozenset[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
 class Catalogue:
     """One server, as far as it was asked."""
 
@@ -146,6 +162,8 @@ class Catalogue:
     """By database; one that exists but is not here was not read, so nothing is said about its inside."""
     version: int = 0
     """server_version_num, such as 160004."""
+    publishing: Mapping[str, Publishing] = field(default_factory=dict)
+    """By database, of those that were asked about and exist."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +172,8 @@ class Interest:
 
     roles: frozenset[str]
     databases: frozenset[str]
+    published: Mapping[str, frozenset[tuple[str, str]]] = field(default_factory=dict)
+    """By database with publications: the tables ((schema, table)) that shall be published."""
     departed_suffix: str | None = None
     """Also every role that is marked as a team member's, and those of their names with this suffix."""
     dated: frozenset[str] = frozenset()

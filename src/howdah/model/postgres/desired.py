@@ -206,6 +206,15 @@ class PasswordLookup:
 
 
 @dataclass(frozen=True, slots=True)
+class DesiredPublication:
+    """A publication of the rows inserted into or updated in `tables` ((schema, table)); without any it shall not be there."""
+
+    name: str
+    database: str
+    tables: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Desired:
     """Everything that shall be there, in the order in which it is made, and what the manifest asks to go."""
 
@@ -216,6 +225,7 @@ class Desired:
     removals: tuple[Removal, ...] = ()
     lookup: PasswordLookup | None = None
     """In every database of the server that takes connections; None where there is no pooler."""
+    publications: tuple[DesiredPublication, ...] = ()
     errors: tuple[Problem, ...] = ()
     """Mistakes that make the manifest invalid."""
     warnings: tuple[Problem, ...] = ()
@@ -237,10 +247,12 @@ class RoleRules:
     cross_namespace_secrets: bool = False
     lookup: PasswordLookup | None = None
     """What the connection pooler needs, its role among it."""
+    stream_user: str = ""
+    """The role that reads streams; empty without streams."""
 
     def untouchable(self, name: str) -> str | None:
         """Why a role may not be asked for by anybody but the system, or None."""
-        if name in (self.super_username, self.replication_username):
+        if name in (self.super_username, self.replication_username) or (self.stream_user and name == self.stream_user):
             return "a role of the system"
         if name in self.protected:
             return "a protected role"

@@ -31,6 +31,9 @@ class Kind(StrEnum):
     MOVE_EXTENSION = "move extension"
     DEFAULT_PRIVILEGES = "set default privileges"
     LOOKUP = "set up password lookup"  # likewise
+    CREATE_PUBLICATION = "create publication"
+    ALTER_PUBLICATION = "alter publication"
+    DROP_PUBLICATION = "drop publication"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,119 @@
+"""One run of the logical backup: find a member, dump it into the store, check what arrived, remove what is too old.
+
+A run that fails leaves no object; the Job tries again. What is too old goes only after a new dump has arrived.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import logging
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from psycopg.conninfo import make_conninfo
+
+from howdah.adapters.objectstore import Store
+from howdah.core.backup.request import BackupRequest, backup_request, dump_key, dump_time
+from howdah.core.backup.retention import outdated
+from howdah.core.backup.source import Source, sources
+from howdah.instance.backup.dump import Dump, DumpFailed, pg_dumpall
+from howdah.instance.ending import end
+from howdah.kube.client import Client
+from howdah.kube.credentials import load_access
+from howdah.kube.errors import KubeError
+from howdah.kube.resources import PODS
+from howdah.model.errors import ExternalError, InvalidSpec
+from howdah.model.observed import Pod
+
+PG_DIR = "/usr/lib/postgresql"
+CALL_TIMEOUT_S = 20.0
+READY_TIMEOUT_S = 5
+EXIT_FAILED = 1
+EXIT_WRONG_ENVIRONMENT = 2
+
+log = logging.getLogger("howdah.instance.backup")
+
+
+def main() -> None:
+    """Ends with 0 when the dump is in the store."""
+    logging.basicConfig(format="%(asctime)s %(levelname)s: %(message)s", level=logging.INFO, stream=sys.stderr)
+    try:
+        request = backup_request(os.environ)
+        back_up(request, os.environ, now=dt.datetime.now(dt.UTC))
+    except InvalidSpec as error:
+        end(EXIT_WRONG_ENVIRONMENT, "wrong environment: " + " | ".join(str(problem) for problem in error.problems))
+    except (ExternalError, DumpFailed, KubeError) as error:
+        end(EXIT_FAILED, str(error))
+
+
+def back_up(request: BackupRequest, environ: Mapping[str, str], *, now: dt.datetime) -> str:
+    """The key of the new dump."""
+    program = pg_dumpall(environ.get("PG_DIR") or PG_DIR, request.major, environ.get("PATH", ""))
+    source = _found(request, program.with_name("pg_isready"))
+    log.info("dumping %s: %s", source.name, source.why)
+    store, key = Store(request.store), dump_key(request.store.folder, int(now.timestamp()))
+    with Dump(program, _conninfo(request, source), environ) as dump:
+        store.put(key, dump.chunks())
+        arrived = store.size_bytes(key)
+        if arrived != dump.sent_bytes:
+            raise DumpFailed(f"{key}: {dump.sent_bytes} bytes were sent, {arrived} are there")
+    log.info("%s: %d bytes", key, arrived)
+    _clean(request, store, now)
+    return key
+
+
+def _clean(request: BackupRequest, store: Store, now: dt.datetime) -> None:
+    """Only what is named like a dump of this cluster is ever deleted."""
+    if request.retention is None:
+        return
+    folder = request.store.folder
+    there = [key for key in store.keys(folder) if key.rpartition("/")[0] == folder]
+    times = [found for key in there if (found := dump_time(key)) is not None]
+    old = outdated(times, request.retention, now)
+    store.delete(dump_key(folder, found) for found in old)
+    for found in old:
+        log.info("%s is too old: deleted", dump_key(folder, found))
+
+
+def _conninfo(request: BackupRequest, source: Source) -> str:
+    """A server that has gone silent is given up in minutes, not hours."""
+    return make_conninfo(
+        host=source.address,
+        port=request.port,
+        user=request.user,
+        sslmode=request.ssl_mode,
+        connect_timeout=30,
+        keepalives_idle=60,
+        keepalives_interval=15,
+        keepalives_count=4,
+        application_name="logical-backup",
+    )
+
+
+def _found(request: BackupRequest, pg_isready: Path) -> Source:
+    """The best member that answers; members may come and go while we look. Raises ExternalError for none."""
+    for trial in range(request.tries):
+        if trial:
+            time.sleep(request.pause_s)
+        for source in asyncio.run(_look(request)):
+            if _answers(source, request.port, pg_isready):
+                return source
+    message = f"no member of {request.namespace}/{request.cluster} answered in {request.tries} tries"
+    raise ExternalError("postgres", transient=True, message=message)
+
+
+async def _look(request: BackupRequest) -> tuple[Source, ...]:
+    async with Client(load_access(), timeout_s=CALL_TIMEOUT_S) as client:
+        labels = f"{request.cluster_label}={request.cluster}"
+        found = await client.list(PODS, namespace=request.namespace, labels=labels, type=Pod)
+    return sources(found.items, request.cluster, request.pod)
+
+
+def _answers(source: Source, port: int, pg_isready: Path) -> bool:
+    command = [str(pg_isready), "-q", "-h", source.address, "-p", str(port), "-t", str(READY_TIMEOUT_S)]
+    return subprocess.run(command, check=False, timeout=READY_TIMEOUT_S * 2).returncode == 0

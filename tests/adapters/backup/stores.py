@@ -1,0 +1,73 @@
+"""A throw-away S3 server on loopback: rclone over a folder, which checks signatures."""
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+KEY, SECRET, BUCKET = "access-key", "secret-key-of-the-store", "backups"
+
+
+@dataclass
+class S3:
+    """A running server; what is in the bucket are files."""
+
+    port: int
+    folder: Path
+    process: subprocess.Popen[bytes]
+
+    @property
+    def endpoint(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def objects(self) -> list[str]:
+        bucket = self.folder / BUCKET
+        return sorted(str(path.relative_to(bucket)) for path in bucket.rglob("*") if path.is_file())
+
+    def read(self, key: str) -> bytes:
+        return (self.folder / BUCKET / key).read_bytes()
+
+    def write(self, key: str, content: bytes = b"") -> None:
+        path = self.folder / BUCKET / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+
+
+@contextlib.contextmanager
+def s3() -> Iterator[S3]:
+    """Started, and ended with everything in it."""
+    with tempfile.TemporaryDirectory(prefix="howdah-s3-") as name:
+        folder = Path(name)
+        (folder / BUCKET).mkdir()
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        command = [Path(sys.executable).parent / "rclone", "serve", "s3", "--addr", f"127.0.0.1:{port}"]
+        options = ["--auth-key", f"{KEY},{SECRET}", "--etag-hash", "none", "--dir-cache-time", "0s", str(folder)]
+        process = subprocess.Popen(
+            [*command, *options],
+            env={"PATH": os.environ["PATH"], "HOME": name, "RCLONE_CONFIG": "/dev/null"},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            _wait(port, process)
+            yield S3(port, folder, process)
+        finally:
+            process.kill()
+            process.wait()
+
+
+def _wait(port: int, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline and process.poll() is None:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        time.sleep(0.05)
+    raise AssertionError("the S3 server does not start")

@@ -1,0 +1,246 @@
+"""The backup's container as the Job starts it: real servers, a real S3; what it writes restores into an empty server."""
+
+import asyncio
+import gzip
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adapters.backup.stores import BUCKET, KEY, S3, SECRET, s3
+from adapters.postgres.servers import PASSWORD, Server, installations, start
+from howdah.kube.resources import PODS
+from howdah.kube.testing import FakeKubernetes
+
+MAJORS = installations()
+NEWEST = max(MAJORS)
+FOLDER = "spilo/acid-a/uid/logical_backups"
+REPOSITORY = Path(__file__).parents[3]
+
+
+@pytest.fixture(scope="module")
+def store() -> Iterator[S3]:
+    with s3() as running:
+        yield running
+
+
+@pytest.fixture(scope="module", params=sorted({min(MAJORS), NEWEST}), ids=lambda major: f"pg{major}")
+def pair(request: pytest.FixtureRequest) -> Iterator[tuple[Server, Server]]:
+    """A server with data, and an empty one of the same major."""
+    full, empty = (start(request.param, MAJORS[request.param]) for _ in range(2))
+    yield full, empty
+    full.stop()
+    empty.stop()
+
+
+@pytest.fixture(scope="module")
+def newest() -> Iterator[Server]:
+    server = start(NEWEST, MAJORS[NEWEST])
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+async def kube(tmp_path: Path) -> AsyncIterator[FakeKubernetes]:
+    async with FakeKubernetes() as running:
+        cluster = {"name": "c", "cluster": {"server": running.url}}
+        user = {"name": "u", "user": {"token": "t"}}
+        context = {"name": "x", "context": {"cluster": "c", "user": "u", "namespace": "ns"}}
+        document = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "x",
+            "clusters": [cluster],
+            "users": [user],
+            "contexts": [context],
+        }
+        (tmp_path / "kubeconfig").write_text(repr(document))
+        yield running
+
+
+def member(kube: FakeKubernetes, name: str, status: str = '{"role": "primary", "state": "running"}') -> None:
+    ready = {"phase": "Running", "podIP": "127.0.0.1", "conditions": [{"type": "Ready", "status": "True"}]}
+    metadata = {
+        "name": name,
+        "namespace": "ns",
+        "labels": {"cluster-name": "acid-a"},
+        "annotations": {"status": status},
+    }
+    kube.store.seed(PODS, {"metadata": metadata, "spec": {"containers": []}, "status": ready})
+
+
+async def run(store: S3, server: Server, folder: Path, **changes: str) -> tuple[int, str, str]:
+    """Exit code, what it logs, what it leaves as its last words."""
+    environ = {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": str(REPOSITORY / "src"),
+        "KUBECONFIG": str(folder / "kubeconfig"),
+        "TERMINATION_LOG": str(folder / "last-words"),
+        "SCOPE": "acid-a",
+        "CLUSTER_NAME_LABEL": "cluster-name",
+        "POD_NAMESPACE": "ns",
+        "PG_VERSION": str(server.major),
+        "PGPORT": str(server.port),
+        "PGUSER": "postgres",
+        "PGDATABASE": "postgres",
+        "PGSSLMODE": "prefer",
+        "PYTHONFAULTHANDLER": "1",
+        "PGPASSWORD": PASSWORD,
+        "LOGICAL_BACKUP_PROVIDER": "s3",
+        "LOGICAL_BACKUP_S3_BUCKET": BUCKET,
+        "LOGICAL_BACKUP_S3_BUCKET_PREFIX": "spilo",
+        "LOGICAL_BACKUP_S3_BUCKET_SCOPE_SUFFIX": "/uid",
+        "LOGICAL_BACKUP_S3_REGION": "",
+        "LOGICAL_BACKUP_S3_ENDPOINT": store.endpoint,
+        "LOGICAL_BACKUP_CONNECT_RETRIES": "2",
+        "LOGICAL_BACKUP_CONNECT_RETRY_DELAY": "0",
+        "AWS_ACCESS_KEY_ID": KEY,
+        "AWS_SECRET_ACCESS_KEY": SECRET,
+        **changes,
+    }
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "howdah.instance.backup", env=environ, stderr=asyncio.subprocess.PIPE
+    )
+    ending = asyncio.create_task(process.communicate())
+    done, _ = await asyncio.wait({ending}, timeout=80)
+    if not done:
+        process.send_signal(signal.SIGABRT)  # its stacks are what the assertion shows
+        raise AssertionError((await ending)[1].decode())
+    _, said = await ending
+    words = folder / "last-words"
+    assert process.returncode is not None
+    return process.returncode, said.decode(), words.read_text() if words.exists() else ""
+
+
+def dumps(store: S3) -> list[str]:
+    return [key for key in store.objects() if key.startswith(FOLDER)]
+
+
+def fill(server: Server) -> None:
+    server.reset()
+    server.sql("CREATE ROLE owner_of_shop LOGIN PASSWORD 'hush' CONNECTION LIMIT 7")
+    server.sql("ALTER ROLE owner_of_shop SET work_mem TO '17MB'")
+    server.sql("GRANT admin TO owner_of_shop")
+    server.sql("CREATE DATABASE shop OWNER owner_of_shop")
+    server.sql('CREATE DATABASE "odd name; --"')
+    server.sql("CREATE TABLE orders (id int PRIMARY KEY, what text); GRANT SELECT ON orders TO robot_zmon", "shop")
+    server.sql("INSERT INTO orders SELECT g, md5(g::text) FROM generate_series(1, 20000) g", "shop")
+    server.sql("CREATE SEQUENCE numbers START 42", "shop")
+    server.sql("CREATE TABLE t AS SELECT 'ümläut' AS x", "odd name; --")
+
+
+def contents(server: Server) -> Mapping[str, Any]:
+    return {
+        "roles": server.sql(
+            "SELECT a.rolname, a.rolcanlogin, a.rolconnlimit, a.rolpassword, r.rolconfig"
+            "  FROM pg_authid a JOIN pg_roles r USING (rolname)"
+            " WHERE a.rolname !~ '^pg_' ORDER BY 1"
+        ),
+        "memberships": server.sql(
+            "SELECT roleid::regrole::text, member::regrole::text FROM pg_auth_members WHERE roleid > 16383 ORDER BY 1, 2"
+        ),
+        "databases": server.sql("SELECT datname, datdba::regrole::text FROM pg_database ORDER BY 1"),
+        "orders": server.sql("SELECT count(*), sum(id), md5(string_agg(what, ',' ORDER BY id)) FROM orders", "shop"),
+        "owners": server.sql(
+            "SELECT relname, relacl::text FROM pg_class WHERE relname IN ('orders', 'numbers') ORDER BY 1", "shop"
+        ),
+        "sequence": server.sql("SELECT last_value FROM numbers", "shop"),
+        "odd": server.sql("SELECT x FROM t", "odd name; --"),
+    }
+
+
+def restore(key: str, store: S3, server: Server) -> None:
+    """As the documentation says it."""
+    for name in ("robot_zmon", "zalandos", "cron_admin", "admin", "standby"):
+        server.sql(f"DROP ROLE IF EXISTS {name}")
+    psql = MAJORS[server.major] / "psql"
+    environ = {**os.environ, "PGPASSWORD": PASSWORD}
+    place = ["-h", "127.0.0.1", "-p", str(server.port), "-U", "postgres", "-d", "postgres"]
+    subprocess.run(
+        [psql, "-X", "-q", *place], input=gzip.decompress(store.read(key)), env=environ, check=True, timeout=100
+    )
+
+
+async def test_a_dump_restores_into_an_empty_server(
+    pair: tuple[Server, Server], store: S3, kube: FakeKubernetes, tmp_path: Path
+) -> None:
+    full, empty = pair
+    fill(full)
+    member(kube, "acid-a-0")
+    before, began = set(dumps(store)), int(time.time())
+    code, said, _ = await run(store, full, tmp_path)
+    assert code == 0, said
+    (key,) = set(dumps(store)) - before
+    assert began <= int(key.rpartition("/")[2].partition(".")[0]) <= time.time()
+    restore(key, store, empty)
+    assert contents(empty) == contents(full)
+    assert PASSWORD not in said
+    store.folder.joinpath(BUCKET, key).unlink()
+
+
+async def test_what_is_too_old_goes_after_the_new_dump_is_there_and_nothing_else(
+    newest: Server, store: S3, kube: FakeKubernetes, tmp_path: Path
+) -> None:
+    member(kube, "acid-a-0")
+    now = int(time.time())
+    old, young = f"{FOLDER}/{now - 20 * 86400}.sql.gz", f"{FOLDER}/{now - 5 * 86400}.sql.gz"
+    others = [f"{FOLDER}/notes.txt", f"{FOLDER}/kept/1.sql.gz", "spilo/acid-b/uid/logical_backups/1.sql.gz"]
+    for key in (old, young, *others):
+        store.write(key)
+    code, said, _ = await run(store, newest, tmp_path, LOGICAL_BACKUP_S3_RETENTION_TIME="2 weeks")
+    assert code == 0, said
+    there = store.objects()
+    assert old not in there
+    assert {young, *others} <= set(there)
+    for key in (young, *others):
+        (store.folder / BUCKET / key).unlink()
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "words"),
+    [
+        ({"PGPASSWORD": "wrong"}, 1, "pg_dumpall ended with code 1"),
+        ({"AWS_SECRET_ACCESS_KEY": "wrong"}, 1, "SignatureDoesNotMatch"),
+        ({"LOGICAL_BACKUP_S3_BUCKET": "nowhere"}, 1, "NoSuchBucket"),
+        ({"PGPORT": "1"}, 1, "no member of ns/acid-a answered in 2 tries"),
+        ({"PG_VERSION": "99"}, 1, "no pg_dumpall of PostgreSQL 99"),
+        ({"LOGICAL_BACKUP_S3_BUCKET": "", "SCOPE": ""}, 2, "LOGICAL_BACKUP_S3_BUCKET: is empty"),
+    ],
+)
+async def test_a_run_that_fails_leaves_no_dump_deletes_none_and_says_why(
+    changes: dict[str, str], code: int, words: str, newest: Server, store: S3, kube: FakeKubernetes, tmp_path: Path
+) -> None:
+    member(kube, "acid-a-0")
+    ancient = f"{FOLDER}/1.sql.gz"
+    store.write(ancient)
+    before = dumps(store)
+    found, said, last = await run(store, newest, tmp_path, **{"LOGICAL_BACKUP_S3_RETENTION_TIME": "1 day", **changes})
+    assert found == code, said
+    assert words in last
+    assert dumps(store) == before
+    assert PASSWORD not in said + last
+
+
+async def test_a_dump_that_breaks_off_is_no_dump(
+    newest: Server, store: S3, kube: FakeKubernetes, tmp_path: Path
+) -> None:
+    """The connection is cut when the roles have been written and the tables have not."""
+    fill(newest)
+    member(kube, "acid-a-0")
+    before = dumps(store)
+    with newest.session("shop") as session:
+        session.execute("BEGIN; LOCK TABLE orders")
+        running = asyncio.create_task(run(store, newest, tmp_path))
+        cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+        async with asyncio.timeout(60):
+            while not newest.sql(cut):
+                await asyncio.sleep(0.05)
+    code, said, _ = await running
+    assert code == 1, said
+    assert dumps(store) == before
