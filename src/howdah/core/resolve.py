@@ -19,7 +19,7 @@ from howdah.core.request.identity import annotations, owner_references, service_
 from howdah.core.request.recovery import clone_credentials, is_standby
 from howdah.core.request.scheduling import affinity, tolerations
 from howdah.core.request.services import budgets, services
-from howdah.core.request.volumes import certificate_environment, claim_template, pod_volumes, shrinking
+from howdah.core.request.volumes import certificate_environment, claim_template, pod_volumes, shrinking, volume_bodies
 from howdah.model import names
 from howdah.model.cluster import (
     Access,
@@ -33,6 +33,7 @@ from howdah.model.cluster import (
     SecretRequest,
     StatefulSetPolicy,
 )
+from howdah.model.coverage import unheeded
 from howdah.model.errors import InvalidSpec, Problem
 from howdah.model.manifest import Manifest, parse_manifest
 from howdah.model.names import Dcs, Key, LabelKeys, Names, Templates
@@ -131,6 +132,7 @@ def resolve(
                     *hidden_variables(asked, env),
                     *shrinking(asked),
                     *faults.doubts(asked),
+                    *unheeded(asked.spec),
                     *faults.changed_store(asked, _configured_store(settings)),
                 }
             )
@@ -202,7 +204,7 @@ def _pod(asked: Asked, env: tuple[Json, ...]) -> Pod:
         termination_grace_s=int(settings.pod_terminate_grace_period.seconds),
         init_containers=tuple(spec.init_containers or ()),
         containers=containers(asked, env, volumes),
-        volumes=tuple(volume.body for volume in volumes),
+        volumes=volume_bodies(volumes),
         security_context={name: value for name, value in ids.items() if value is not None},
         affinity=affinity(asked),
         tolerations=tolerations(asked),

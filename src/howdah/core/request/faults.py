@@ -6,6 +6,7 @@ from typing import Any
 
 from howdah.core.request.asked import Asked, Reference, environment_config_map, environment_secret
 from howdah.core.request.services import has_team_prefix
+from howdah.core.request.volumes import clashes
 from howdah.model import names
 from howdah.model.errors import Problem
 from howdah.model.settings import Settings
@@ -40,6 +41,7 @@ def faults(asked: Asked) -> Iterator[Problem]:
     yield from _object_names(asked)
     yield from _options(asked.settings)
     yield from _node_affinity(asked.spec.node_affinity or {})
+    yield from clashes(asked)
     # What runs already goes on running: the reference refuses these at creation only.
     if not asked.live.exists:
         yield from _forbidden(asked)
