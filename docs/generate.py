@@ -23,6 +23,7 @@ from howdah.core.plan import Step
 from howdah.model import coverage, names
 from howdah.model.crds import all_crds
 from howdah.model.settings import OPTIONS, Option
+from howdah.model.settings.changes import AT_START
 from howdah.model.settings.table import REMOVED
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -62,8 +63,13 @@ def settings() -> str:
         "Read from an `OperatorConfiguration` (named by the variable `POSTGRES_OPERATOR_CONFIGURATION_OBJECT`, in the "
         "operator's namespace) or from a ConfigMap (named by `CONFIG_MAP_NAME`, as `name` or `namespace/name`); without "
         "either the defaults of a ConfigMap hold. In an `OperatorConfiguration` the options are under `configuration` and "
-        "the group of their heading, in a ConfigMap they are keys of `data`, as strings. A changed configuration is taken "
-        "up within 30 seconds; one with mistakes is reported and not taken.\n",
+        "the group of their heading, in a ConfigMap they are keys of `data`, as strings.\n",
+        "A changed configuration is taken up within 30 seconds, without a restart; what rolls pods is subject to "
+        "`max_rolling_clusters`. One with mistakes is not taken: the one before stays in force. These options keep their "
+        "old value until the operator starts again, for by them it finds what it made: "
+        + ", ".join(map(code, sorted(AT_START)))
+        + ". Both are said by an event on the configuration (`ConfigurationRefused`, `ConfigurationHeld`) and by the metric "
+        "`howdah_configuration_in_force`.\n",
         "Where both columns of defaults differ, the forms have different defaults, as in the reference operator. A default "
         "of the second column holds where the group is present.\n",
         STATES,
