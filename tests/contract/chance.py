@@ -1,18 +1,26 @@
-"""Choices taken from bytes: cheap to draw for hypothesis, and shrunk by it, for a zero is always the simplest choice."""
+"""Choices for the generators: cheap to draw for hypothesis (two integers), and what it shrinks is how much there is.
 
+Bytes drawn one by one would shrink better, and cost more than all that is tested with them.
+"""
+
+import hashlib
 from collections.abc import Sequence
 from typing import TypeVar
 
 Choice = TypeVar("Choice")
 
 ALWAYS, SELDOM, EVEN = 256, 24, 128
+MOST = 255
+"""As rich as it gets."""
+_BYTES = 2048
 
 
 class Chance:
-    """Reads `data` from its beginning; behind its end everything is the simplest choice."""
+    """A stream of choices from `seed`. `richness` (0 to 255) scales how often what is optional is there."""
 
-    def __init__(self, data: bytes) -> None:
-        self._data = data
+    def __init__(self, seed: int, richness: int = MOST) -> None:
+        self._data = hashlib.shake_128(str(seed).encode()).digest(_BYTES)
+        self._richness = richness + 1
         self._next = 0
 
     def below(self, bound: int) -> int:
@@ -23,15 +31,13 @@ class Chance:
         return value % bound
 
     def pick(self, choices: Sequence[Choice]) -> Choice:
-        """One of `choices`; the first is the simplest."""
+        """One of `choices`."""
         return choices[self.below(len(choices))]
 
     def happens(self, share: int = EVEN) -> bool:
         """Whether something that happens in `share` of 256 cases does."""
-        return self._byte() >= 256 - share
+        return self._byte() >= 256 - share * self._richness // 256
 
     def _byte(self) -> int:
-        if self._next >= len(self._data):
-            return 0
-        self._next += 1
-        return self._data[self._next - 1]
+        self._next = (self._next + 1) % _BYTES
+        return self._data[self._next]

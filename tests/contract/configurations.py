@@ -109,8 +109,11 @@ def _value(option: Option, chance: Chance) -> Json:
 
 
 def configuration(values: Chosen, *, groups: bool = True) -> dict[str, Any]:
-    """As an OperatorConfiguration; `groups`: those without a value are there too, empty."""
-    body: dict[str, Any] = {group: {} for group in GROUPS} if groups else {}
+    """As an OperatorConfiguration; `groups`: those without a value are there too, empty.
+
+    Without the group `kubernetes` no name can be formed: neither here nor by the reference operator.
+    """
+    body: dict[str, Any] = {group: {} for group in (GROUPS if groups else ("kubernetes",))}
     for name, value in values.items():
         group = OPTIONS[name].group
         (body.setdefault(group, {}) if group else body)[name] = value

@@ -1,5 +1,6 @@
 """Random manifests, from the schema of the CRD; and the same with something broken."""
 
+import re
 from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any
@@ -130,7 +131,7 @@ WORDS = Vocabulary(
         "additionalVolumes.*.subPath": ("", "a/b"),
         "volume.subPath": ("", "a/b", "$(POD_NAME)"),
         "clone.cluster": ("acid-other", "source"),
-        "tls.secretName": ("certificate", "c-1"),
+        "tls.secretName": ("certificate", "c-1", ""),
         "tls.caSecretName": ("authority", "", "certificate"),
         "users.*": (
             [],
@@ -295,6 +296,6 @@ def _forbidden(schema: Mapping[str, Any]) -> list[Json]:
         found.append(schema["minimum"] - 1)
     if "maximum" in schema:
         found.append(schema["maximum"] + 1)
-    if "enum" in schema or "pattern" in schema:
+    if "enum" in schema or ("pattern" in schema and re.search(schema["pattern"], "no value fits") is None):
         found.append("no value fits")
     return found

@@ -15,7 +15,7 @@ from contract.chance import Chance
 from contract.configurations import chosen, configuration
 from contract.manifests import SPEC, WORDS, manifest, part_at
 from contract.schemas import Json, fitting, paths, places
-from contract.test_any_input import allowing, everything, noise
+from contract.test_any_input import allowing, everything
 from howdah.core.request.asked import References
 from howdah.core.resolve import resolve
 from howdah.model import coverage
@@ -25,8 +25,8 @@ from howdah.model.errors import InvalidSpec
 from howdah.model.settings import OPTIONS, Settings, settings_from_configmap, settings_from_configuration
 
 SOURCE = Path(__file__).parents[2] / "src" / "howdah"
-MOST_MANIFESTS = 10_000
-CHANGES = 12
+MOST_MANIFESTS = 20_000
+CHANGES = 40
 """So often a field is changed before it counts as one without an effect; most show it at the first change."""
 
 
@@ -71,7 +71,7 @@ def test_every_row_is_about_something() -> None:
 @pytest.mark.parametrize("path", [path for path, row in coverage.FIELDS.items() if row.state is State.REPORTED])
 def test_who_uses_a_field_that_is_reported_only_is_told(path: str) -> None:
     for number in range(MOST_MANIFESTS):
-        raw = manifest(Chance(noise(number, 700)))
+        raw = manifest(Chance(number))
         if value_at(raw["spec"], path):
             warnings = resolve(raw, SOUND, everything(SOUND, "default")).warnings
             assert any(warning.path == f"spec.{path}" for warning in warnings)
@@ -121,7 +121,7 @@ def acting_fields() -> frozenset[str]:
     open_ones = Counter({path: CHANGES for path, _ in paths(SPEC)})
     found: set[str] = set()
     for number in range(MOST_MANIFESTS):
-        raw = manifest(Chance(noise(number, 700)))
+        raw = manifest(Chance(number))
         untold = [(steps, path) for steps in places(raw["spec"]) if open_ones[path := schema_path(steps)] > 0]
         if not untold:
             continue
@@ -151,7 +151,7 @@ def changed(
 
 
 def some_settings(number: int) -> Settings:
-    options = allowing(chosen(Chance(noise(-number, 500))))
+    options = allowing(chosen(Chance(-number)))
     return settings_from_configuration(configuration({n: v for n, v in options.items() if n not in SLOW}))[0]
 
 
@@ -168,7 +168,7 @@ def with_another(raw: Json, steps: tuple[str | int, ...], path: str, attempt: in
     if part is None or attempt == 1:
         del parent[steps[-1]]
     else:
-        others = (fitting(part, WORDS, Chance(noise(20 * attempt + number, 64)), path) for number in range(20))
+        others = (fitting(part, WORDS, Chance(20 * attempt + number), path) for number in range(20))
         parent[steps[-1]] = next((other for other in others if other != parent[steps[-1]]), None)
     return changed
 
@@ -194,7 +194,7 @@ def read_options() -> frozenset[str]:
     for number in range(200):
         known = some_settings(number)
         watched = Watched(**{field.name: getattr(known, field.name) for field in fields(Settings)})
-        raw = manifest(Chance(noise(number, 700)))
+        raw = manifest(Chance(number))
         resolve(raw, watched, everything(known, raw["metadata"]["namespace"]))
     by_name = {node.attr for node in attributes() if node.attr in OPTIONS and named(node.value).endswith("settings")}
     return frozenset(_READ | by_name)

@@ -29,7 +29,7 @@ from howdah.controller.metrics import Metrics
 from howdah.controller.observe import Clock, utc_now
 from howdah.controller.reconcile import Reconciler
 from howdah.controller.references import ReferenceReader
-from howdah.controller.registration import register
+from howdah.controller.registration import register, report_losses
 from howdah.controller.watch import Key, Scope, Watch
 from howdah.core.plan import Step
 from howdah.kube.client import Client
@@ -82,6 +82,7 @@ async def run(options: Options) -> None:
             _log.info("configured", source=str(where), version=current.version, observe_only=options.observe_only)
             if current.settings.enable_crd_registration and not options.observe_only:
                 await register(client, current.settings.crd_categories)
+            await report_losses(client, current.settings.crd_categories)
             operator = Operator(client, options, current.settings, metrics)
             changed = asyncio.create_task(following.next(current, operator.say))
             await operator.run(stop, changed)
