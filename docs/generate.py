@@ -20,14 +20,17 @@ from howdah.cli.main import app
 from howdah.controller.metrics import Metrics
 from howdah.core import plan
 from howdah.core.plan import Step
-from howdah.model import names
+from howdah.model import coverage, names
 from howdah.model.crds import all_crds
 from howdah.model.settings import OPTIONS, Option
+from howdah.model.settings.changes import AT_START
 from howdah.model.settings.table import REMOVED
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "src" / "howdah"
 PLACE = ROOT / "docs" / "reference"
+README = ROOT / "README.md"
+BEGIN, END = "<!-- made by docs/generate.py: `make docs` -->", "<!-- end of what is made -->"
 NOTICE = "<!-- Made by docs/generate.py from the code. Run `make docs` instead of editing it. -->\n"
 
 
@@ -44,6 +47,12 @@ def code(value: object) -> str:
     return f"`{value}`" if value not in (None, "") else ""
 
 
+STATES = (
+    "What is `done` is acted on. `reported only`: read, checked, and a warning where it is used. `partly`: as it says. "
+    "`ignored`: there is nothing to do for it here.\n"
+)
+
+
 # --- settings -------------------------------------------------------------------------------------------------------
 
 
@@ -54,10 +63,16 @@ def settings() -> str:
         "Read from an `OperatorConfiguration` (named by the variable `POSTGRES_OPERATOR_CONFIGURATION_OBJECT`, in the "
         "operator's namespace) or from a ConfigMap (named by `CONFIG_MAP_NAME`, as `name` or `namespace/name`); without "
         "either the defaults of a ConfigMap hold. In an `OperatorConfiguration` the options are under `configuration` and "
-        "the group of their heading, in a ConfigMap they are keys of `data`, as strings. A changed configuration is taken "
-        "up within 30 seconds; one with mistakes is reported and not taken.\n",
+        "the group of their heading, in a ConfigMap they are keys of `data`, as strings.\n",
+        "A changed configuration is taken up within 30 seconds, without a restart; what rolls pods is subject to "
+        "`max_rolling_clusters`. One with mistakes is not taken: the one before stays in force. These options keep their "
+        "old value until the operator starts again, for by them it finds what it made: "
+        + ", ".join(map(code, sorted(AT_START)))
+        + ". Both are said by an event on the configuration (`ConfigurationRefused`, `ConfigurationHeld`) and by the metric "
+        "`howdah_configuration_in_force`.\n",
         "Where both columns of defaults differ, the forms have different defaults, as in the reference operator. A default "
         "of the second column holds where the group is present.\n",
+        STATES,
     ]
     groups: dict[str, list[Option]] = {}
     for option in OPTIONS.values():
@@ -65,7 +80,8 @@ def settings() -> str:
     for group, options in groups.items():
         parts.append(f"## {f'`{group}`' if group else 'General: directly under `configuration`'}\n")
         parts.append(
-            table(("option", "kind", "ConfigMap", "OperatorConfiguration", "meaning"), map(_option, options)) + "\n"
+            table(("option", "kind", "ConfigMap", "OperatorConfiguration", "state", "meaning"), map(_option, options))
+            + "\n"
         )
     parts.append("## Ignored\n\nOptions of older releases; each is reported when it is set.\n")
     parts.append(table(("option", "instead"), ((code(name), hint) for name, hint in sorted(REMOVED.items()))) + "\n")
@@ -75,7 +91,8 @@ def settings() -> str:
 def _option(option: Option) -> tuple[str, ...]:
     in_object = option.schema if option.schema is not None else option.fallback
     meaning = option.help + (" (a credential, never shown)" if option.is_secret else "")
-    return code(option.name), option.kind.name, _value(option.default), _value(in_object), meaning
+    state = str(coverage.of_option(option.name))
+    return code(option.name), option.kind.name, _value(option.default), _value(in_object), state, meaning
 
 
 def _value(value: Any) -> str:
@@ -88,6 +105,60 @@ def _value(value: Any) -> str:
     return code(str(value).lower() if isinstance(value, bool) else value)
 
 
+# --- what works, in the README -------------------------------------------------------------------------------------
+
+
+def states() -> str:
+    """How many fields and options are acted on, and every one that is not, by its reason."""
+    spec = all_crds()[0]["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+    fields = [_plain_path(row[0]) for row in _fields(spec, "")]
+    groups: dict[coverage.Coverage, tuple[list[str], list[str]]] = {}
+    for found, place, name in (
+        *((coverage.FIELDS[name], 0, name) for name in coverage.FIELDS),
+        *((coverage.OPTIONS[name], 1, name) for name in coverage.OPTIONS),
+    ):
+        groups.setdefault(found, ([], []))[place].append(name)
+    rows = [
+        (str(found), ", ".join(map(code, names)), ", ".join(map(code, _shortened(options))))
+        for found, (names, options) in sorted(groups.items(), key=lambda item: str(item[0]))
+    ]
+    return "\n".join(
+        (
+            f"{_share(map(coverage.of_field, fields))} fields of the manifest and "
+            f"{_share(map(coverage.of_option, OPTIONS))} options of the operator are acted on in full. The others are read, "
+            "checked and kept, and a warning says so where one is used:\n",
+            table(("state", "fields, with all below them", "options"), rows),
+        )
+    )
+
+
+def _share(found: Iterable[coverage.Coverage]) -> str:
+    all_of_them = list(found)
+    return f"{sum(one.state is coverage.State.DONE for one in all_of_them)} of {len(all_of_them)}"
+
+
+def _shortened(options: Sequence[str]) -> Iterator[str]:
+    """Options by name; a prefix that has no others stands for all of its own."""
+    told: set[str] = set()
+    for name in options:
+        prefixes = (name[: at + 1] for at, letter in enumerate(name) if letter == "_")
+        whole = [(len(own), prefix) for prefix in prefixes if len(own := _beginning(prefix)) > 2 and own <= {*options}]
+        shown = f"{max(whole)[1]}*" if whole else name
+        if shown not in told:
+            told.add(shown)
+            yield shown
+
+
+def _beginning(prefix: str) -> set[str]:
+    return {name for name in OPTIONS if name.startswith(prefix)}
+
+
+def spliced(page: str, part: str) -> str:
+    """The page with `part` between the marks of its generated part."""
+    before, rest = page.split(BEGIN, 1)
+    return f"{before}{BEGIN}\n{part}\n{END}{rest.split(END, 1)[1]}"
+
+
 # --- manifest and CRDs ----------------------------------------------------------------------------------------------
 
 
@@ -96,6 +167,7 @@ def manifest() -> str:
     schema = all_crds()[0]["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]
     spec, status = schema["spec"], schema["status"]
     header = ("field", "type", "meaning")
+    states = ((*row, str(coverage.of_field(_plain_path(row[0])))) for row in _fields(spec, ""))
     return "\n".join(
         (
             "# The manifest: `postgresql`, `acid.zalan.do/v1`\n",
@@ -103,7 +175,8 @@ def manifest() -> str:
             "there). `*` stands for a name that you choose, `[]` for an item of a list. Unknown fields are kept and "
             "reported. Every mistake is told at once, with its path and what to write instead: by the API server where "
             "the schema can say it, else by `howdah plan`, in the condition `Degraded` and in an event.\n",
-            table(header, _fields(spec, "")) + "\n",
+            STATES,
+            table(("field", "type", "meaning", "state"), states) + "\n",
             "## Status\n",
             "Written by the operator.\n",
             table(header, _fields(status, "")) + "\n",
@@ -118,6 +191,11 @@ def _fields(schema: Mapping[str, Any], path: str) -> Iterator[tuple[str, ...]]:
         shown = code(here)
         yield (f"**{shown}**" if name in required else shown), _type(field), _meaning(field)
         yield from _below(field, here)
+
+
+def _plain_path(shown: str) -> str:
+    """The path as the table of states has it: `additionalVolumes.name` for a cell with `additionalVolumes[].name`."""
+    return re.sub(r"\[\]|\.\*(?=\W|$)", "", shown.strip("*`"))
 
 
 def _below(field: Mapping[str, Any], here: str) -> Iterator[tuple[str, ...]]:
@@ -406,8 +484,9 @@ PAGES: Mapping[str, Callable[[], str]] = {
 
 
 def rendered() -> dict[Path, str]:
-    """Every page by its path."""
-    return {PLACE / f"{name}.md": NOTICE + "\n" + page().rstrip("\n") + "\n" for name, page in PAGES.items()}
+    """Every page by its path, and the README with its part that is made here."""
+    pages = {PLACE / f"{name}.md": NOTICE + "\n" + page().rstrip("\n") + "\n" for name, page in PAGES.items()}
+    return {**pages, README: spliced(README.read_text(), states())}
 
 
 def outdated(pages: Mapping[Path, str]) -> list[Path]:

@@ -1,12 +1,13 @@
 """Every recorded manifest and configuration is read as far as the reference accepted it, and nothing of it is lost."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from howdah.model.errors import InvalidSpec
+from howdah.model.errors import InvalidSpec, Problem
 from howdah.model.manifest import dump_manifest, parse_manifest
 from howdah.model.settings import settings_from_configmap, settings_from_configuration
 from howdah.model.spec import Spec
@@ -57,14 +58,14 @@ def test_a_recorded_manifest_is_read_and_written_without_loss(name: str) -> None
 def test_a_recorded_configuration_is_read_without_doubt(name: str) -> None:
     _, warnings = settings_from_configuration(CONFIGURATIONS[name])
 
-    assert not warnings
+    assert not doubts(warnings)
 
 
 @pytest.mark.parametrize("name", CONFIGMAPS)
 def test_a_recorded_configmap_is_read_without_doubt(name: str) -> None:
     _, warnings = settings_from_configmap(CONFIGMAPS[name]["data"])
 
-    assert not warnings
+    assert not doubts(warnings)
 
 
 @pytest.mark.parametrize("name", TEAMS)
@@ -85,6 +86,11 @@ def test_the_complete_example_names_every_field() -> None:
 
     # A cluster that follows another one cannot be a copy of one as well.
     assert {name for name in Spec.model_fields if not name.startswith("removed_")} - here == {"standby"}
+
+
+def doubts(warnings: Iterable[Problem]) -> list[Problem]:
+    """All but that an option is one of `model.coverage` without effect yet."""
+    return [warning for warning in warnings if warning.message != "is not acted on"]
 
 
 def with_empty_users(raw: dict[str, Any]) -> dict[str, Any]:

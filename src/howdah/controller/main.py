@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import aiohttp
 import structlog
@@ -22,6 +22,7 @@ from howdah.adapters.patroni import Patroni
 from howdah.adapters.teams import TeamsApi
 from howdah.controller import api, configuration
 from howdah.controller.apply import Applier, NotLeading, Target
+from howdah.controller.configuration import CHECK_S, Following
 from howdah.controller.copies import Copies
 from howdah.controller.databases import Databases, Server
 from howdah.controller.fleet import Fleet
@@ -30,7 +31,7 @@ from howdah.controller.metrics import Metrics
 from howdah.controller.observe import Clock, utc_now
 from howdah.controller.reconcile import Reconciler
 from howdah.controller.references import ReferenceReader
-from howdah.controller.registration import register
+from howdah.controller.registration import register, report_losses
 from howdah.controller.sources import Sources
 from howdah.controller.teams import Directory
 from howdah.controller.token import Token
@@ -44,11 +45,9 @@ from howdah.kube.errors import KubeError
 from howdah.kube.events import EventRecorder, Reference
 from howdah.kube.lease import LeaderElection, LeaseTimes
 from howdah.kube.queue import WorkQueue
-from howdah.model.errors import InvalidSpec
 from howdah.model.settings import Settings
 
 LEASE_NAME = "howdah"
-CONFIGURATION_CHECK_S = 30.0
 CONFIGURATION_RETRY_S = 1.0
 PASSES_AT_A_TIME = 1024  # a pass mostly waits; what bounds the load is the client's number of open requests
 
@@ -64,6 +63,7 @@ class Options:
     observe_only: bool = False
     listen_host: str = "0.0.0.0"  # noqa: S104 - probes and Prometheus come from outside the pod
     listen_port: int | None = None  # None: the operator's api_port
+    configuration_check_s: float = CHECK_S
 
     @property
     def operator_namespace(self) -> str:
@@ -79,19 +79,21 @@ async def run(options: Options) -> None:
     metrics = Metrics()
     where = configuration.source(options.environment, options.operator_namespace)
     async with Client(options.access, concurrency=64, observe=metrics.api_call) as client:
-        while not stop.is_set():
-            found = await _configured(client, where, stop)
-            if found is None:
-                return
-            for warning in found.warnings:
+        current = await _configured(client, where, stop)
+        following = Following(
+            client, where, in_force=metrics.configuration_is_in_force, check_s=options.configuration_check_s
+        )
+        while current is not None and not stop.is_set():
+            for warning in current.warnings:
                 _log.warning("configuration", source=str(where), warning=str(warning))
-            _log.info("configured", source=str(where), version=found.version, observe_only=options.observe_only)
-            if found.settings.enable_crd_registration and not options.observe_only:
-                await register(client, found.settings.crd_categories)
-            operator = Operator(client, options, found.settings, metrics)
-            changed = asyncio.create_task(_changed(client, where, found.version))
+            _log.info("configured", source=str(where), version=current.version, observe_only=options.observe_only)
+            if current.settings.enable_crd_registration and not options.observe_only:
+                await register(client, current.settings.crd_categories)
+            await report_losses(client, current.settings.crd_categories)
+            operator = Operator(client, options, current.settings, metrics)
+            changed = asyncio.create_task(following.next(current, operator.say))
             await operator.run(stop, changed)
-            changed.cancel()
+            current = changed.result() if changed.done() and not changed.cancelled() else None
 
 
 async def _configured(
@@ -106,18 +108,6 @@ async def _configured(
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), CONFIGURATION_RETRY_S)
     return None
-
-
-async def _changed(client: Client, where: configuration.Source, version: str) -> None:
-    """Returns when the configuration has another version that can be read; one with mistakes is said, and not taken."""
-    while True:
-        await asyncio.sleep(CONFIGURATION_CHECK_S)
-        try:
-            if (await configuration.read(client, where)).version != version:
-                _log.info("configuration changed", source=str(where))
-                return
-        except (InvalidSpec, KubeError) as error:
-            _log.warning("configuration not taken", source=str(where), error=str(error))
 
 
 class Election(Protocol):
@@ -204,7 +194,7 @@ class Operator:
             observe=self._metrics.api_call,
         )
 
-    async def run(self, stop: asyncio.Event, changed: asyncio.Task[None]) -> None:
+    async def run(self, stop: asyncio.Event, changed: asyncio.Task[Any]) -> None:
         """Run until stopped, or until the configuration changed."""
         async with AsyncExitStack() as stack:
             session = await stack.enter_async_context(aiohttp.ClientSession())
@@ -282,6 +272,11 @@ class Operator:
         self._queue.forget(key)  # only a bug of ours makes the queue back off; see attempts.py for the rest
         resync_s = self._settings.resync_period.seconds * random.uniform(0.9, 1.1)
         self._queue.after(key, min(resync_s, result.again_in_s or resync_s))
+
+    def say(self, about: Reference, kind: Literal["Normal", "Warning"], reason: str, message: str) -> None:
+        """Record an event about the operator itself; one of several replicas does, the one that leads."""
+        if not self._options.observe_only and self._election.is_leading():
+            self._recorder.record(about, reason, message, type=kind)
 
     # callbacks
 

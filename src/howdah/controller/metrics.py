@@ -37,6 +37,11 @@ class Metrics:
             registry=self.registry,
         )
         self.leading = Gauge("howdah_leading", "1 while this process holds the Lease.", registry=self.registry)
+        self._configuration_in_force = Gauge(
+            "howdah_configuration_in_force",
+            "1 while the operator's configuration is in force as it stands; 0 where it is not valid or waits for a restart.",
+            registry=self.registry,
+        )
         self.malformed = Gauge(
             "howdah_malformed_objects",
             "Objects of the watched kinds that could not be decoded.",
@@ -49,6 +54,10 @@ class Metrics:
             self.registry.unregister(self._on_demand)
         self._on_demand = _OnDemand(clusters_by_phase, queue_depth)
         self.registry.register(self._on_demand)
+
+    def configuration_is_in_force(self, holds: bool) -> None:
+        """Whether all that the configuration says is in force."""
+        self._configuration_in_force.set(holds)
 
     def api_call(self, verb: str, resource: str, code: int, seconds: float) -> None:
         del seconds

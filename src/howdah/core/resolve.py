@@ -27,7 +27,7 @@ from howdah.core.request.scheduling import affinity, tolerations
 from howdah.core.request.services import budgets, services
 from howdah.core.request.streams import stream_doubts, streams
 from howdah.core.request.version import Version, may_upgrade, version_of, windows
-from howdah.core.request.volumes import certificate_environment, claim_template, pod_volumes, shrinking
+from howdah.core.request.volumes import certificate_environment, claim_template, pod_volumes, shrinking, volume_bodies
 from howdah.model import names
 from howdah.model.cluster import (
     Access,
@@ -43,6 +43,7 @@ from howdah.model.cluster import (
     StreamLink,
     Streams,
 )
+from howdah.model.coverage import unheeded
 from howdah.model.errors import InvalidSpec, Problem
 from howdah.model.manifest import InvalidManifest, Manifest, parse_manifest
 from howdah.model.names import Dcs, Key, LabelKeys, Names, Templates
@@ -158,6 +159,7 @@ def resolve(
                     *faults.doubts(asked),
                     *pooler.doubts(asked),
                     *stream_doubts(asked),
+                    *unheeded(asked.spec),
                     *faults.changed_store(asked, _configured_store(settings)),
                 }
             )
@@ -252,7 +254,7 @@ def _pod(asked: Asked, env: tuple[Json, ...]) -> Pod:
         termination_grace_s=int(settings.pod_terminate_grace_period.seconds),
         init_containers=tuple(spec.init_containers or ()),
         containers=containers(asked, env, volumes),
-        volumes=tuple(volume.body for volume in volumes),
+        volumes=volume_bodies(volumes),
         security_context={name: value for name, value in ids.items() if value is not None},
         affinity=affinity(asked, apart=asked.labels.full),
         tolerations=tolerations(asked),

@@ -4,7 +4,7 @@ Nothing that the reference's schema accepts is refused, except what its operator
 kept, so that a manifest for a newer release survives an older one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from howdah.model.crd_schema import Schema, property_at, structural_schema
@@ -26,10 +26,51 @@ _MAX_ITEMS = {
     "maintenanceWindows": ("maxItems", 128),
     "allowedSourceRanges": ("maxItems", 1000),
     "clone.cluster": ("maxLength", 253),
+    "podAnnotations": ("maxProperties", 500),
+    "serviceAnnotations": ("maxProperties", 500),
+    "masterServiceAnnotations": ("maxProperties", 500),
+    "replicaServiceAnnotations": ("maxProperties", 500),
+    "postgresql.parameters": ("maxProperties", 1000),
 }
 """Bounds that let the server reckon what a rule costs at most; wider than anything in use."""
 
+_DNS_LABEL = {"pattern": "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", "maxLength": 63}
+_LABEL_OR_NOTHING = {"pattern": "^([a-z0-9]([-a-z0-9]*[a-z0-9])?)?$", "maxLength": 63}
+_NAME_OF_VARIABLE = {"pattern": "^[ -<>-~]+$"}
+_LIMITS: Mapping[str, Schema] = {
+    **{f"{part}.*.name": _DNS_LABEL for part in ("initContainers", "additionalVolumes")},
+    "initContainers.*": {"required": ["name", "image"]},
+    "initContainers.*.image": {"pattern": r"\S"},
+    "additionalVolumes.*.mountPath": {"minLength": 1},
+    "env.*.name": _NAME_OF_VARIABLE,
+    "sidecars.*.env.*.name": _NAME_OF_VARIABLE,
+    "sidecars.*.name": _LABEL_OR_NOTHING,
+    "sidecars.*.ports.*.containerPort": {"minimum": 1, "maximum": 65535},
+    "sidecars.*.ports.*.name": {"pattern": "^([a-z0-9]([-a-z0-9]*[a-z0-9])?)?$", "maxLength": 15},
+    "tls.caSecretName": _LABEL_OR_NOTHING,
+    "tls.secretName": _LABEL_OR_NOTHING,
+    "topologySpreadConstraints.*.topologyKey": {"minLength": 1},
+    "topologySpreadConstraints.*.whenUnsatisfiable": {"minLength": 1},
+}
+"""Keywords beyond those of the field's type: what no pod could be made from. `pod_rules` says it in readable words."""
+
+_ANNOTATION_KEYS = (
+    (
+        r"self.all(key, key.matches(r'^([A-Za-z0-9][-A-Za-z0-9.]*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))",
+        "an annotation's key is a name such as example.com/scrape",
+    ),
+)
 _RULES = {
+    "podAnnotations": _ANNOTATION_KEYS,
+    "serviceAnnotations": _ANNOTATION_KEYS,
+    "masterServiceAnnotations": _ANNOTATION_KEYS,
+    "replicaServiceAnnotations": _ANNOTATION_KEYS,
+    "postgresql.parameters": (
+        (
+            "self.all(name, name.matches(r'^[A-Za-z_][A-Za-z0-9_$]*([.][A-Za-z_][A-Za-z0-9_$]*)*$'))",
+            "the name of a parameter is one such as shared_buffers",
+        ),
+    ),
     "users": (
         (
             "self.all(name, name.matches(r'^[a-z0-9]([-_a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-_a-z0-9]*[a-z0-9])?)*$'))",
@@ -56,11 +97,12 @@ _RULES = {
     ),
     "standby": (
         (
-            "has(self.standby_host) || has(self.s3_wal_path) || has(self.gs_wal_path)",
+            "[has(self.standby_host) ? self.standby_host : '', has(self.s3_wal_path) ? self.s3_wal_path : '', "
+            "has(self.gs_wal_path) ? self.gs_wal_path : ''].exists(source, source != '')",
             "names no source; add standby_host, s3_wal_path or gs_wal_path",
         ),
         (
-            "!has(self.s3_wal_path) || !has(self.gs_wal_path)",
+            "!has(self.s3_wal_path) || !has(self.gs_wal_path) || self.s3_wal_path == '' || self.gs_wal_path == ''",
             "has s3_wal_path and gs_wal_path; remove one of them",
         ),
     ),
@@ -126,6 +168,8 @@ def _spec_schema() -> Schema:
     schema = structural_schema(Spec)
     for path, (keyword, bound) in _MAX_ITEMS.items():
         property_at(schema, path)[keyword] = bound
+    for path, limits in _LIMITS.items():
+        property_at(schema, path).update(limits)
     for path, rules in _RULES.items():
         part = property_at(schema, path)
         part["x-kubernetes-validations"] = [

@@ -198,7 +198,7 @@ Opaque = dict[str, Any]
 """An object of Kubernetes' own types, passed on as it is."""
 
 
-def _having(*required: str, texts: tuple[str, ...] = ()) -> PlainValidator:
+def _having(*required: str, texts: tuple[str, ...] = (), integers: tuple[str, ...] = ()) -> PlainValidator:
     def check(value: Any) -> Opaque:
         if not isinstance(value, dict):
             raise problem(f"{value} is not an object; write key: value lines")
@@ -208,6 +208,9 @@ def _having(*required: str, texts: tuple[str, ...] = ()) -> PlainValidator:
         for name in texts:
             if not isinstance(value.get(name, ""), str | None):
                 raise problem(f'has a {name} that is not a string; write it in quotes: "{value[name]}"')
+        for name in integers:
+            if not isinstance(value.get(name, 0), int | None) or isinstance(value.get(name), bool):
+                raise problem(f"has a {name} that is not an integer; write digits without quotes")
         return value
 
     return PlainValidator(check)
@@ -236,7 +239,7 @@ Container = Annotated[
 ]
 Port = Annotated[
     Opaque,
-    _having("containerPort", texts=("name", "protocol")),
+    _having("containerPort", texts=("name", "protocol"), integers=("containerPort",)),
     _opaque(("containerPort",), {"containerPort": "integer", "name": "string", "protocol": "string"}),
 ]
 Toleration = Annotated[
@@ -246,7 +249,13 @@ Toleration = Annotated[
 ]
 SpreadConstraint = Annotated[
     Opaque,
-    _having("maxSkew", "topologyKey", "whenUnsatisfiable"),
+    _having(
+        "maxSkew",
+        "topologyKey",
+        "whenUnsatisfiable",
+        texts=("topologyKey", "whenUnsatisfiable"),
+        integers=("maxSkew",),
+    ),
     _opaque(
         ("maxSkew", "topologyKey", "whenUnsatisfiable"),
         {"maxSkew": "integer", "topologyKey": "string", "whenUnsatisfiable": "string"},

@@ -100,7 +100,7 @@ _STAND_INS: Mapping[int | str, Any] = {
     "volume": {"size": "1Gi"},
     "size": "1Gi",
     "cluster": "x",
-    "mountPath": "",
+    "mountPath": "/x",
     "volumeSource": {},
     "secretName": "",
 }

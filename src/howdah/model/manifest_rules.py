@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from howdah.model.errors import Problem
+from howdah.model.pod_rules import pod_problems
 from howdah.model.spec import REMOVED_FIELDS, Manifest, Spec, UserOptions
 
 _DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
@@ -281,6 +282,7 @@ _REFUSED: tuple[Rule, ...] = (
     _volume_names,
     _certificate_secrets,
     _prepared_user_secrets,
+    pod_problems,
 )
 _DOUBTED: tuple[Rule, ...] = (
     _removed_fields,

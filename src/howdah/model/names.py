@@ -69,6 +69,8 @@ CRITICAL_LABEL = "critical-operation"
 """On a pod, set "true" while it must not be evicted."""
 
 Role = Literal["master", "replica"]
+LONGEST_LABEL = 63
+"""Characters of a label's value."""
 LEADER_ROLE: Role = "master"
 REPLICA_ROLE: Role = "replica"
 

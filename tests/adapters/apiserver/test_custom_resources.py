@@ -207,3 +207,80 @@ def test_removing_the_definition_removes_its_resources(api: Client, namespace: s
     api.patch(f"{path}/a", {"metadata": {"finalizers": None}})
     assert api.get(path).code == 404
     assert api.get(f"{CRDS}/gadgets.y.test").code == 404
+
+
+# rules in CEL
+
+RULED: dict[str, Any] = {
+    "type": "object",
+    "x-kubernetes-validations": [
+        {"rule": "!has(self.low) || !has(self.high) || self.low <= self.high", "message": "low is above high"}
+    ],
+    "properties": {
+        "low": {"type": "integer"},
+        "high": {"type": "integer"},
+        "name": {
+            "type": "string",
+            "x-kubernetes-validations": [
+                {"rule": "self.startsWith('a')"},
+                {"rule": "self == oldSelf", "message": "cannot change"},
+            ],
+        },
+        "kind": {"type": "string", "enum": ["x", "y"]},
+    },
+}
+
+
+def _gauges(spec: dict[str, Any], plural: str = "gauges") -> dict[str, Any]:
+    names = {"plural": plural, "kind": plural.title(), "singular": plural[:-1]}
+    schema = {"type": "object", "properties": {"spec": spec}}
+    version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
+    return {
+        **CRD,
+        "metadata": {"name": f"{plural}.x.test"},
+        "spec": {"group": "x.test", "scope": "Namespaced", "names": names, "versions": [version]},
+    }
+
+
+def _gauge(**spec: Any) -> dict[str, Any]:
+    return {"apiVersion": "x.test/v1", "kind": "Gauges", "metadata": {"name": "g"}, "spec": spec}
+
+
+def test_rules_in_cel_are_evaluated_as_the_real_server_does(api: Client, namespace: str) -> None:
+    assert api.post(CRDS, _gauges(RULED)).code == 201
+    gauges = f"/apis/x.test/v1/namespaces/{namespace}/gauges"
+
+    refused = api.post(gauges, _gauge(low=2, high=1, name="b"))
+    assert refused.code == 422
+    assert sorted((cause["field"], cause["message"]) for cause in refused["details"]["causes"]) == [
+        ("spec", "Invalid value: low is above high"),
+        ("spec.name", "Invalid value: \"b\": failed rule: self.startsWith('a')"),
+    ]
+
+    misshapen = api.post(gauges, _gauge(low=2, high=1, kind="z"))
+    assert [cause["field"] for cause in misshapen["details"]["causes"]] == ["spec.kind", "<nil>"]
+    assert "some validation rules were not checked" in misshapen["message"]
+
+    assert api.post(gauges, _gauge(low=1, high=2, name="a")).code == 201
+    changed = api("PATCH", f"{gauges}/g", {"spec": {"name": "ab"}}, MERGE)
+    assert changed.code == 422
+    assert "cannot change" in changed["message"]
+    assert api("PATCH", f"{gauges}/g", {"spec": {"high": 3}}, MERGE).code == 200
+
+
+@pytest.mark.parametrize(
+    ("rule", "why"),
+    [
+        ({"rule": "self ="}, "compilation failed"),
+        ({"rule": "isURL(self.name)"}, "isURL is not evaluated by this server"),
+        ({"rule": "true", "messageExpression": "'x'"}, "messageExpression of a rule is not evaluated"),
+        ({"rule": "self.a__dash__b == 1"}, "escaped names are not evaluated"),
+    ],
+)
+def test_a_definition_with_a_rule_that_cannot_be_evaluated_is_refused(
+    api: Client, rule: dict[str, str], why: str
+) -> None:
+    refused = api.post(CRDS, _gauges({**RULED, "x-kubernetes-validations": [rule]}, "dials"))
+
+    assert refused.code == 422
+    assert why in refused["message"]

@@ -144,3 +144,22 @@ def test_without_any_pooler_its_roles_secret_goes_too_unless_another_role_has_it
     off = {"enableConnectionPooler": False, "connectionPooler": {"user": "other"}}
     assert secrets(**off) == ["other", "pooler", "acid-a-pooler-u", "acid-a-pooler-repl-u"]
     assert secrets(users={"pooler": []}) == ["acid-a-pooler-u", "acid-a-pooler-repl-u"]
+
+
+@pytest.mark.parametrize(
+    ("length", "switch", "path"),
+    [
+        (56, "enableConnectionPooler", None),
+        (57, "enableConnectionPooler", "spec.enableConnectionPooler"),
+        (52, "enableReplicaConnectionPooler", "spec.enableReplicaConnectionPooler"),
+    ],
+)
+def test_a_pooler_whose_name_is_too_long_for_a_label_is_refused(length: int, switch: str, path: str | None) -> None:
+    raw = manifest(**{"enableConnectionPooler": False, switch: True})
+    raw["metadata"]["name"] = "acid-" + "a" * (length - 5)
+    if path is None:
+        assert resolve(raw, settings_from_configmap({})[0]).poolers
+        return
+    with pytest.raises(InvalidSpec) as caught:
+        resolve(raw, settings_from_configmap({})[0])
+    assert [problem.path for problem in caught.value.problems] == [path]

@@ -402,3 +402,27 @@ def test_the_role_binding_is_called_as_its_definition_says() -> None:
     assert role_binding_name(_settings()) == "postgres-pod"
     assert role_binding_name(_settings(pod_service_account_role_binding_definition=definition)) == "other"
     assert role_binding_name(_settings(pod_service_account_role_binding_definition="{")) == "postgres-pod"
+
+
+@pytest.mark.parametrize(
+    ("volume", "path", "why"),
+    [
+        ({"name": "dshm", "mountPath": "/x"}, "name", "another volume of the pod"),
+        ({"name": "pgdata", "mountPath": "/x"}, "name", "another volume of the pod"),
+        ({"name": "certificate", "mountPath": "/x"}, "name", "another volume of the pod"),
+        ({"name": "v", "mountPath": "/dev/shm"}, "mountPath", "taken by another volume"),
+    ],
+)
+def test_a_volume_with_the_name_or_place_of_one_of_the_pod_is_refused(volume: Json, path: str, why: str) -> None:
+    with pytest.raises(InvalidSpec, match=why) as caught:
+        _cluster(additionalVolumes=[{**volume, "volumeSource": {"emptyDir": {}}}], tls={"secretName": "certificate"})
+
+    assert [problem.path for problem in caught.value.problems] == [f"spec.additionalVolumes[0].{path}"]
+
+
+def test_one_secret_with_certificate_and_authority_is_one_volume_with_two_mounts() -> None:
+    cluster = _cluster(tls={"secretName": "c", "caSecretName": "c", "caFile": "ca.crt"})
+
+    assert [volume["name"] for volume in cluster.pod.volumes].count("c") == 1
+    mounts = [mount["mountPath"] for mount in cluster.postgres.body["volumeMounts"] if mount["name"] == "c"]
+    assert mounts == ["/tls", "/tlsca"]

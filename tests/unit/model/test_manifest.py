@@ -166,10 +166,11 @@ def test_removed_load_balancer_fields_count_only_without_the_new_ones(
 
 
 def test_other_removed_fields_stand_in_for_their_successors() -> None:
-    old = parse_manifest(manifest(init_containers=[{"name": "a"}], pod_priority_class_name="high")).manifest.spec
-    both = parse_manifest(manifest(init_containers=[{"name": "a"}], initContainers=[])).manifest.spec
+    container = {"name": "a", "image": "busybox"}
+    old = parse_manifest(manifest(init_containers=[container], pod_priority_class_name="high")).manifest.spec
+    both = parse_manifest(manifest(init_containers=[{"name": "ignored"}], initContainers=[])).manifest.spec
 
-    assert old.init_containers == ({"name": "a"},)
+    assert old.init_containers == (container,)
     assert old.pod_priority_class_name == "high"
     assert both.init_containers == ()
 
@@ -203,7 +204,7 @@ def test_writing_a_parsed_manifest_loses_nothing(unknown: dict[str, Any], size: 
     raw = manifest(
         **unknown,
         volume={"size": size, **unknown},
-        resources={"requests": {"cpu": cpu, "hugepages-2Mi": size}},
+        resources={"requests": {"cpu": cpu, "hugepages-2Mi": size}, "limits": {"hugepages-2Mi": size}},
         maintenanceWindows=[" 1:00-2:00"],
         allowedSourceRanges=None,
         patroni={"ttl": 30, "new_thing": unknown},

@@ -12,6 +12,7 @@ from howdah.core.request.asked import (
     environment_secret,
 )
 from howdah.core.request.services import has_team_prefix
+from howdah.core.request.volumes import clashes
 from howdah.model import names
 from howdah.model.errors import Problem
 from howdah.model.settings import Settings
@@ -50,6 +51,7 @@ def faults(asked: Asked) -> Iterator[Problem]:
     yield from _object_names(asked)
     yield from _options(asked.settings)
     yield from _node_affinity(asked.spec.node_affinity or {})
+    yield from clashes(asked)
     # What runs already goes on running: the reference refuses these at creation only.
     if not asked.live.exists:
         yield from _forbidden(asked)
@@ -76,11 +78,13 @@ def _team(asked: Asked) -> Iterator[Problem]:
 
 def _object_names(asked: Asked) -> Iterator[Problem]:
     kubernetes = "configuration.kubernetes"
-    formed = (
+    formed = [
         (f"{kubernetes}.secret_name_template", asked.names.secret(asked.settings.super_username)),
         (f"{kubernetes}.pdb_name_format", asked.names.primary_budget),
         (f"{kubernetes}.pod_service_account_name", asked.names.service_account),
-    )
+    ]
+    if asked.spec.enable_logical_backup:
+        formed.append(("configuration.logical_backup.logical_backup_job_prefix", asked.names.backup_job))
     for path, name in formed:
         if _OBJECT_NAME.fullmatch(name) is None or len(name) > _LONGEST_OBJECT_NAME:
             hint = "use lower-case letters, digits, - and . and the placeholders that the reference page lists"

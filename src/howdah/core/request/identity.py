@@ -11,6 +11,8 @@ from howdah.model import names
 from howdah.model.cluster import Annotations, ServiceAccount
 from howdah.model.settings import Settings
 
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
 _RBAC = "rbac.authorization.k8s.io"
 
 
@@ -94,7 +96,7 @@ def _definition(text: str, api_version: str, kind: str, option: str) -> dict[str
     if not text:
         return bare
     try:
-        written = yaml.safe_load(text)
+        written = yaml.load(text, _Loader)  # noqa: S506  # safe, and where it can be, fast
     except yaml.YAMLError:
         written = None
     is_object = isinstance(written, Mapping) and written.get("kind") == kind

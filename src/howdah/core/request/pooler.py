@@ -9,7 +9,13 @@ from howdah.core.request.recovery import from_secret, variable
 from howdah.core.request.resources import pooler_defaults, resources
 from howdah.core.request.scheduling import affinity, tolerations
 from howdah.core.request.services import Wish, dns_name, service
-from howdah.core.request.volumes import CertificateVariables, Volume, certificate_environment, certificate_volumes
+from howdah.core.request.volumes import (
+    CertificateVariables,
+    Volume,
+    certificate_environment,
+    certificate_volumes,
+    volume_bodies,
+)
 from howdah.model import names
 from howdah.model.cluster import Annotations, Container, Pod, Pooler, UserList
 from howdah.model.errors import Problem
@@ -70,6 +76,13 @@ def faults(asked: Asked) -> Iterator[Problem]:
     if not wanted(asked):
         return
     section = _section(asked)
+    for role in wanted(asked):
+        name = asked.names.pooler(role)
+        if len(name) > names.LONGEST_LABEL:
+            message = (
+                f'"{name}" is longer than the {names.LONGEST_LABEL} characters of a label, which poolers are found by'
+            )
+            yield Problem(_SWITCHES[role], message, "switch the pooler off, or give the cluster a shorter name")
     for path, fault in (
         (_path("schema", section.lookup_schema), _schema_fault(_schema(asked))),
         (_path("user", section.user), role_name_fault(_user(asked))),
@@ -90,6 +103,12 @@ def doubts(asked: Asked) -> Iterator[Problem]:
         message = f"leaves each of {_instances(asked)} pods fewer than 2 connections to a database"
         path = _path("maxDBConnections", _section(asked).max_db_connections)
         yield Problem(path, message, f"write at least {2 * _instances(asked)}, or fewer instances")
+
+
+_SWITCHES: Mapping[Role, str] = {
+    names.LEADER_ROLE: "spec.enableConnectionPooler",
+    names.REPLICA_ROLE: "spec.enableReplicaConnectionPooler",
+}
 
 
 def _path(field: str, written: object) -> str:
@@ -185,7 +204,7 @@ def _pod(role: Role, asked: Asked, statistics: Sequence[str]) -> Pod:
         containers=(
             Container(_container(role, asked, statistics) | {"volumeMounts": [volume.mount for volume in volumes]}),
         ),
-        volumes=tuple(volume.body for volume in volumes),
+        volumes=volume_bodies(volumes),
         security_context={
             "runAsUser": names.POOLER_IMAGE_USER,
             "runAsGroup": names.POOLER_IMAGE_GROUP,

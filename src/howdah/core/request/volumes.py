@@ -1,6 +1,6 @@
 """The volumes of a pod, where its containers mount them, and the claim of each member."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +26,10 @@ class Volume:
     def is_mounted_in(self, container: str) -> bool:
         return _ALL in self.targets or container in self.targets
 
+    def meets(self, other: "Volume") -> bool:
+        """Whether some container may mount both."""
+        return _ALL in self.targets or any(other.is_mounted_in(container) for container in self.targets)
+
 
 def data_mount(asked: Asked) -> Json:
     """Where every container of ours sees the data volume."""
@@ -42,6 +46,32 @@ CertificateVariables = tuple[str, str, str]
 """The names of the variables of certificate, key and authority."""
 
 OF_SERVER: CertificateVariables = ("SSL_CERTIFICATE_FILE", "SSL_PRIVATE_KEY_FILE", "SSL_CA_FILE")
+
+
+def volume_bodies(volumes: Iterable[Volume]) -> tuple[Json, ...]:
+    """What the pod has; a Secret that is mounted twice is one volume."""
+    found: list[Json] = []
+    for volume in volumes:
+        if volume.body not in found:
+            found.append(volume.body)
+    return tuple(found)
+
+
+def clashes(asked: Asked) -> Iterator[Problem]:
+    """Volumes of the manifest that have the name or the place of another one of the pod."""
+    volumes = pod_volumes(asked)
+    of_manifest = {volume.name: index for index, volume in enumerate(asked.spec.additional_volumes or ())}
+    for volume in volumes:
+        name, path = str(volume.body["name"]), volume.mount["mountPath"]
+        others = [other for other in volumes if other is not volume]
+        if name not in of_manifest:
+            continue
+        place = f"spec.additionalVolumes[{of_manifest[name]}]"
+        is_taken = any(other.body["name"] == name and other.body != volume.body for other in others)
+        if is_taken or name == names.DATA_VOLUME:
+            yield Problem(f"{place}.name", f'"{name}" is the name of another volume of the pod', "choose another one")
+        if any(other.mount["mountPath"] == path and other.meets(volume) for other in others):
+            yield Problem(f"{place}.mountPath", f'"{path}" is taken by another volume', "mount it elsewhere")
 
 
 def certificate_environment(tls: Tls | None, variables: CertificateVariables = OF_SERVER) -> Iterator[Json]:

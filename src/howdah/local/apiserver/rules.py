@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from ipaddress import ip_address
 from typing import Any
 
-from . import names
+from . import cel_rules, names
 from .errors import FieldError, duplicate, field_forbidden, invalid, required
 from .kinds import Kind
 from .objects import Obj, dig
@@ -50,7 +50,9 @@ def update_errors(kind: Kind, new: Obj, live: Obj, subresource: str) -> list[Fie
     if dig(live, "metadata", "deletionTimestamp"):
         found += _finalizer_errors(new, live)
     if kind.custom is not None:
-        return found + (status_errors(new, kind.schema) if subresource == "status" else _custom_errors(kind, new, live))
+        if subresource == "status":
+            return found + cel_rules.checked(status_errors(new, kind.schema), new, kind.schema, live)
+        return found + _custom_errors(kind, new, live)
     if subresource == "":
         found += [error for check in _CHANGES.get(kind.storage, ()) for error in check(new, live)]
         found += [error for check in _CHECKS.get(kind.storage, ()) for error in check(new)]
@@ -60,7 +62,8 @@ def update_errors(kind: Kind, new: Obj, live: Obj, subresource: str) -> list[Fie
 def _custom_errors(kind: Kind, obj: Obj, live: Obj | None) -> list[FieldError]:
     assert kind.custom is not None
     path = kind.custom.scale.get("specReplicasPath")
-    return structural_errors(obj, kind.schema, live) + (scale_errors(obj, path) if path else [])
+    found = structural_errors(obj, kind.schema, live) + (scale_errors(obj, path) if path else [])
+    return cel_rules.checked(found, obj, kind.schema, live)
 
 
 def _finalizer_errors(new: Obj, live: Obj) -> Errors:
@@ -353,6 +356,9 @@ def _crd(obj: Obj) -> Errors:
     for index, version in enumerate(spec.get("versions") or ()):
         if not dig(version, "schema", "openAPIV3Schema"):
             yield required(f"spec.versions[{index}].schema.openAPIV3Schema")
+        else:
+            schema, place = version["schema"]["openAPIV3Schema"], f"spec.versions[{index}].schema.openAPIV3Schema"
+            yield from cel_rules.definition_errors(schema, place)
     yield from choice_errors(spec.get("scope"), "spec.scope", ("Cluster", "Namespaced"))
 
 

@@ -132,7 +132,12 @@ def _env_errors(entry: Obj, field: str) -> Errors:
 def _resource_errors(resources: Obj, field: str) -> Errors:
     limits = resources.get("limits") or {}
     for name, asked in (resources.get("requests") or {}).items():
-        if name in limits and parsed(asked) > parsed(limits[name]):
+        if name.startswith("hugepages-"):
+            if name not in limits:
+                yield required(f"{field}.limits", "Limit must be set for non overcommitable resources")
+            elif parsed(asked) != parsed(limits[name]):
+                yield invalid(f"{field}.requests", asked, f"must be equal to {name} limit of {limits[name]}")
+        elif name in limits and parsed(asked) > parsed(limits[name]):
             yield invalid(f"{field}.requests", asked, f"must be less than or equal to {name} limit of {limits[name]}")
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 from difflib import get_close_matches
 from typing import Any
 
+from howdah.model.coverage import State, of_option
 from howdah.model.errors import InvalidSpec, Problem
 from howdah.model.settings.table import GROUPS, OPTIONS, REMOVED, Option, Settings
 from howdah.model.units import Duration
@@ -136,10 +137,18 @@ def _doubts(settings: Settings, root: str) -> Iterator[Problem]:
         value = getattr(settings, name)
         if option.kind.name == "list of strings" and any(item != item.strip() for item in value):
             yield Problem(path, "has items that begin or end with a blank", "write no blanks round the commas")
+        coverage = of_option(name)
+        if coverage.state is State.REPORTED and _is_chosen(option, value):
+            yield Problem(path, "is not acted on", coverage.why)
         for key in value if option.kind.known_keys else ():
             if key not in option.kind.known_keys:
                 hint = f"the keys are {', '.join(option.kind.known_keys)}"
                 yield Problem(f"{path}.{key}", "is not known and is ignored", hint)
+
+
+def _is_chosen(option: Option, value: Any) -> bool:
+    """Whether it is none of the defaults that the option has."""
+    return all(value != _default(option, default) for default in (option.default, option.schema, option.fallback))
 
 
 def _unknown_options(configuration: Mapping[str, Any]) -> Iterator[Problem]:
