@@ -55,6 +55,25 @@ def crds(output: Documents = "yaml") -> None:
 
 
 @app.command()
+def rbac(
+    name: Annotated[str, typer.Option(help="service account of the operator; the roles are named like it")] = "howdah",
+    namespace: Annotated[str, typer.Option("--namespace", "-n", help="namespace of the operator")] = "howdah",
+    watch: Annotated[
+        list[str] | None,
+        typer.Option("--watch", help="namespace with clusters, may be repeated (none: every namespace)"),
+    ] = None,
+    pod_account: Annotated[
+        str, typer.Option(help="service account of the pods, and name of its role")
+    ] = "postgres-pod",
+    output: Documents = "yaml",
+) -> None:
+    """Print the roles and bindings that the operator and the pods need, and no more."""
+    from howdah.cli.permissions import print_roles
+
+    print_roles(name, namespace, watch or [], pod_account, output)
+
+
+@app.command()
 def render(files: Files, namespace: Namespace = None, output: Documents = "yaml") -> None:
     """Print the objects that a manifest would become; no cluster is needed.
 

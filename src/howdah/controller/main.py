@@ -8,7 +8,7 @@ import gc
 import random
 import signal
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -33,7 +33,7 @@ from howdah.controller.watch import Key, Scope, Watch
 from howdah.core.plan import Step
 from howdah.kube.client import Client
 from howdah.kube.credentials import Access
-from howdah.kube.errors import KubeError
+from howdah.kube.errors import Forbidden, KubeError
 from howdah.kube.events import EventRecorder, Reference
 from howdah.kube.lease import LeaderElection, LeaseTimes
 from howdah.kube.queue import WorkQueue
@@ -73,7 +73,8 @@ async def run(options: Options) -> None:
     where = configuration.source(options.environment, options.operator_namespace)
     async with Client(options.access, concurrency=64, observe=metrics.api_call) as client:
         while not stop.is_set():
-            found = await _configured(client, where, stop)
+            async with _probes_while_waiting(options, metrics) as told:
+                found = await _configured(client, where, stop, told)
             if found is None:
                 return
             for warning in found.warnings:
@@ -87,14 +88,39 @@ async def run(options: Options) -> None:
             changed.cancel()
 
 
+class _Told:
+    """Why there is no configuration yet."""
+
+    why: str | None = "the configuration is being read"
+
+
+@contextlib.asynccontextmanager
+async def _probes_while_waiting(options: Options, metrics: Metrics) -> AsyncIterator[_Told]:
+    """Without a configuration a process is alive and not ready: a liveness probe must not make it a crash loop.
+
+    Only with `--listen`: where the configuration says the port, it is not known yet.
+    """
+    told = _Told()
+    if options.listen_port is None:
+        yield told
+        return
+    app = api.application(metrics.registry, is_alive=lambda: None, is_ready=lambda: told.why)
+    runner = await api.serve(app, options.listen_host, options.listen_port)
+    try:
+        yield told
+    finally:
+        await runner.cleanup()
+
+
 async def _configured(
-    client: Client, where: configuration.Source, stop: asyncio.Event
+    client: Client, where: configuration.Source, stop: asyncio.Event, told: _Told
 ) -> configuration.Configuration | None:
     """The configuration, as soon as it can be read; None when told to stop before that. Raises InvalidSpec."""
     while not stop.is_set():
         try:
             return await configuration.read(client, where)
         except KubeError as error:
+            told.why = f"no configuration yet: {error}"
             _log.warning("configuration not read yet", source=str(where), error=str(error))
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), CONFIGURATION_RETRY_S)
@@ -118,6 +144,9 @@ class Election(Protocol):
 
     @property
     def alive(self) -> bool: ...
+
+    @property
+    def last_error(self) -> KubeError | None: ...
 
     def is_leading(self) -> bool: ...
 
@@ -162,7 +191,7 @@ class Operator:
         self._metrics = metrics
         self._queue: WorkQueue[Key] = WorkQueue(on_error=self._bug)
         self._watch = Watch(client, scope(settings, options), self._notify, clock=edges.clock)
-        self._recorder = EventRecorder(client, "postgres-operator")
+        self._recorder = EventRecorder(client, "postgres-operator", on_failure=_event_lost)
         self._fleet = Fleet(self._watch.cluster_keys)
         self._election = self._make_election()
         self._reconciler: Reconciler | None = None
@@ -192,7 +221,7 @@ class Operator:
         async with AsyncExitStack() as stack:
             session = await stack.enter_async_context(aiohttp.ClientSession())
             runner = await api.serve(
-                api.application(self._metrics.registry, is_alive=self._why_dead, is_ready=self._why_not_ready),
+                api.application(self._metrics.registry, is_alive=self._why_dead, is_ready=self.why_not_ready),
                 self._options.listen_host,
                 self._settings.api_port if self._options.listen_port is None else self._options.listen_port,
             )
@@ -304,10 +333,18 @@ class Operator:
             return "the leader election has ended"
         return None
 
-    def _why_not_ready(self) -> str | None:
+    def why_not_ready(self) -> str | None:
+        """What `/readyz` answers; None when all is well."""
         if not self._is_ready:
             return f"caches are not full yet: {', '.join(self._watch.not_synced)}"
-        return None
+        if isinstance(self._election.last_error, Forbidden):
+            return f"cannot lead: {self._election.last_error}"
+        blind = [error.message for kind, error in self._watch.denied if kind == POSTGRESQLS.kind]
+        return f"cannot see clusters: {'; '.join(blind)}" if blind else None
+
+
+def _event_lost(error: KubeError) -> None:
+    _log.warning("event not written", error=str(error))
 
 
 def scope(settings: Settings, options: Options) -> Scope:

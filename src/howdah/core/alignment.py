@@ -72,6 +72,8 @@ def align_objects(situation: Situation) -> Decision:
     for body in situation.intended:
         kind, name = body["kind"], body["metadata"]["name"]
         live = situation.observed.objects.get((kind, name))
+        if kind in situation.observed.unseen:
+            continue
         if live is None and (kind, name) in situation.observed.patroni:
             continue  # Endpoints that Patroni writes are only made for it, never changed
         if live is None:

@@ -334,4 +334,5 @@ class Observed:
     revisions: tuple[Revision, ...] = ()
     departed: tuple[Departed, ...] = ()
     problems: tuple[ExternalError, ...] = ()  # reads that failed: what they would have said is unknown, not absent
+    unseen: Mapping[str, str] = field(default_factory=dict)  # the same of kinds that stand alone: kind → why
     is_live: bool = False
