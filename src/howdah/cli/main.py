@@ -47,11 +47,22 @@ def operator(
 
 
 @app.command()
-def crds(output: Documents = "yaml") -> None:
+def crds(
+    output: Documents = "yaml",
+    apply: Annotated[bool, typer.Option("--apply", help="bring those of the cluster up to date instead")] = False,
+    category: Annotated[
+        list[str] | None, typer.Option("--category", help="category of postgresqls, may be repeated (none: all)")
+    ] = None,
+    kubeconfig: Kubeconfig = None,
+    context: Context = None,
+) -> None:
     """Print the custom resource definitions."""
-    from howdah.cli.render import print_crds
+    from howdah.cli.render import apply_crds, print_crds
 
-    print_crds(output)
+    if apply:
+        apply_crds(Connection(kubeconfig, context, None), category or ["all"])
+    else:
+        print_crds(output, category or ["all"])
 
 
 @app.command()

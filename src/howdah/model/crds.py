@@ -67,9 +67,9 @@ _NAME_RULE = (
 )
 
 
-def all_crds() -> tuple[Crd, ...]:
-    """Every definition that howdah needs, ready to apply."""
-    return postgresql_crd(), operator_configuration_crd(), postgres_team_crd()
+def all_crds(categories: Sequence[str] = ("all",)) -> tuple[Crd, ...]:
+    """Every definition that howdah needs, ready to apply; `categories` of `postgresql`."""
+    return postgresql_crd(categories), operator_configuration_crd(), postgres_team_crd()
 
 
 def postgresql_crd(categories: Sequence[str] = ("all",)) -> Crd:
