@@ -18,8 +18,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 CHART = ROOT / "charts" / "howdah"
-BASE = ROOT / "deploy" / "kustomize" / "base"
-CRDS = ROOT / "deploy" / "kustomize" / "crds"
+BASE = ROOT / "deploy" / "kustomize"
 NAMESPACE = RELEASE = "howdah"
 
 sys.path.insert(0, str(ROOT))
@@ -36,6 +35,7 @@ NOTICE = "# Made by charts/generate.py. Run `make chart` instead of editing it.\
 def chart_parts() -> dict[Path, str]:
     """Every generated file of the chart by its path."""
     parts = {CHART / "crds" / f"{crd['spec']['names']['plural']}.yaml": NOTICE + _yaml(crd) for crd in all_crds()}
+    parts[CHART / "crds" / "kustomization.yaml"] = NOTICE + _kustomization(*sorted(path.name for path in parts))
     parts[CHART / "files" / "permissions.yaml"] = NOTICE + _yaml(_permissions())
     parts[CHART / "files" / "dashboard.json"] = _json(dashboard())
     parts[CHART / "values.schema.json"] = _json(values_schema())
@@ -50,26 +50,24 @@ def _permissions() -> Mapping[str, Any]:
 
 
 def kustomize_parts(helm: str) -> dict[Path, str]:
-    """The base: one file per kind, of the chart with its default values; the definitions can be applied before it."""
+    """The base: one file per kind, of the chart with its default values."""
     by_kind: dict[str, list[Any]] = defaultdict(list)
     for body in rendered(helm):
         labels = body["metadata"].get("labels") or {}
         for label in ("helm.sh/chart", "app.kubernetes.io/managed-by"):
             labels.pop(label, None)
         by_kind[body["kind"]].append(body)
-    crds = "".join(f"---\n{_yaml(body)}" for body in by_kind.pop("CustomResourceDefinition"))
+    by_kind.pop("CustomResourceDefinition")  # they are in the chart
     files = {
         f"{kind.lower()}.yaml": "".join(f"---\n{_yaml(body)}" for body in bodies) for kind, bodies in by_kind.items()
     }
-    files["kustomization.yaml"] = _kustomization("../crds", *sorted(files))
-    parts = {BASE / name: text for name, text in files.items()}
-    parts |= {CRDS / "crds.yaml": crds, CRDS / "kustomization.yaml": _kustomization("crds.yaml")}
-    return {path: NOTICE + text for path, text in parts.items()}
+    files["kustomization.yaml"] = _kustomization("../../charts/howdah/crds", *sorted(files), namespace=NAMESPACE)
+    return {BASE / name: NOTICE + text for name, text in files.items()}
 
 
-def _kustomization(*resources: str) -> str:
-    head = {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization", "namespace": NAMESPACE}
-    return _yaml({**head, "resources": list(resources)})
+def _kustomization(*resources: str, namespace: str = "") -> str:
+    head = {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization"}
+    return _yaml({**head, **({"namespace": namespace} if namespace else {}), "resources": list(resources)})
 
 
 def rendered(helm: str, *arguments: str) -> list[dict[str, Any]]:

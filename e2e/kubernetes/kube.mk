@@ -19,5 +19,5 @@ kube-up: kube-build ## start a real control plane with three simulated nodes
 kube-down: ## stop it and remove its data
 	@$(KUBE_SCRIPTS)/down.sh $(KUBE_DIR) remove
 
-e2e-kube: kube-build $(VENV)/.dev ## our API server against the real one, and the tests that need a control plane
+e2e-kube: kube-build kube-build-tools $(VENV)/.dev ## our API server against the real one, and the tests that need a control plane
 	@$(BIN)/pytest -m kubernetes tests

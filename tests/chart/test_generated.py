@@ -33,7 +33,7 @@ def test_the_base_lists_every_file_that_it_has() -> None:
     base = generator().BASE
     listed = yaml.safe_load((base / "kustomization.yaml").read_text())["resources"]
     assert sorted(listed) == sorted(
-        {"../crds", *(path.name for path in base.iterdir() if path.name != "kustomization.yaml")}
+        {"../../charts/howdah/crds", *(path.name for path in base.iterdir() if path.name != "kustomization.yaml")}
     )
 
 

@@ -126,10 +126,9 @@ def test_pods_are_admitted_where_the_restricted_standard_is_enforced(cluster: Cl
 
 def test_the_kustomize_base_is_taken(cluster: Cluster) -> None:
     cluster.kubectl("create", "namespace", "howdah")
-    base = ROOT / "deploy" / "kustomize"
-    cluster.kubectl("apply", "--server-side", "--force-conflicts", "-k", str(base / "crds"))
+    cluster.kubectl("apply", "--server-side", "--force-conflicts", "-k", str(CHART / "crds"))
     try:
-        said = cluster.kubectl("apply", "--server-side", "-k", str(base / "base"))
+        said = cluster.kubectl("apply", "--server-side", "-k", str(ROOT / "deploy" / "kustomize"))
         assert "deployment.apps/howdah serverside-applied" in said
     finally:
         for kind in ("clusterrole", "clusterrolebinding", "priorityclass"):
