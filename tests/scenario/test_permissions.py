@@ -143,6 +143,7 @@ STORIES: tuple[Story, ...] = (
 )
 
 
+@pytest.mark.timeout(400)  # all stories, one after the other
 def test_each_right_is_used() -> None:
     asked: set[Ask] = set()
     for story in STORIES:
@@ -231,7 +232,7 @@ def _stories(lack: Lack) -> tuple[Story, ...]:
 
 
 async def _is_felt_and_said(world: World, lack: Lack) -> None:
-    refused = {ask for ask in _permissions_of(world).asked if _permissions_of(world).refusal(ask) is not None}
+    refused = {ask for ask, why in _permissions_of(world).asked.items() if why is not None}
     assert refused, "the story never needs the right"
     sentences = {str(ask) for ask in refused}
     where = {"postgresqls/status": _events(world), "events": world.said}.get(lack.grant.resource, _conditions(world))
@@ -319,6 +320,6 @@ async def test_a_process_without_a_right_names_it_and_goes_on(lack: Lack) -> Non
                 await configuration.read(client, where)
             except Forbidden as error:
                 said.append(str(error))
-    refused = [str(ask) for ask in asked if permissions.refusal(ask) is not None]
+    refused = [str(ask) for ask, why in permissions.asked.items() if why is not None]
     assert refused
     assert any(refused[0] in (text or "") for text in said), said

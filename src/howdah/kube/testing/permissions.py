@@ -54,16 +54,20 @@ class Rule:
 
 
 class Permissions:
-    """What one service account may do, from the objects that say so. `asked` remembers every question."""
+    """What one service account may do, from the objects that say so. `asked`: every question and its answer."""
 
     def __init__(self, objects: Iterable[Mapping[str, Any]], *, account: str, namespace: str) -> None:
         self.user = f"system:serviceaccount:{namespace}:{account}"
-        self.asked: set[Ask] = set()
+        self.asked: dict[Ask, str | None] = {}
         self.rules = tuple(_rules(tuple(objects), account, namespace))
 
     def refusal(self, ask: Ask) -> str | None:
         """Why not, in the API server's words; None when it is allowed."""
-        self.asked.add(ask)
+        if ask not in self.asked:
+            self.asked[ask] = self._judged(ask)
+        return self.asked[ask]
+
+    def _judged(self, ask: Ask) -> str | None:
         if any(rule.allows(ask) for rule in self.rules):
             return None
         kind = ask.resource.partition("/")[0] + (f".{ask.group}" if ask.group else "")
