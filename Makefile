@@ -79,6 +79,11 @@ docs: $(VENV)/.dev ## write the generated reference pages anew
 	@$(BIN)/python docs/generate.py
 docs-check: $(VENV)/.dev
 	@$(BIN)/python docs/generate.py --check
+	@HELM= $(BIN)/python charts/generate.py --check
+
+.PHONY: chart
+chart: $(VENV)/.dev kube-build-tools ## write the generated parts of the chart and the kustomize base anew
+	@HELM=$$($(KUBE_SCRIPTS)/tool.sh helm) $(BIN)/python charts/generate.py
 
 .PHONY: compat
 compat: $(VENV)/.dev ## compare with the reference's recorded cases (CASES=DIR for others of that format)

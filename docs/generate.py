@@ -19,6 +19,7 @@ import typer.main
 from howdah.cli.main import app
 from howdah.controller.metrics import Metrics
 from howdah.core import plan
+from howdah.core.permissions import GRANTS, POD_GRANTS, Grant
 from howdah.core.plan import Step
 from howdah.model import coverage, names
 from howdah.model.crds import all_crds
@@ -473,6 +474,38 @@ def _shown(node: ast.expr) -> str:
     return "…"
 
 
+def permissions() -> str:
+    """Every right, why it is needed and what is missing without it."""
+    return "\n".join(
+        (
+            "# Permissions\n",
+            "`howdah rbac` prints the roles that are made of these rows, the chart and the kustomize base install them. The "
+            "operator is tested with exactly these rights, and with each of them taken away: a refused call is named in a "
+            "condition of the cluster (or where this page says), nothing else breaks, and once the right is there the work "
+            "goes on by itself.\n",
+            "```sh\nhowdah rbac --namespace postgres-operator                         # the whole cluster\n"
+            "howdah rbac --namespace team-a --watch team-a                     # one namespace\n"
+            "howdah rbac --namespace operators --watch team-a --watch team-b   # a list of namespaces\n```\n",
+            "## The operator\n",
+            "`watched`: in each namespace that has clusters. `own`: in the operator's namespace. `cluster`: objects without a "
+            "namespace; not given to an operator that watches single namespaces.\n",
+            table(("where", "resource", "verbs", "names", "for", "without it"), _grants(GRANTS)) + "\n",
+            "## The pods\n",
+            "A cluster role that the operator binds to the pods' account in each namespace "
+            "(`pod_service_account_name`). The operator itself does not hold these rights: it may `bind` that one role. A "
+            "`pod_service_account_role_binding_definition` that names another role needs `bind` on that one.\n",
+            table(("where", "resource", "verbs", "names", "for", "without it"), _grants(POD_GRANTS)) + "\n",
+        )
+    )
+
+
+def _grants(grants: Iterable[Grant]) -> Iterator[tuple[str, ...]]:
+    for grant in grants:
+        resource = f"{grant.resource}.{grant.group}" if grant.group else grant.resource
+        named = ", ".join(code(name.strip("{}").replace("_", " ")) for name in grant.names)
+        yield code(grant.place), code(resource), ", ".join(grant.verbs), named, grant.why, grant.without
+
+
 PAGES: Mapping[str, Callable[[], str]] = {
     "settings": settings,
     "manifest": manifest,
@@ -480,6 +513,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "metrics": metrics,
     "conditions": conditions,
     "crds": crds,
+    "permissions": permissions,
 }
 
 

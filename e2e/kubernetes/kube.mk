@@ -2,12 +2,15 @@
 KUBE_DIR ?= /tmp/howdah-kube-$(shell id -u)
 KUBE_SCRIPTS := e2e/kubernetes
 
-.PHONY: kube-build kube-build-nodes kube-up kube-down e2e-kube
+.PHONY: kube-build kube-build-nodes kube-build-tools kube-up kube-down e2e-kube
 kube-build: ## build a real control plane into the cache (Go; once, 7 minutes)
 	@$(KUBE_SCRIPTS)/build.sh control-plane
 
 kube-build-nodes: ## build kubelet, kube-proxy and CoreDNS for real nodes
 	@$(KUBE_SCRIPTS)/build.sh nodes
+
+kube-build-tools: ## build helm, promtool and kubectl, which the tests of the chart need
+	@$(KUBE_SCRIPTS)/build.sh tools
 
 kube-up: kube-build ## start a real control plane with three simulated nodes
 	@$(KUBE_SCRIPTS)/up.sh $(KUBE_DIR)
@@ -16,5 +19,5 @@ kube-up: kube-build ## start a real control plane with three simulated nodes
 kube-down: ## stop it and remove its data
 	@$(KUBE_SCRIPTS)/down.sh $(KUBE_DIR) remove
 
-e2e-kube: kube-build $(VENV)/.dev ## our API server against the real one, and the tests that need a control plane
+e2e-kube: kube-build kube-build-tools $(VENV)/.dev ## our API server against the real one, and the tests that need a control plane
 	@$(BIN)/pytest -m kubernetes tests

@@ -9,6 +9,7 @@ from typing import Any
 from howdah.adapters.kubernetes import OPERATOR_CONFIGURATIONS, POSTGRES_TEAMS, POSTGRESQLS
 from howdah.cli.documents import Document
 from howdah.cli.exits import Exit, Failed
+from howdah.core.permissions import pod_role
 from howdah.kube import resources as r
 from howdah.kube.client import Client
 from howdah.kube.errors import AlreadyExists, Invalid, NotFound
@@ -17,23 +18,10 @@ from howdah.model.crds import all_crds
 
 OPERATOR_NAMESPACE = "howdah"
 CONFIGURATION = "howdah"
+POD_ROLE = "postgres-pod"
 FIELD_MANAGER = "howdah-cli"
 ESTABLISHED_TIMEOUT_S = 15.0
 _POLL_S = 0.05
-
-CLUSTER_ROLE: Mapping[str, Any] = {
-    "metadata": {"name": "postgres-pod"},
-    "rules": [
-        {
-            "apiGroups": [""],
-            "resources": ["configmaps", "endpoints"],
-            "verbs": ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"],
-        },
-        {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "patch", "update", "watch"]},
-        {"apiGroups": [""], "resources": ["services"], "verbs": ["create"]},
-    ],
-}
-"""What Patroni needs: its state in ConfigMaps or Endpoints, its own pod, and the `-config` service of Endpoints mode."""
 
 LOCAL_CONFIGURATION: Mapping[str, Any] = {
     "kubernetes": {"watched_namespace": "*"},
@@ -56,7 +44,7 @@ async def install(client: Client) -> None:
     """Bring all of it up to date. A configuration that is there already is a person's, and stays as it is."""
     for crd in all_crds():
         await client.apply(r.CUSTOM_RESOURCE_DEFINITIONS, crd, field_manager=FIELD_MANAGER, force=True)
-    await client.apply(r.CLUSTER_ROLES, CLUSTER_ROLE, field_manager=FIELD_MANAGER, force=True)
+    await client.apply(r.CLUSTER_ROLES, pod_role(POD_ROLE), field_manager=FIELD_MANAGER, force=True)
     namespace = {"metadata": {"name": OPERATOR_NAMESPACE}}
     await client.apply(r.NAMESPACES, namespace, field_manager=FIELD_MANAGER, force=True)
     await asyncio.gather(*(_until_served(client, crd["spec"]["names"]["plural"]) for crd in all_crds()))

@@ -47,11 +47,41 @@ def operator(
 
 
 @app.command()
-def crds(output: Documents = "yaml") -> None:
+def crds(
+    output: Documents = "yaml",
+    apply: Annotated[bool, typer.Option("--apply", help="bring those of the cluster up to date instead")] = False,
+    category: Annotated[
+        list[str] | None, typer.Option("--category", help="category of postgresqls, may be repeated (none: all)")
+    ] = None,
+    kubeconfig: Kubeconfig = None,
+    context: Context = None,
+) -> None:
     """Print the custom resource definitions."""
-    from howdah.cli.render import print_crds
+    from howdah.cli.render import apply_crds, print_crds
 
-    print_crds(output)
+    if apply:
+        apply_crds(Connection(kubeconfig, context, None), category or ["all"])
+    else:
+        print_crds(output, category or ["all"])
+
+
+@app.command()
+def rbac(
+    name: Annotated[str, typer.Option(help="service account of the operator; the roles are named like it")] = "howdah",
+    namespace: Annotated[str, typer.Option("--namespace", "-n", help="namespace of the operator")] = "howdah",
+    watch: Annotated[
+        list[str] | None,
+        typer.Option("--watch", help="namespace with clusters, may be repeated (none: every namespace)"),
+    ] = None,
+    pod_account: Annotated[
+        str, typer.Option(help="service account of the pods, and name of its role")
+    ] = "postgres-pod",
+    output: Documents = "yaml",
+) -> None:
+    """Print the roles and bindings that the operator and the pods need, and no more."""
+    from howdah.cli.permissions import print_roles
+
+    print_roles(name, namespace, watch or [], pod_account, output)
 
 
 @app.command()

@@ -8,11 +8,14 @@ from typing import Any
 
 from howdah.cli.documents import Document, clusters, read_documents, references_in, settings_in
 from howdah.cli.exits import Exit, Failed
-from howdah.cli.output import JSON, YAML, check_format, print_documents, print_problems
+from howdah.cli.options import Connection
+from howdah.cli.output import JSON, YAML, check_format, print_documents, print_problems, say
 from howdah.core.objects.build import build
 from howdah.core.objects.secrets import secret
 from howdah.core.request.asked import References
 from howdah.core.resolve import UnresolvedSpec, resolve
+from howdah.kube.client import Client
+from howdah.kube.resources import CUSTOM_RESOURCE_DEFINITIONS
 from howdah.model import names
 from howdah.model.cluster import Cluster
 from howdah.model.crds import all_crds
@@ -25,10 +28,22 @@ MADE_FROM_OTHERS = "<made from the Secrets of its roles>"
 TAKEN_FROM_MANIFEST = "<taken from the manifest or the configuration>"
 
 
-def print_crds(output: str) -> None:
+def print_crds(output: str, categories: Sequence[str]) -> None:
     """As `kubectl apply -f -` reads them."""
     check_format(output, FORMATS)
-    print_documents(all_crds(), output)
+    print_documents(all_crds(categories), output)
+
+
+def apply_crds(connection: Connection, categories: Sequence[str]) -> None:
+    """Server-side apply as the operator does at its start, so that both own the same fields."""
+
+    async def work(client: Client, namespace: str) -> None:
+        del namespace
+        for crd in all_crds(categories):
+            await client.apply(CUSTOM_RESOURCE_DEFINITIONS, crd, force=True)
+            say(f"{crd['metadata']['name']} is up to date")
+
+    connection.run(work)
 
 
 def print_objects(files: Sequence[Path], namespace: str | None, output: str) -> None:

@@ -82,7 +82,7 @@ class Applier:
     async def carry_out(self, target: Target, steps: tuple[p.Step, ...]) -> Outcome:
         """Do the steps in order, up to the first that fails."""
         done: list[p.Step] = []
-        passed_over: tuple[p.Step, str] | None = None
+        failures: list[tuple[p.Step, str]] = []
         for step in steps:
             if not self.may_write():
                 raise NotLeading
@@ -94,13 +94,14 @@ class Applier:
                 if _is_stale(error):
                     return Outcome(tuple(done), step, str(error), is_conflict=True)
                 self._told(target, step, str(error))
+                failures.append((step, str(error)))
                 if step.holds_up:
-                    return Outcome(tuple(done), step, str(error))
-                passed_over = passed_over or (step, str(error))
+                    return Outcome(tuple(done), step, str(error), failures=tuple(failures))
                 continue
             self._told(target, step, None)
             done.append(step)
-        return Outcome(tuple(done), *(passed_over or (None, None)))
+        failed, said = failures[0] if failures else (None, None)
+        return Outcome(tuple(done), failed, said, failures=tuple(failures))
 
     async def announce(self, target: Target, intent: Intent, resource_version: str) -> str:
         """Write the intent on the resource, if it is still the one that the decision was made from; its new version."""

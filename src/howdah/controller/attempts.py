@@ -16,46 +16,46 @@ QUARREL, QUARREL_S = 5, 20.0
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """The last failure of a cluster's step; `not_before` on the clock of `Attempts`."""
+    """The last failure of a step; `not_before` on the clock of `Attempts`."""
 
-    step: tuple[str, str]
     count: int
     not_before: float
     error: str
 
 
 class Attempts:
-    """One step per cluster can have failed last: the others behind it were not tried. `clock`: seconds, monotonic."""
+    """Several steps of a cluster can have failed, where the first ones held up nothing. `clock`: seconds, monotonic."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._failures: dict[Key, Failure] = {}
+        self._failures: dict[Key, dict[tuple[str, str], Failure]] = {}
         self._done: dict[Key, dict[tuple[str, str, str], deque[float]]] = {}
 
     def held_back(self, key: Key, step: Step) -> Failure | None:
         """The failure because of which the step is not to be tried yet."""
-        failure = self._failures.get(key)
-        if failure is None or failure.step != _identity(step) or failure.not_before <= self._clock():
-            return None
-        return failure
+        failure = self._failures.get(key, {}).get(_identity(step))
+        return failure if failure is not None and failure.not_before > self._clock() else None
 
     def left_s(self, key: Key) -> float:
-        """Seconds until the cluster's failed step may be tried again."""
-        failure = self._failures.get(key)
-        return 0.0 if failure is None else max(0.0, failure.not_before - self._clock())
+        """Seconds until the first of the cluster's failed steps may be tried again."""
+        left = (failure.not_before - self._clock() for failure in self._failures.get(key, {}).values())
+        return min((seconds for seconds in left if seconds > 0), default=0.0)
 
     def failed(self, key: Key, step: Step, error: str) -> None:
         """Note a failure; the same step again doubles the wait."""
-        before = self._failures.get(key)
-        count = before.count + 1 if before is not None and before.step == _identity(step) else 0
+        of_cluster = self._failures.setdefault(key, {})
+        before = of_cluster.get(_identity(step))
+        count = before.count + 1 if before is not None else 0
         wait_s = min(FIRST_S * 2.0 ** min(count, 16), LONGEST_S)
-        self._failures[key] = Failure(_identity(step), count, self._clock() + wait_s, error)
+        of_cluster[_identity(step)] = Failure(count, self._clock() + wait_s, error)
 
     def succeeded(self, key: Key) -> None:
+        """A pass in which nothing failed or was held back."""
         self._failures.pop(key, None)
 
     def done(self, key: Key, step: Step) -> None:
         """Note a success; one that is needed again and again is a quarrel with somebody, and gets slower."""
+        self._failures.get(key, {}).pop(_identity(step), None)
         times = self._done.setdefault(key, {}).setdefault((*_identity(step), step.reason), deque(maxlen=QUARREL))
         times.append(self._clock())
         if len(times) == QUARREL and times[-1] - times[0] < QUARREL_S:

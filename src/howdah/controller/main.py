@@ -8,7 +8,7 @@ import gc
 import random
 import signal
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
@@ -41,7 +41,7 @@ from howdah.core.request.identity import role_binding_name
 from howdah.core.request.roles import token_reference
 from howdah.kube.client import Client
 from howdah.kube.credentials import Access
-from howdah.kube.errors import KubeError
+from howdah.kube.errors import Forbidden, KubeError
 from howdah.kube.events import EventRecorder, Reference
 from howdah.kube.lease import LeaderElection, LeaseTimes
 from howdah.kube.queue import WorkQueue
@@ -79,7 +79,8 @@ async def run(options: Options) -> None:
     metrics = Metrics()
     where = configuration.source(options.environment, options.operator_namespace)
     async with Client(options.access, concurrency=64, observe=metrics.api_call) as client:
-        current = await _configured(client, where, stop)
+        async with _probes_while_waiting(options, metrics) as told:
+            current = await _configured(client, where, stop, told)
         following = Following(
             client, where, in_force=metrics.configuration_is_in_force, check_s=options.configuration_check_s
         )
@@ -96,14 +97,39 @@ async def run(options: Options) -> None:
             current = changed.result() if changed.done() and not changed.cancelled() else None
 
 
+class _Told:
+    """Why there is no configuration yet."""
+
+    why: str | None = "the configuration is being read"
+
+
+@contextlib.asynccontextmanager
+async def _probes_while_waiting(options: Options, metrics: Metrics) -> AsyncIterator[_Told]:
+    """Without a configuration a process is alive and not ready: a liveness probe must not make it a crash loop.
+
+    Only with `--listen`: where the configuration says the port, it is not known yet.
+    """
+    told = _Told()
+    if options.listen_port is None:
+        yield told
+        return
+    app = api.application(metrics.registry, is_alive=lambda: None, is_ready=lambda: told.why)
+    runner = await api.serve(app, options.listen_host, options.listen_port)
+    try:
+        yield told
+    finally:
+        await runner.cleanup()
+
+
 async def _configured(
-    client: Client, where: configuration.Source, stop: asyncio.Event
+    client: Client, where: configuration.Source, stop: asyncio.Event, told: _Told
 ) -> configuration.Configuration | None:
     """The configuration, as soon as it can be read; None when told to stop before that. Raises InvalidSpec."""
     while not stop.is_set():
         try:
             return await configuration.read(client, where)
         except KubeError as error:
+            told.why = f"no configuration yet: {error}"
             _log.warning("configuration not read yet", source=str(where), error=str(error))
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), CONFIGURATION_RETRY_S)
@@ -115,6 +141,9 @@ class Election(Protocol):
 
     @property
     def alive(self) -> bool: ...
+
+    @property
+    def last_error(self) -> KubeError | None: ...
 
     def is_leading(self) -> bool: ...
 
@@ -169,7 +198,7 @@ class Operator:
         )
         token = Token(client, options.operator_namespace, token_reference(settings), self._sources)
         self._directory = Directory(TeamsApi(settings.teams_api_url), token=token, notify=self._notify)
-        self._recorder = EventRecorder(client, "postgres-operator")
+        self._recorder = EventRecorder(client, "postgres-operator", on_failure=_event_lost)
         self._fleet = Fleet(self._watch.cluster_keys)
         self._election = self._make_election()
         self._reconciler: Reconciler | None = None
@@ -199,7 +228,7 @@ class Operator:
         async with AsyncExitStack() as stack:
             session = await stack.enter_async_context(aiohttp.ClientSession())
             runner = await api.serve(
-                api.application(self._metrics.registry, is_alive=self._why_dead, is_ready=self._why_not_ready),
+                api.application(self._metrics.registry, is_alive=self._why_dead, is_ready=self.why_not_ready),
                 self._options.listen_host,
                 self._settings.api_port if self._options.listen_port is None else self._options.listen_port,
             )
@@ -327,10 +356,18 @@ class Operator:
             return "the leader election has ended"
         return None
 
-    def _why_not_ready(self) -> str | None:
+    def why_not_ready(self) -> str | None:
+        """What `/readyz` answers; None when all is well."""
         if not self._is_ready:
             return f"caches are not full yet: {', '.join(self._watch.not_synced)}"
-        return None
+        if isinstance(self._election.last_error, Forbidden):
+            return f"cannot lead: {self._election.last_error}"
+        blind = [error.message for kind, error in self._watch.denied if kind == POSTGRESQLS.kind]
+        return f"cannot see clusters: {'; '.join(blind)}" if blind else None
+
+
+def _event_lost(error: KubeError) -> None:
+    _log.warning("event not written", error=str(error))
 
 
 def scope(settings: Settings, options: Options) -> Scope:

@@ -10,6 +10,7 @@ from typing import Any
 
 from howdah.adapters import kubernetes
 from howdah.controller.watch import Key, Watch, every
+from howdah.core.plan import STANDS_ALONE
 from howdah.kube.client import Client
 from howdah.model import names
 from howdah.model.cluster import SecretRequest
@@ -40,7 +41,8 @@ def from_caches(watch: Watch, key: Key, now: dt.datetime) -> Observed | None:
         unrenewed_s=_unrenewed_s(watch, patroni),
         templates=_templates(pods, every(watch.revisions, key), watch),
         revisions=every(watch.revisions, key),
-        problems=watch.denied,
+        problems=tuple(error for kind, error in watch.denied if kind not in STANDS_ALONE),
+        unseen={kind: error.message for kind, error in watch.denied if kind in STANDS_ALONE},
         serves_event_streams=watch.event_streams.is_served,
         departed=tuple(departed for at, departed in watch.departed if at == key),
     )

@@ -44,7 +44,7 @@ from howdah.core.situation import Situation, look
 from howdah.core.status import Event, Findings, Outcome, build_status, transitions
 from howdah.core.streams import stream_problem
 from howdah.kube.client import Client
-from howdah.kube.errors import Conflict, KubeError, NotFound
+from howdah.kube.errors import Conflict, Forbidden, KubeError, NotFound
 from howdah.kube.events import EventRecorder, Reference
 from howdah.model import names
 from howdah.model.cluster import Cluster
@@ -55,6 +55,7 @@ from howdah.model.settings import Settings
 
 SOON_S = 0.05  # after a write: the caches need a moment to hear of it
 AFTER_FAILURE_S = 5.0  # of a read or of the status
+AFTER_FORBIDDEN_S = 60.0
 AFTER_CONFLICT_S = 1.0  # what was in the way makes an event, which wakes the pass earlier
 
 _log = structlog.get_logger("howdah.pass")
@@ -140,7 +141,9 @@ class Reconciler:
             result = await self._pass(key)
         except (KubeError, ExternalError) as error:  # a read: steps that fail are in the outcome
             _log.warning("pass failed", namespace=key[0], cluster=key[1], error=str(error))
-            result = PassResult(again_in_s=AFTER_FAILURE_S, failed=str(error))
+            result = PassResult(again_in_s=_patience_s(error), failed=str(error))
+            if isinstance(error, Forbidden):
+                await self._say_forbidden(key, error)
         self._metrics.passes.labels("failed" if result.failed else "ok").observe(time.perf_counter() - started)
         if result.failed is None:
             self._metrics.last_success.set_to_current_time()
@@ -175,7 +178,7 @@ class Reconciler:
         observed = observe.with_foreign_secrets(self._watch, observed)
         paused = pause_of(meta.annotations or {}) is not names.Pause.NONE
         decision = plan_deletion(observed, deletion_policy(self._settings), paused=paused)
-        plan = Plan(steps=decision.steps, waits=decision.waits, held=decision.held)
+        plan = Plan(steps=decision.steps, waits=decision.waits, held=decision.held, lacks=decision.lacks)
         outcome = await self._carry_out(Target(*key, meta.uid), plan.steps)
         for held in plan.held:
             self._tell(observed.resource, Event("Warning", "DeletionHeld", held.why))
@@ -204,15 +207,28 @@ class Reconciler:
 
     async def _refuse(self, key: Key, observed: Observed, problems: tuple[Problem, ...]) -> PassResult:
         """The cluster stays as it is; the resource says every mistake."""
+        return await self._say_without_plan(key, observed, problems, Outcome()) or PassResult()
+
+    async def _say_forbidden(self, key: Key, error: Forbidden) -> None:
+        """A read that a pass cannot do without is not allowed."""
+        observed = observe.from_caches(self._watch, key, self._clock())
+        if observed is not None:
+            await self._say_without_plan(key, observed, (), Outcome(error=str(error)))
+
+    async def _say_without_plan(
+        self, key: Key, observed: Observed, problems: tuple[Problem, ...], outcome: Outcome
+    ) -> PassResult | None:
+        """The status of a pass that could not decide anything: what was known of the servers stays said."""
         previous, known = observed.resource.decoded_status(), self.memory.built.get(key)
-        findings = Findings(generation=observed.resource.meta.generation, instances=0, problems=problems)
-        if known is not None:
-            valid = findings_of(self._situation(key, known, observed))
-            findings = dataclasses.replace(valid, generation=findings.generation, problems=problems)
-        status = build_status(previous, findings, Plan(), Outcome(), observed.now)
+        meta = observed.resource.meta
+        findings = Findings(meta.generation, 0, is_deleting=meta.deletion_timestamp is not None)
+        if known is not None and not findings.is_deleting:
+            findings = findings_of(self._situation(key, known, observed))
+        findings = dataclasses.replace(findings, generation=meta.generation, problems=problems)
+        status = build_status(previous, findings, Plan(), outcome, observed.now)
         if known is None:
             _keep_what_is_not_known(status, previous)
-        return await self._write_status(key, observed.resource, previous, status) or PassResult()
+        return await self._write_status(key, observed.resource, previous, status)
 
     # converging
 
@@ -354,21 +370,22 @@ class Reconciler:
             for step in steps:
                 _log.info("would do", namespace=key[0], cluster=key[1], target=step.target, reason=step.reason)
             return Outcome()
-        held_back = {id(step) for step in steps if self._attempts.held_back(key, step) is not None}
+        held_back = {
+            id(step): held.error for step in steps if (held := self._attempts.held_back(key, step)) is not None
+        }
         tried = tuple(takewhile(lambda step: id(step) not in held_back or not step.holds_up, steps))
         ready = tuple(step for step in tried if id(step) not in held_back)
         outcome = await self._applier.carry_out(target, ready)
-        if outcome.failed is not None and outcome.error is not None and not outcome.is_conflict:
-            self._attempts.failed(key, outcome.failed, outcome.error)
-        elif outcome.failed is None and held_back:
-            waiting = next(step for step in steps if id(step) in held_back)
-            held = self._attempts.held_back(key, waiting)
-            return Outcome(outcome.done, waiting, held.error if held is not None else None)
-        elif outcome.done:
+        for failed, error in outcome.failures:
+            self._attempts.failed(key, failed, error)
+        if outcome.failed is None and not held_back and outcome.done:
             self._attempts.succeeded(key)
         for step in outcome.done:
             self._attempts.done(key, step)
-        return outcome
+        if outcome.is_conflict:
+            return outcome
+        wrong = held_back | {id(step): error for step, error in outcome.failures}
+        return _with_failures(outcome, tuple((step, wrong[id(step)]) for step in steps if id(step) in wrong))
 
     # saying
 
@@ -408,7 +425,9 @@ class Reconciler:
             return PassResult(again_in_s=AFTER_CONFLICT_S)
         except KubeError as error:
             _log.warning("status not written", namespace=key[0], cluster=key[1], error=str(error))
-            return PassResult(again_in_s=AFTER_FAILURE_S, failed=str(error))
+            if isinstance(error, Forbidden):  # where nothing can be said on the resource, an event may be read
+                self._tell(resource, Event("Warning", "StatusNotWritten", str(error)))
+            return PassResult(again_in_s=_patience_s(error), failed=str(error))
         self.memory.told[key] = (resource.version, answer)
         self._notice_pruning(kept, answer.decoded_status())
         for event in transitions(previous, status):
@@ -446,6 +465,14 @@ def _not_after(result: PassResult, moment: dt.datetime | None, now: dt.datetime)
     return dataclasses.replace(result, again_in_s=sooner_s)
 
 
+def _with_failures(outcome: Outcome, failures: tuple[tuple[Step, str], ...]) -> Outcome:
+    """`failures`: what failed now or is held back since it did; the first is one that holds up others, if there is any."""
+    if not failures:
+        return outcome
+    failed, error = next((one for one in failures if one[0].holds_up), failures[0])
+    return dataclasses.replace(outcome, failed=failed, error=error, failures=failures)
+
+
 def findings_of(situation: Situation) -> Findings:
     """What decisions and status share, for the status."""
     cluster, database = situation.cluster, situation.database
@@ -478,6 +505,11 @@ def _keep_what_is_not_known(status: dict[str, Any], previous: Mapping[str, Any])
     told = ("Progressing", "Degraded")
     status["conditions"] = [c if c["type"] in told else said.get(c["type"], c) for c in status["conditions"]]
     status |= {name: previous[name] for name in ("members", "leader") if name in previous}
+
+
+def _patience_s(error: Exception) -> float:
+    """A right is given by a person: no use in asking every few seconds."""
+    return AFTER_FORBIDDEN_S if isinstance(error, Forbidden) else AFTER_FAILURE_S
 
 
 def _version_text(server_version: int) -> str | None:

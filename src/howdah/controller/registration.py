@@ -5,32 +5,30 @@ Where they may not be changed, it is said what the installed ones do not keep.
 
 from __future__ import annotations
 
-from typing import Any
-
 import structlog
 
 from howdah.kube.client import Client
 from howdah.kube.errors import KubeError, NotFound
 from howdah.kube.resources import CUSTOM_RESOURCE_DEFINITIONS
 from howdah.model.crd_losses import lost_fields
-from howdah.model.crds import all_crds, postgresql_crd
+from howdah.model.crds import all_crds
 
 _log = structlog.get_logger("howdah.registration")
 
 
 async def register(client: Client, categories: tuple[str, ...]) -> None:
     """Apply the CRDs; an apply that changes nothing writes nothing. Not being allowed to is said, and no obstacle."""
-    for body in _definitions(categories):
+    for crd in all_crds(categories):
         try:
-            await client.apply(CUSTOM_RESOURCE_DEFINITIONS, body, force=True)
+            await client.apply(CUSTOM_RESOURCE_DEFINITIONS, crd, force=True)
         except KubeError as error:
-            _log.warning("CRD not registered", crd=body["metadata"]["name"], error=str(error))
+            _log.warning("CRD not registered", crd=crd["metadata"]["name"], error=str(error))
 
 
 async def report_losses(client: Client, categories: tuple[str, ...]) -> tuple[str, ...]:
     """Say what the installed definitions do not keep of a resource; `definition: field` each."""
     found: list[str] = []
-    for body in _definitions(categories):
+    for body in all_crds(categories):
         name = body["metadata"]["name"]
         try:
             lost = lost_fields(await client.get(CUSTOM_RESOURCE_DEFINITIONS, name), body)
@@ -46,8 +44,3 @@ async def report_losses(client: Client, categories: tuple[str, ...]) -> tuple[st
             )
             found += [f"{name}: {field}" for field in lost]
     return tuple(found)
-
-
-def _definitions(categories: tuple[str, ...]) -> tuple[dict[str, Any], ...]:
-    ours = postgresql_crd(categories)
-    return tuple(ours if crd["metadata"]["name"] == ours["metadata"]["name"] else crd for crd in all_crds())

@@ -152,12 +152,12 @@ class Watch:
         await self.event_streams.looked()
 
     @property
-    def denied(self) -> tuple[ExternalError, ...]:
-        """Kinds that we may not see: nothing may be concluded from their absence."""
+    def denied(self) -> tuple[tuple[str, ExternalError], ...]:
+        """Kinds that we may not see, and why: nothing may be concluded from their absence, nor from what was seen before."""
         return tuple(
-            ExternalError("kubernetes", transient=True, message=str(informer.last_error))
+            (informer.resource.kind, ExternalError("kubernetes", transient=True, message=str(informer.last_error)))
             for informer in self._informers
-            if not informer.synced.is_set() and _is_denied(informer)
+            if _is_denied(informer)
         )
 
     @property
@@ -249,10 +249,14 @@ class Watch:
             self.departed.append((key, Departed(pod.name, pod.metadata.uid, pod.is_proved_dead, self._clock())))
 
     async def _sweep(self) -> None:
-        """What makes no event of its own: a lock that nobody renews, a member that falls behind."""
+        """What makes no event of its own: a lock that nobody renews, a member that falls behind, a right that comes or goes."""
         time_s = asyncio.get_running_loop().time
+        denied: frozenset[str] = frozenset()
         for sweep in itertools.count(1):
             await asyncio.sleep(SWEEP_S)
+            before, denied = denied, frozenset(error.message for _, error in self.denied)
+            for key in self.cluster_keys() if denied != before else ():
+                self._notify(key)
             if sweep % SWEEPS_PER_LAG == 0:
                 for key in self.lags.look(self._members()):
                     self._notify(key)

@@ -82,6 +82,8 @@ def align_objects(situation: Situation) -> Decision:
     for body in situation.intended:
         if body["kind"] == names.STREAM_KIND:
             continue  # they wait for what they read from: `core.streams`
+        if body["kind"] in situation.observed.unseen:
+            continue
         decision = align(body, situation)
         steps.extend(decision.steps)
         held.extend(decision.held)

@@ -66,9 +66,10 @@ def plan_deletion(observed: Observed, policy: DeletionPolicy, *, paused: bool) -
     why_not = "the resource is paused" if paused else protection(observed, policy)
     if why_not is not None:
         return Decision(held=(Held(last, why_not),), waits=(Wait(60.0, why_not),), ends=True)
-    if observed.problems:
-        why = f"cannot see everything that belongs to the cluster: {observed.problems[0]}"
-        return Decision(waits=(Wait(5.0, why),), ends=True)
+    denied = (*(problem.message for problem in observed.problems), *observed.unseen.values())
+    if denied:
+        why = f"cannot see everything that belongs to the cluster: {'; '.join(denied)}"
+        return Decision(waits=(Wait(5.0, why),), lacks=why, ends=True)
     for stage in (_readers, _stateful_set, _pods, _everything_else):
         steps, waiting = stage(observed, policy)
         if steps or waiting:

@@ -16,14 +16,21 @@ from howdah.model import names
 from howdah.model.postgres.desired import PasswordOrigin, PasswordSource
 from howdah.model.postgres.statements import Statement
 
+STANDS_ALONE = frozenset({"Service", "PodDisruptionBudget", "Deployment", "CronJob"})
+"""Kinds that nothing else of a cluster needs to be made or changed: failing at one holds up no other step."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
     """`reason` is a sentence that the user may read. A disruptive step interrupts somebody's connections."""
 
     disruptive: ClassVar[bool] = False
-    holds_up: ClassVar[bool] = True  # the steps after one that failed are not tried
     reason: str
+
+    @property
+    def holds_up(self) -> bool:
+        """Whether the steps after it are not tried when it fails."""
+        return True
 
     @property
     def target(self) -> str:
@@ -40,6 +47,10 @@ class Create(Step):
     @property
     def target(self) -> str:
         return f"{self.body['kind']} {self.body['metadata']['name']}"
+
+    @property
+    def holds_up(self) -> bool:
+        return self.body["kind"] not in STANDS_ALONE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,6 +158,10 @@ class Apply(Step):
     def target(self) -> str:
         return f"{self.body['kind']} {self.body['metadata']['name']}"
 
+    @property
+    def holds_up(self) -> bool:
+        return self.body["kind"] not in STANDS_ALONE
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScaleIn(Apply):
@@ -176,6 +191,10 @@ class TakeOver(Step):
     def target(self) -> str:
         return f"{self.kind} {self.name}"
 
+    @property
+    def holds_up(self) -> bool:
+        return self.kind not in STANDS_ALONE
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delete(Step):
@@ -190,6 +209,10 @@ class Delete(Step):
     @property
     def target(self) -> str:
         return f"{self.kind} {self.name}"
+
+    @property
+    def holds_up(self) -> bool:
+        return self.kind not in STANDS_ALONE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -254,7 +277,6 @@ class PatchMetadata(Step):
 class GrowClaim(Step):
     """Ask for a larger volume. A storage class that cannot grow one must not hold up everything else."""
 
-    holds_up: ClassVar[bool] = False
     name: str
     uid: str
     storage: str
@@ -262,6 +284,10 @@ class GrowClaim(Step):
     @property
     def target(self) -> str:
         return f"PersistentVolumeClaim {self.name}"
+
+    @property
+    def holds_up(self) -> bool:
+        return False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -414,6 +440,7 @@ class Plan:
     held: tuple[Held, ...] = ()
     stopped: str | None = None  # a roll that stopped, and why
     later: tuple[Wait, ...] = ()
+    lacks: str | None = None  # what may not be seen, while everything else goes on
 
     @property
     def next_look_s(self) -> float | None:
@@ -426,7 +453,7 @@ class Plan:
 
     @property
     def is_quiet(self) -> bool:
-        return not (self.steps or self.waits or self.held or self.stopped)
+        return not (self.steps or self.waits or self.held or self.stopped or self.lacks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -437,6 +464,7 @@ class Decision:
     waits: tuple[Wait, ...] = ()
     held: tuple[Held, ...] = ()
     stopped: str | None = None
+    lacks: str | None = None
     ends: bool = False
     later: tuple[Wait, ...] = ()
 

@@ -51,9 +51,12 @@ Planner = Callable[[Situation], Decision]
 
 
 def blind(situation: Situation) -> Decision:
-    """What may not be seen is not absent: nothing is made, changed or deleted without it."""
+    """What may not be seen is not absent: nothing is made, changed or deleted without it.
+
+    Of a kind that stands alone only its own objects are left as they are.
+    """
     if not situation.observed.problems:
-        return NOTHING
+        return Decision(lacks="; ".join(situation.observed.unseen.values()) or None)
     why = "; ".join(problem.message for problem in situation.observed.problems)
     return Decision(waits=(Wait(30.0, why),), stopped=why, ends=True)
 
@@ -357,6 +360,7 @@ def decide(situation: Situation) -> Plan:
             held=plan.held + decision.held,
             stopped=plan.stopped or decision.stopped,
             later=plan.later + decision.later,
+            lacks=plan.lacks or decision.lacks,
         )
         if decision.ends:
             break

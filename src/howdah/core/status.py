@@ -23,12 +23,16 @@ NEW_PHASES = frozenset({"", "Creating", "CreateFailed"})
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a plan: the steps done, and the one that failed (`error` is fit for users: no credentials)."""
+    """What became of a plan: the steps done, and the first that failed (`error` is fit for users: no credentials).
+
+    `failures`: every step that failed, with its error; those before the last one held up nothing.
+    """
 
     done: tuple[Step, ...] = ()
     failed: Step | None = None
     error: str | None = None
     is_conflict: bool = False  # somebody else wrote first: look again, nothing is wrong
+    failures: tuple[tuple[Step, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,10 +177,11 @@ def _degraded(findings: Findings, plan: Plan, outcome: Outcome) -> Condition:
     if findings.problems:
         return Condition("Degraded", "True", "InvalidSpec", "; ".join(str(p) for p in findings.problems))
     if outcome.error is not None and not outcome.is_conflict:
-        what = outcome.failed.target if outcome.failed is not None else "the pass"
-        return Condition("Degraded", "True", "StepFailed", f"{what}: {outcome.error}")
+        return Condition("Degraded", "True", "StepFailed", _failures(outcome))
     if plan.stopped is not None:
         return Condition("Degraded", "True", "Stopped", plan.stopped)
+    if plan.lacks is not None:
+        return Condition("Degraded", "True", "NotPermitted", plan.lacks)
     if findings.database_error is not None:
         return Condition("Degraded", "True", "DatabaseUnreachable", findings.database_error)
     # Members of a new cluster start one after the other: that is progress, unless one has failed.
@@ -190,6 +195,13 @@ def _degraded(findings: Findings, plan: Plan, outcome: Outcome) -> Condition:
     if findings.stream_problem is not None:
         return Condition("Degraded", "True", "StreamsIncomplete", findings.stream_problem)
     return Condition("Degraded", "False", "AsDesired", "")
+
+
+def _failures(outcome: Outcome) -> str:
+    """All of them, in the order of the plan."""
+    if outcome.failures:
+        return "; ".join(f"{step.target}: {error}" for step, error in outcome.failures)
+    return f"{outcome.failed.target if outcome.failed is not None else 'the pass'}: {outcome.error}"
 
 
 def _restart_pending(findings: Findings, plan: Plan, outcome: Outcome) -> Condition:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -65,12 +65,21 @@ class _Series:
 class EventRecorder:
     """Belongs to one event loop. `record` never waits and never raises; `run()` writes until cancelled."""
 
-    def __init__(self, client: Client, component: str, *, instance: str = "", repeat_s: float = REPEAT_S) -> None:
+    def __init__(
+        self,
+        client: Client,
+        component: str,
+        *,
+        instance: str = "",
+        repeat_s: float = REPEAT_S,
+        on_failure: Callable[[KubeError], None] = lambda error: None,
+    ) -> None:
         self.dropped = 0
         """Events that found the queue full."""
         self.failed = 0
         """Events that the server did not take."""
         self._client = client
+        self._on_failure = on_failure
         self._component, self._instance = component, instance
         self._repeat_s = repeat_s
         self._series: OrderedDict[_Key, _Series] = OrderedDict()
@@ -140,6 +149,7 @@ class EventRecorder:
             series.tries = 0
         except KubeError as error:
             self.failed += 1
+            self._on_failure(error)
             series.tries += 1
             if error.transient and series.tries < MOST_TRIES:
                 self._later(key, series, self._repeat_s)

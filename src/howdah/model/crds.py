@@ -40,6 +40,9 @@ _NAME_OF_VARIABLE = {"pattern": "^[ -<>-~]+$"}
 _LIMITS: Mapping[str, Schema] = {
     **{f"{part}.*.name": _DNS_LABEL for part in ("initContainers", "additionalVolumes")},
     "initContainers.*": {"required": ["name", "image"]},
+    "databaseOptions.*.encoding": {"minLength": 1},
+    "databaseOptions.*.locale": {"minLength": 1},
+    "databaseOptions.*.template": {"minLength": 1},
     "initContainers.*.image": {"pattern": r"\S"},
     "additionalVolumes.*.mountPath": {"minLength": 1},
     "env.*.name": _NAME_OF_VARIABLE,
@@ -116,9 +119,9 @@ _NAME_RULE = (
 )
 
 
-def all_crds() -> tuple[Crd, ...]:
-    """Every definition that howdah needs, ready to apply."""
-    return postgresql_crd(), operator_configuration_crd(), postgres_team_crd()
+def all_crds(categories: Sequence[str] = ("all",)) -> tuple[Crd, ...]:
+    """Every definition that howdah needs, ready to apply; `categories` of `postgresql`."""
+    return postgresql_crd(categories), operator_configuration_crd(), postgres_team_crd()
 
 
 def postgresql_crd(categories: Sequence[str] = ("all",)) -> Crd:

@@ -342,4 +342,5 @@ class Observed:
     """Of Secrets whose values we keep, by (namespace, name): the keys whose value is not the one asked for."""
     serves_event_streams: bool = True  # the kind FabricEventStream is installed, and we may see it
     problems: tuple[ExternalError, ...] = ()  # reads that failed: what they would have said is unknown, not absent
+    unseen: Mapping[str, str] = field(default_factory=dict)  # the same of kinds that stand alone: kind → why
     is_live: bool = False

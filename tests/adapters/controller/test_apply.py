@@ -441,14 +441,30 @@ def create_services(*ports):
     return tuple(p.Create(reason="r", body=body(port)) for port in ports)
 
 
+def create_accounts(*names):
+    def body(name):
+        return {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": NAMESPACE}}
+
+    return tuple(p.Create(reason="r", body=body(name)) for name in names)
+
+
 async def test_steps_end_at_the_first_that_fails(operator):
     operator.kube.fail_next(403, "Forbidden", verb="create", name="")
-    first, second, third = create_services(1, 2, 3)
+    first, second, third = create_accounts("a", "b", "c")
     outcome = await carried_out(operator, first, second, third)
     assert (outcome.done, outcome.failed, outcome.is_conflict) == ((), first, False)
     assert outcome.error is not None
     assert len(operator.writes()) == 1
     assert [(step, bool(error)) for step, error in operator.told] == [(first, True)]
+
+
+async def test_a_kind_that_stands_alone_holds_up_no_other_when_it_fails(operator):
+    operator.kube.fail_next(403, "Forbidden", verb="create", resource="services", times=2)
+    one, other = create_services(1, 2)
+    (account,) = create_accounts("a")
+    outcome = await carried_out(operator, one, other, account)
+    assert (outcome.done, outcome.failed, outcome.is_conflict) == ((account,), one, False)
+    assert [step for step, _ in outcome.failures] == [one, other]
 
 
 async def test_who_does_not_lead_writes_nothing(operator):

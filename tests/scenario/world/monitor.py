@@ -62,7 +62,12 @@ class Monitor:
         if request.verb == "delete":
             if live is not None:
                 self._deletion(request, live, cluster, what)
-        elif request.resource == "secrets" and request.verb != "create" and request.name not in self.copies:
+        elif (
+            request.resource == "secrets"
+            and request.verb != "create"
+            and request.name not in self.copies
+            and set(request.body) != {"metadata"}
+        ):
             self.breach(f"{what}: a Secret is changed")
         if request.resource == "postgresqls/status":
             self._phase(request, what)

@@ -10,7 +10,7 @@ from typing import Any
 
 from howdah.adapters.patroni import Endpoint, NodeStatus, Patroni, PatroniVersion, RefusedError, UnreachableError
 from howdah.core.patroni.member import parse_leader
-from howdah.kube.resources import CONFIGMAPS, PODS
+from howdah.kube.resources import CONFIGMAPS, ENDPOINTS, PODS, Resource
 from howdah.kube.testing import Store
 from howdah.kube.testing.patches import merge_patched
 from howdah.kube.testing.store import Writer
@@ -34,20 +34,26 @@ class Dcs:
     machines: Callable[[], tuple[Machine, ...]]
     make_contents: Callable[[], int]
 
-    def _name(self, part: str) -> str:
-        return f"{self.cluster}-{part}"
+    def _place(self, part: str) -> tuple[Resource, str]:
+        """Of a cluster that keeps its state in Endpoints, the operator has made the leader's."""
+        endpoints = self.store.find(ENDPOINTS, self.namespace, self.cluster)
+        if endpoints is not None and (endpoints["metadata"].get("labels") or {}).get("cluster-name") == self.cluster:
+            return ENDPOINTS, self.cluster if part == "leader" else f"{self.cluster}-{part}"
+        return CONFIGMAPS, f"{self.cluster}-{part}"
 
     def annotations(self, part: str) -> dict[str, str]:
-        found = self.store.find(CONFIGMAPS, self.namespace, self._name(part))
+        resource, name = self._place(part)
+        found = self.store.find(resource, self.namespace, name)
         return dict((found or {"metadata": {}})["metadata"].get("annotations") or {})
 
     def annotate(self, part: str, annotations: Mapping[str, str | None]) -> None:
-        key = (self.namespace, self._name(part))
-        if self.store.find(CONFIGMAPS, *key) is None:
+        resource, name = self._place(part)
+        key = (self.namespace, name)
+        if self.store.find(resource, *key) is None:
             labels = {"application": "spilo", "cluster-name": self.cluster}
             body = {"metadata": {"namespace": key[0], "name": key[1], "labels": labels}}
-            self.store.create(CONFIGMAPS, body, PATRONI)
-        quick_patch(self.store, CONFIGMAPS, key, {"metadata": {"annotations": dict(annotations)}})
+            self.store.create(resource, body, PATRONI)
+        quick_patch(self.store, resource, key, {"metadata": {"annotations": dict(annotations)}})
 
     def describe(self, pod: str, uid: str, status: str, role: str) -> None:
         """A member's heartbeat on its own pod."""

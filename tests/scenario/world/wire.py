@@ -103,6 +103,7 @@ class Wire(Transport):
         return body
 
     async def _answered(self, http: _Http, request: Request, resource: Resource) -> bytes:
+        self._server.authorize(resource, request)
         fault = self._server.faults.take(request)
         sent_s = asyncio.get_running_loop().time()
         if fault is None:
@@ -147,6 +148,7 @@ class Wire(Transport):
                 raise Unreachable(f"{call.what}: cut by the scenario")
             if fault is not None and not fault.only_delay:
                 raise refusal(fault.status, fault.reason, fault.message)
+            self._server.authorize(resource, request)
             watcher = self._watcher(request, resource)
         except ApiError as error:
             refused = msgspec.json.encode(status_object(error))
@@ -191,6 +193,7 @@ class SimulatedClient(Client):
         timeout_s: float = 60.0,
     ) -> ExecResult:
         await self._hand.reach()
+        self._server.authorize(PODS, Request("get", "pods/exec", namespace, pod))
         if self._server.store.find(PODS, namespace, pod) is None:
             raise NotFound(f"exec {pod}", status=404)
         code = self._shell(namespace, pod, stdin or b"")

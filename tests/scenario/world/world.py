@@ -13,7 +13,7 @@ import asyncio
 import base64
 import copy
 import random
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from typing import Any
 
 import structlog
@@ -21,8 +21,10 @@ import structlog
 from howdah.adapters.kubernetes import POSTGRESQLS
 from howdah.controller.main import Edges, Operator, Options
 from howdah.controller.metrics import Metrics
+from howdah.core.permissions import GRANTS, Grant, Installation, roles
+from howdah.kube.errors import KubeError
 from howdah.kube.resources import PODS, SECRETS, STATEFUL_SETS, Resource
-from howdah.kube.testing import FakeKubernetes
+from howdah.kube.testing import FakeKubernetes, Permissions
 from howdah.kube.testing.patches import merge_patched
 from howdah.kube.testing.store import Writer
 from howdah.model import names
@@ -36,7 +38,7 @@ from scenario.world.sql import SimulatedServers
 from scenario.world.wire import SimulatedClient
 
 STEP_S = 0.5
-NAMESPACE = "team"
+NAMESPACE, OPERATORS = "team", "operators"
 PERSON = Writer("kubectl")
 CONVERGE_S = 900.0
 QUIET_S = 45.0
@@ -79,6 +81,7 @@ class _Teller:
 
 async def _run(scenario: Scenario, said: list[str]) -> None:
     world = World()
+    world.said = said
     task = asyncio.ensure_future(world.turn())
     try:
         await scenario(world)
@@ -110,11 +113,15 @@ class World:
 
     def __init__(self) -> None:
         self.server = FakeKubernetes(POSTGRESQLS, clock=now)
+        self.server.permissions = rights()
         self.store = self.server.store
         self.machinery = Machinery(self.store)
         self.monitor = Monitor(self.store, self.machinery)
         self.hands: list[Hand] = []
+        self.operators: list[Operator] = []
         self.done: list[str] = []
+        self.said: list[str] = []
+        """What the operators logged, as lines."""
 
     async def turn(self) -> None:
         """The world goes on, whoever watches."""
@@ -164,8 +171,9 @@ class World:
             clock=now,
             when_full=lambda: None,
         )
-        options = Options(client.access, {"OPERATOR_NAMESPACE": NAMESPACE}, observe_only=hand.observe_only)
+        options = Options(client.access, {"OPERATOR_NAMESPACE": OPERATORS}, observe_only=hand.observe_only)
         operator = Operator(client, options, settings, Metrics(), edges)
+        self.operators.append(operator)
         patroni = SimulatedPatroni(hand, self.machinery.machine_at, self.machinery.dcs, self.monitor.command)
         await operator.work(patroni, asyncio.create_task(asyncio.sleep(1e9)))
 
@@ -266,6 +274,10 @@ class World:
     def writes(self) -> int:
         return sum(len(hand.writes) for hand in self.hands)
 
+    def not_ready(self) -> list[str]:
+        """What `/readyz` says of each operator that is not ready."""
+        return [why for operator in self.operators if (why := operator.why_not_ready()) is not None]
+
     def events_written(self) -> int:
         return sum(1 for request in self.server.requests if request.resource == "events" and request.is_write)
 
@@ -309,6 +321,12 @@ class World:
         return self.store.select(PODS, NAMESPACE, lambda _: True)
 
 
+def rights(grants: Iterable[Grant] = GRANTS) -> Permissions:
+    """What an operator may do that watches this one namespace: exactly what `howdah rbac` gives it."""
+    installation = Installation(namespace=OPERATORS, watched=(NAMESPACE,))
+    return Permissions(roles(installation, grants), account=installation.name, namespace=OPERATORS)
+
+
 class AlwaysLeading:
     """An election that is won at once and never lost: a Lease is no fence, and two leaders at once must be harmless."""
 
@@ -316,6 +334,7 @@ class AlwaysLeading:
         del lost
         self._gained = gained
         self._is_leading = False
+        self.last_error: KubeError | None = None
 
     @property
     def alive(self) -> bool:

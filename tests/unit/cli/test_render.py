@@ -157,12 +157,12 @@ def test_missing_file_is_named(tmp_path: Path) -> None:
 
 
 def test_crds_are_documents_that_kubectl_reads(capsys: pytest.CaptureFixture[str]) -> None:
-    print_crds("yaml")
+    print_crds("yaml", ("all",))
     found = [body["metadata"]["name"] for body in yaml.safe_load_all(capsys.readouterr().out)]
     assert found == ["postgresqls.acid.zalan.do", "operatorconfigurations.acid.zalan.do", "postgresteams.acid.zalan.do"]
 
 
 def test_unknown_format_is_refused() -> None:
     with pytest.raises(Failed, match="-o text: expected yaml or json") as caught:
-        print_crds("text")
+        print_crds("text", ("all",))
     assert caught.value.code is Exit.INVALID

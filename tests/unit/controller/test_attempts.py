@@ -76,3 +76,18 @@ def test_a_step_that_is_needed_now_and_then_is_none():
         attempts.done(KEY, ANOTHER)
         clock.now_s += 600.0
         assert attempts.held_back(KEY, ANOTHER) is None
+
+
+def test_steps_that_fail_beside_each_other_have_waits_of_their_own():
+    clock = Clock()
+    attempts = Attempts(clock)
+    for _ in range(3):
+        attempts.failed(KEY, STEP, "one")
+        attempts.failed(KEY, ANOTHER, "other")
+        clock.now_s += attempts.left_s(KEY)
+    attempts.failed(KEY, STEP, "one")
+    assert attempts.left_s(KEY) == FIRST_S * 8
+    attempts.done(KEY, STEP)
+    assert attempts.held_back(KEY, STEP) is None
+    attempts.failed(KEY, ANOTHER, "other")
+    assert attempts.held_back(KEY, ANOTHER) is not None

@@ -37,6 +37,7 @@ from .answers import (
 )
 from .faults import Fault, Faults, Hook, Request, fitting
 from .patches import json_patched, merge_patched
+from .permissions import Permissions, asks
 from .selectors import selection
 from .store import Change, Object, Store, Watcher, Writer, refusal
 
@@ -74,6 +75,8 @@ class FakeKubernetes:
         self.store = Store(clock)
         self.requests: list[Request] = []
         self.faults = Faults()
+        self.permissions: Permissions | None = None
+        """What the callers may do; None: everything."""
         self.before: Hook | None = None
         """Called with each request before it is worked on; may wait, or raise an ApiError that becomes the answer."""
         self.exec_handler: ExecHandler = lambda *_: ExecResult(0, b"", b"")
@@ -201,6 +204,7 @@ class FakeKubernetes:
             resource, request = self._understood(http)
             self.requests.append(request)
             request.body = _body(await http.read())
+            self.authorize(resource, request)
             if self.before:
                 await self.before(request)
             response = await self._with_faults(http, request, resource)
@@ -226,6 +230,15 @@ class FakeKubernetes:
         error = refusal(fault.status, fault.reason, fault.message)
         error.retry_after_s = fault.retry_after_s
         return refused(error)
+
+    def authorize(self, resource: Resource, request: Request) -> None:
+        """Raises Forbidden where the permissions do not allow it."""
+        if self.permissions is None:
+            return
+        exists = self.store.find(resource, request.namespace, request.name) is not None
+        for ask in asks(resource, request, exists=exists):
+            if (why := self.permissions.refusal(ask)) is not None:
+                raise refusal(403, "Forbidden", why)
 
     def _understood(self, http: web.Request) -> tuple[Resource, Request]:
         parts = [part for part in http.path.split("/") if part]

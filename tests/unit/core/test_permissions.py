@@ -1,0 +1,64 @@
+"""The roles that an installation gets, in each of the three modes."""
+
+import pytest
+
+from howdah.core.permissions import GRANTS, Installation, Place, roles
+
+
+def kinds(installation):
+    found = sorted((o["kind"], o["metadata"].get("namespace", ""), o["metadata"]["name"]) for o in roles(installation))
+    assert len(set(found)) == len(found)
+    return found
+
+
+def test_for_the_whole_cluster():
+    assert kinds(Installation("op", "system")) == [
+        ("ClusterRole", "", "op"),
+        ("ClusterRole", "", "op-crds"),
+        ("ClusterRole", "", "postgres-pod"),
+        ("ClusterRoleBinding", "", "op"),
+        ("ClusterRoleBinding", "", "op-crds"),
+        ("Role", "system", "op-own"),
+        ("RoleBinding", "system", "op-own"),
+    ]
+
+
+def test_for_single_namespaces_nothing_of_the_operator_is_cluster_wide():
+    assert kinds(Installation("op", "system", ("a", "system"))) == [
+        ("ClusterRole", "", "postgres-pod"),
+        ("Role", "a", "op"),
+        ("Role", "system", "op"),
+        ("Role", "system", "op-own"),
+        ("RoleBinding", "a", "op"),
+        ("RoleBinding", "system", "op"),
+        ("RoleBinding", "system", "op-own"),
+    ]
+
+
+@pytest.mark.parametrize("watched", [None, ("a",)])
+def test_no_rule_has_a_wildcard_or_lets_the_operator_raise_its_own_rights(watched):
+    for role in roles(Installation("op", "system", watched, configuration="main")):
+        for rule in role.get("rules", ()):
+            assert "*" not in (*rule["apiGroups"], *rule["resources"], *rule["verbs"])
+            assert not {"escalate", "impersonate"} & set(rule["verbs"])
+            if "bind" in rule["verbs"]:
+                assert rule["resourceNames"] == ["postgres-pod"]
+
+
+def test_no_right_is_given_twice_and_each_says_why():
+    given = [(g.place, g.group, g.resource, verb, g.names) for g in GRANTS for verb in g.verbs]
+    assert len(set(given)) == len(given)
+    assert all(g.why and g.without for g in GRANTS)
+    assert {g.place for g in GRANTS} == set(Place)
+
+
+def test_names_that_an_installation_leaves_open_limit_nothing():
+    def named(configuration):
+        made = roles(Installation("op", "system", configuration=configuration))
+        rules = [
+            rule for role in made for rule in role.get("rules", ()) if "operatorconfigurations" in rule["resources"]
+        ]
+        return rules[0].get("resourceNames")
+
+    assert named("main") == ["main"]
+    assert named("") is None
