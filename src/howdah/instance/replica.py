@@ -5,13 +5,18 @@ The leader's Patroni makes the slot only in its next loop, up to loop_wait secon
 cannot stream, and the WAL it needs may be recycled. Patroni knows the slot by its name and looks after it from then
 on; where the cluster does not use slots it would not, and the slot would hold WAL for ever: there it is dropped again.
 If anything here fails, Patroni's own way of making replicas comes next.
+
+A manifest may ask for a higher major version than the cluster still has: PGVERSION says the one, the leader's data the other.
+Then the copy decides, see `end_patroni`.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -66,6 +71,21 @@ def back_up(bin_dir: Path, connection: str, data: str, slot: str | None) -> int:
     return subprocess.run(command, check=False).returncode  # as long as the data take
 
 
+def other_major(bin_dir: Path, data: Path) -> str | None:
+    """The major version that the copied data are of, where these binaries are of another one and cannot serve them."""
+    command = [str(bin_dir / "postgres"), "--version"]
+    said = subprocess.run(command, capture_output=True, text=True, timeout=SLOT_TIMEOUT_S, check=False).stdout
+    theirs, ours = (data / "PG_VERSION").read_text().strip(), re.search(r"\d+", said)
+    return theirs if ours is not None and theirs.partition(".")[0] != ours[0] else None
+
+
+def end_patroni(major: str) -> None:
+    """The container starts again, and then chooses its binaries by the data that are there now."""
+    why = f"the leader's data are of PostgreSQL {major}, these binaries are not: starting again with others"
+    print(why, flush=True)  # noqa: T201
+    os.kill(os.getppid(), signal.SIGTERM)
+
+
 def main(arguments: list[str]) -> int:
     """Patroni adds `--scope` and `--role`, which nothing here needs."""
     parser = argparse.ArgumentParser()
@@ -77,6 +97,8 @@ def main(arguments: list[str]) -> int:
     code = back_up(bin_dir, given.connstring, given.datadir, slot if has_slot else None)
     if has_slot and code == 0 and not slots_are_used(Path(given.datadir)):
         drop_slot(bin_dir, given.connstring, slot)
+    if code == 0 and (major := other_major(bin_dir, Path(given.datadir))) is not None:
+        end_patroni(major)
     return code
 
 

@@ -1,6 +1,7 @@
 """Two members for real, for each PostgreSQL that is here and in both of Patroni's modes."""
 
 import contextlib
+import json
 import os
 import re
 import shlex
@@ -183,9 +184,8 @@ async def test_a_switchover_hands_over_and_the_old_leader_follows(world, leader,
     assert re.search("switched over", said)
     until(lambda: world.is_writable(replica), why=world.logs)
     assert replica.sql("SELECT at FROM kept") == "before the switchover"
-    assert (
-        "keep the label" not in replica.log.read_text()
-    )  # who leads could see to the other pods before it was promoted
+    # Who leads could see to the other pods before it was promoted.
+    assert "keep the label" not in replica.log.read_text()
     until(lambda: world.streaming(replica) == {leader.name}, why=world.logs)
 
 
@@ -208,3 +208,28 @@ def test_a_terminated_leader_hands_over_at_once(world, leader, replica):
     until(lambda: world.is_writable(replica), timeout_s=20, why=world.logs)  # less than the ttl of 30 s
     leader.start()
     until(lambda: world.streaming(replica) == {leader.name}, why=world.logs)
+
+
+@pytest.mark.skipif(len(MAJORS) < 2, reason="only one PostgreSQL is here")
+def test_a_new_member_that_is_told_a_higher_major_serves_the_data_that_it_gets(api):
+    folder = Path(tempfile.mkdtemp(prefix="hi-", dir="/tmp"))
+    network = f"127.{100 + os.getpid() % 100}.{250 - os.getpid() // 100 % 250}"
+    # Some binaries have no TLS, which the contract's own lines ask for.
+    lines = ["local all all trust", "host all all all scram-sha-256", "host replication standby all scram-sha-256"]
+    plain = {"postgresql": {"pg_hba": lines, "parameters": {"shared_buffers": "32MB"}}}
+    more = {"major": min(MAJORS), "mode": "configmaps", "network": network, "SPILO_CONFIGURATION": json.dumps(plain)}
+    world = World(api, folder, f"o{os.getpid()}", **more)
+    try:
+        first = world.add()
+        until(lambda: world.is_writable(first), why=world.logs)
+        world.major = max(MAJORS)
+        second = world.add()
+        until(lambda: second.process.poll() is not None, why=world.logs)
+        assert f"the leader's data are of PostgreSQL {min(MAJORS)}" in second.log.read_text()
+        second.kill()
+        second.start()  # as the node does it with a container that ended
+        until(lambda: world.streaming(first) == {second.name}, why=world.logs)
+        assert second.sql("SHOW server_version").split(".")[0] == str(min(MAJORS))
+    finally:
+        world.end()
+        shutil.rmtree(folder, ignore_errors=True)
