@@ -10,7 +10,7 @@ from scenario.world.hand import Hand
 from scenario.world.world import NAMESPACE, PERSON, World, secret_name, simulate
 
 NAME, ROLE = "acid-a", "robot"
-OPTIONS = {"infrastructure_roles_secret_name": "infra"}
+OPTIONS = {"infrastructure_roles_secret_name": f"{NAMESPACE}/infra"}
 
 
 def encoded(password: str) -> dict[str, str]:
