@@ -1,6 +1,6 @@
 """Password rotation: whose password is due, what the Secret gets next, and which logins there shall be because of it.
 
-The Secret leads, the server follows: docs/adr/0018-password-rotation.md. A change of the login is prepared in the Secret
+The Secret leads, the server follows: docs/adr/0015-password-rotation.md. A change of the login is prepared in the Secret
 under keys of its own, made in the server, and only then becomes the login; a new password for the same login is written at
 once, and the role is altered because its verifier does not match any more. Every state is in the Secret and the catalogue.
 """
