@@ -23,6 +23,7 @@ class Known:
     real: str = "*"
     ours: str = "*"
     kubectl: bool = False  # a difference in what kubectl shows
+    sometimes: bool = False  # depends on the clock: a run without it is no reason to remove the row
 
     def matches(self, sequence: str, step: str, difference: Difference) -> bool:
         return all(

@@ -95,6 +95,6 @@ def paired(
 
 
 def stale(results: Many[Compared], known: Many[Known]) -> tuple[Known, ...]:
-    """The known differences that did not show in a full run."""
+    """The known differences that did not show in a full run, and should have."""
     seen = {id(row) for result in results for _, row in result.explained}
-    return tuple(row for row in known if id(row) not in seen)
+    return tuple(row for row in known if id(row) not in seen and not row.sometimes)
