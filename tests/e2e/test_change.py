@@ -230,7 +230,10 @@ async def test_invalid_manifest_says_every_mistake_and_leaves_the_cluster_as_it_
     before = await cluster.uids()
     with pytest.raises(Invalid):  # what the schema can say, it says at once
         await cluster.change(numberOfInstances="many")
-    await cluster.change(postgresql={"parameters": {"no parameter!": "1", "nor this": "2"}})
+    with pytest.raises(Invalid):  # or a rule in CEL
+        await cluster.change(postgresql={"parameters": {"no parameter!": "1"}})
+    wrong = {"no parameter!": "1", "nor this": "2"}
+    await cluster.change(userOptions={"zalando": {"parameters": wrong}})
 
     def refused(resource: dict[str, Any]) -> bool:
         return condition(resource, "Degraded").get("reason") == "InvalidSpec"
@@ -241,7 +244,7 @@ async def test_invalid_manifest_says_every_mistake_and_leaves_the_cluster_as_it_
     assert "nor this" in said
     assert await cluster.uids() == before
     assert await cluster.ask("select 1") == 1
-    await cluster.change(postgresql={"parameters": {"no parameter!": None, "nor this": None}})
+    await cluster.change(userOptions=None)
     await cluster.settled()
     assert await cluster.uids() == before
 
