@@ -287,18 +287,17 @@ class Applier:
 
     async def _release_leader(self, target: Target, step: p.ReleaseLeader) -> None:
         metadata = {
-            "uid": step.uid,
             "resourceVersion": step.resource_version,
             "annotations": {"leader": None, "renewTime": None},
         }
-        resource = RESOURCES[step.object_kind]
-        await self._client.merge_patch(resource, step.name, {"metadata": metadata}, namespace=target.namespace)
+        await self._patch_meta(step.object_kind, target, step.name, step.uid, metadata)
 
     async def _call_election(self, target: Target, step: p.CallElection) -> None:
-        annotations = {names.LOCK_EXPIRED: step.mark}
-        metadata = {"uid": step.uid, "resourceVersion": step.resource_version, "annotations": annotations}
-        resource = RESOURCES[step.object_kind]
-        await self._client.merge_patch(resource, step.name, {"metadata": metadata}, namespace=target.namespace)
+        metadata = {
+            "resourceVersion": step.resource_version,
+            "annotations": {names.LOCK_EXPIRED: step.mark},
+        }
+        await self._patch_meta(step.object_kind, target, step.name, step.uid, metadata)
 
     async def _unlabel_leader(self, target: Target, step: p.UnlabelLeader) -> None:
         lock = await self._client.get(RESOURCES[step.object_kind], step.object_name, namespace=target.namespace)
