@@ -348,7 +348,7 @@ class Operator:
         _log.error("a pass failed by a bug", namespace=key[0], cluster=key[1], exc_info=error)
 
     def _clusters_by_phase(self) -> Mapping[str, int]:
-        phases = self._reconciler.memory.phases if self._reconciler is not None else {}
+        phases = self._reconciler.teller.phases if self._reconciler is not None else {}
         return Counter(phases.get(key, "") for key in self._watch.cluster_keys())
 
     def _why_dead(self) -> str | None:
