@@ -21,6 +21,7 @@ from howdah.adapters.kubernetes import POSTGRESQLS, read_pods, read_resource
 from howdah.controller import observe
 from howdah.controller.apply import Applier, Target
 from howdah.controller.attempts import Attempts
+from howdah.controller.compared import Compared
 from howdah.controller.copies import Copies
 from howdah.controller.databases import Databases
 from howdah.controller.environment import EnvironmentSecrets
@@ -77,22 +78,30 @@ class Built:
 
 @dataclass(frozen=True, slots=True)
 class PassResult:
-    """When to look again (None: when something happens, or at the resync), and whether it failed."""
+    """When to look again (None: when something happens, or at the resync), whether it failed, and whether that was all."""
 
     again_in_s: float | None = None
     failed: str | None = None
+    is_gone: bool = False  # there is no such cluster any more: only an event can bring it back
 
 
 @dataclass(slots=True)
 class Memory:
-    """What saves work: per cluster what was built, and per object which version was compared with which result."""
+    """What saves work: per cluster what was built, and what comparing it with each object answered."""
 
     built: dict[Key, Built] = field(default_factory=dict)
-    compared: dict[tuple[Key, str, str], tuple[object, tuple[Difference, ...]]] = field(default_factory=dict)
+    compared: Compared[tuple[Difference, ...]] = field(default_factory=Compared)
     phases: dict[Key, str] = field(default_factory=dict)
     told: dict[Key, tuple[tuple[str, str], Live]] = field(default_factory=dict)
     """By cluster: the version that the cache had when the status was written, and what the write made of it."""
     pruned: frozenset[str] = frozenset()  # status fields that the installed CRD does not keep
+
+    def forget(self, key: Key) -> None:
+        """The cluster is gone."""
+        self.built.pop(key, None)
+        self.phases.pop(key, None)
+        self.told.pop(key, None)
+        self.compared.forget(key)
 
 
 class Reconciler:
@@ -153,8 +162,9 @@ class Reconciler:
         observed = observe.from_caches(self._watch, key, self._clock())
         if observed is None:
             self._forget(key)
-            return PassResult()
+            return PassResult(is_gone=True)
         if (observed.resource.meta.annotation(names.CONTROLLER) or "") != self._controller_id:
+            self._forget(key)
             return PassResult()
         if observed.resource.meta.deletion_timestamp is not None:
             return await self._delete(key, observed)
@@ -195,13 +205,8 @@ class Reconciler:
         self._copies.forget(key)
         self._fleet.forget(key)
         self._attempts.forget(key)
-        known = self.memory.built.pop(key, None)
-        if known is not None and known.cluster.environment_secret is not None:
-            self._environment.forget(key[0], known.cluster.environment_secret.name)
-        self.memory.phases.pop(key, None)
-        self.memory.told.pop(key, None)
-        for compared in [c for c in self.memory.compared if c[0] == key]:
-            del self.memory.compared[compared]
+        self._environment.forget(key)
+        self.memory.forget(key)
 
     # a manifest that cannot be acted on
 
@@ -298,11 +303,10 @@ class Reconciler:
             if live is None:
                 continue
             versions = (live.version, built.intended)
-            known = self.memory.compared.get((key, *place))
-            if known is None or known[0] != versions:
-                known = (versions, differences(body, live))
-                self.memory.compared[(key, *place)] = known
-            found[place] = known[1]
+            known = self.memory.compared.answer(key, place, versions)
+            if known is None:
+                known = self.memory.compared.remember(key, place, versions, differences(body, live))
+            found[place] = known
         return found
 
     async def _disrupt(self, target: Target, built: Built, step: Step, outcome: Outcome) -> Outcome:
