@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from howdah.controller.compared import Compared
 from howdah.controller.references import ReferenceReader, team_of
 from howdah.controller.watch import Key
 from howdah.core.alignment import differences
@@ -48,17 +49,16 @@ class Builds:
         self._references = references
         self._warn = warn
         self._built: dict[Key, Built] = {}
-        self._compared: dict[tuple[Key, str, str], tuple[object, tuple[Difference, ...]]] = {}
+        self._compared: Compared[tuple[Difference, ...]] = Compared()
 
     def known(self, key: Key) -> Built | None:
         """What it was built to last, if it was since the start."""
         return self._built.get(key)
 
-    def forget(self, key: Key) -> Built | None:
+    def forget(self, key: Key) -> None:
         """The cluster is gone."""
-        for compared in [c for c in self._compared if c[0] == key]:
-            del self._compared[compared]
-        return self._built.pop(key, None)
+        self._built.pop(key, None)
+        self._compared.forget(key)
 
     async def of(self, key: Key, observed: Observed) -> Built:
         """What the cluster is to be. Raises InvalidSpec with every mistake."""
@@ -91,9 +91,8 @@ class Builds:
             if live is None:
                 continue
             versions = (live.version, built.intended)
-            known = self._compared.get((key, *place))
-            if known is None or known[0] != versions:
-                known = (versions, differences(body, live))
-                self._compared[(key, *place)] = known
-            found[place] = known[1]
+            known = self._compared.answer(key, place, versions)
+            if known is None:
+                known = self._compared.remember(key, place, versions, differences(body, live))
+            found[place] = known
         return found

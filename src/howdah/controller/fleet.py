@@ -64,7 +64,14 @@ class Fleet:
         self._noted.discard(key)
 
     def forget(self, key: Key) -> None:
+        """The cluster is gone."""
         self._rolls.pop(key, None)
+        self._noted.discard(key)
+
+    @property
+    def keys(self) -> tuple[Key, ...]:
+        """Every cluster that was looked at and is not known to be gone."""
+        return tuple(self._rolls)
 
     @property
     def is_complete(self) -> bool:

@@ -82,7 +82,6 @@ async def observe_live(
         secrets={(s.metadata.namespace, s.metadata.name): s for s in secrets},
         patroni={**configmaps, **endpoints},
         templates={r.metadata.name: _template(r) for r in revisions.items if r.metadata.name in in_use},
-        is_live=True,
     )
 
 

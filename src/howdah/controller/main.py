@@ -297,8 +297,11 @@ class Operator:
         except NotLeading:
             return
         finally:
-            self._fleet.seen(key)  # also after a bug: one odd manifest must not hold up the rolls of all others
+            if self._watch.resource(key) is not None:
+                self._fleet.seen(key)  # also after a bug: one odd manifest must not hold up the rolls of all others
         self._queue.forget(key)  # only a bug of ours makes the queue back off; see attempts.py for the rest
+        if result.is_gone:
+            return
         resync_s = self._settings.resync_period.seconds * random.uniform(0.9, 1.1)
         self._queue.after(key, min(resync_s, result.again_in_s or resync_s))
 
@@ -321,7 +324,7 @@ class Operator:
     def _gained(self) -> None:
         _log.info("leading")
         self._metrics.leading.set(1)
-        for key in self._watch.cluster_keys():
+        for key in {*self._watch.cluster_keys(), *self._fleet.keys}:  # the latter: what has gone since we led last
             self._queue.add(key)
 
     def _lost(self) -> None:

@@ -16,10 +16,11 @@ AFTER_CONFLICT_S = 1.0  # what was in the way makes an event, which wakes the pa
 
 @dataclass(frozen=True, slots=True)
 class PassResult:
-    """When to look again (None: when something happens, or at the resync), and whether it failed."""
+    """When to look again (None: when something happens, or at the resync), whether it failed, and whether that was all."""
 
     again_in_s: float | None = None
     failed: str | None = None
+    is_gone: bool = False  # there is no such cluster any more: only an event can bring it back
 
 
 def patience_s(error: Exception) -> float:

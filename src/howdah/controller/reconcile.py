@@ -110,8 +110,9 @@ class Reconciler:
         observed = observe.from_caches(self._watch, key, self._clock())
         if observed is None:
             self._forget(key)
-            return PassResult()
+            return PassResult(is_gone=True)
         if (observed.resource.meta.annotation(names.CONTROLLER) or "") != self._controller_id:
+            self._forget(key)
             return PassResult()
         if observed.resource.meta.deletion_timestamp is not None:
             return await self._delete(key, observed)
@@ -152,9 +153,8 @@ class Reconciler:
         self._copies.forget(key)
         self._fleet.forget(key)
         self._attempts.forget(key)
-        known = self.builds.forget(key)
-        if known is not None and known.cluster.environment_secret is not None:
-            self._environment.forget(key[0], known.cluster.environment_secret.name)
+        self._environment.forget(key)
+        self.builds.forget(key)
         self.teller.forget(key)
 
     # a manifest that cannot be acted on

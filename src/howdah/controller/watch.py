@@ -19,7 +19,7 @@ import msgspec
 
 from howdah.adapters.kubernetes import EVENT_STREAMS, POSTGRESQLS
 from howdah.controller.lags import Lags
-from howdah.controller.locks import Locks, Place
+from howdah.controller.locks import Lock, Locks
 from howdah.controller.optional import OptionalKind
 from howdah.kube import resources as r
 from howdah.kube.client import Client
@@ -176,6 +176,10 @@ class Watch:
         """Every cluster that there is a resource for."""
         return tuple(key for part in self.clusters for key in part.keys())  # noqa: SIM118 - no mapping
 
+    def resource(self, key: Key) -> Live | None:
+        """The cluster's resource, if there is one now."""
+        return next((found for part in self.clusters if (found := part.get(*key)) is not None), None)
+
     def template(self, revision: Revision) -> Mapping[str, Any]:
         """The pod template that a revision holds; decoded once, for revisions never change."""
         uid = revision.metadata.uid
@@ -260,9 +264,8 @@ class Watch:
             if sweep % SWEEPS_PER_LAG == 0:
                 for key in self.lags.look(self._members()):
                     self._notify(key)
-            keys = {place: (key, meta) for place, key, meta in self._patroni_objects()}
-            for place in self.locks.look(((p, meta) for p, (_, meta) in keys.items()), time_s(), self._clock()):
-                self._notify(keys[place][0])
+            for key in self.locks.look(self._locks(), time_s(), self._clock()):
+                self._notify(key)
 
     def _members(self) -> Iterable[tuple[Key, Pod]]:
         for informer in self.pods:
@@ -270,12 +273,13 @@ class Watch:
                 if (key := self._member_key(pod)) is not None:
                     yield key, pod
 
-    def _patroni_objects(self) -> Iterable[tuple[Place, Key, Meta]]:
+    def _locks(self) -> Iterable[Lock]:
         for informer in (*self.configmaps, *self.endpoints):
             for obj in informer:
-                key = self._label_key(obj)
-                if key is not None:
-                    yield (informer.resource.kind, obj.metadata.namespace, obj.metadata.name), key, obj.metadata
+                meta = obj.metadata
+                if (renewed := meta.annotation("renewTime")) is not None and (key := self._label_key(obj)) is not None:
+                    place = (informer.resource.kind, meta.namespace, meta.name)
+                    yield Lock(place, key, renewed, meta.annotations or {})
 
 
 def every(informers: Iterable[Informer[Any]], key: Key) -> tuple[Any, ...]:

@@ -187,7 +187,6 @@ SourceRange = Annotated[
 
 Text = StrictStr
 Bool = StrictBool
-Int = StrictInt
 Count = Annotated[StrictInt, Field(ge=0, le=2**31 - 1)]
 Uint32 = Annotated[StrictInt, Field(ge=0, le=2**32 - 1)]
 Id = Annotated[StrictInt, Field(ge=0, le=2**63 - 1)]

@@ -42,8 +42,6 @@ CONTROLLER = f"{GROUP}/controller"
 """On the resource: the id of the operator that it belongs to."""
 ROLLING_UPDATE_REQUIRED = "zalando-postgres-operator-rolling-update-required"
 """On a pod: it has to be replaced."""
-UPGRADE_SUCCESS = "last-major-upgrade-success"
-UPGRADE_FAILURE = "last-major-upgrade-failure"
 
 EXTERNAL_DNS = "external-dns.alpha.kubernetes.io/hostname"
 KUBE2IAM_ROLE = "iam.amazonaws.com/role"

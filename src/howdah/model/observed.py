@@ -322,7 +322,7 @@ class Departed:
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """One cluster as seen at `now`: from the caches, or read live before a disruptive step (`is_live`)."""
+    """One cluster as seen at `now`: from the caches, or read live before a disruptive step."""
 
     now: dt.datetime
     resource: Live
@@ -343,4 +343,3 @@ class Observed:
     serves_event_streams: bool = True  # the kind FabricEventStream is installed, and we may see it
     problems: tuple[ExternalError, ...] = ()  # reads that failed: what they would have said is unknown, not absent
     unseen: Mapping[str, str] = field(default_factory=dict)  # the same of kinds that stand alone: kind → why
-    is_live: bool = False
