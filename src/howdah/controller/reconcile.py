@@ -27,7 +27,7 @@ from howdah.controller.environment import EnvironmentSecrets
 from howdah.controller.fleet import Fleet
 from howdah.controller.members import Members
 from howdah.controller.metrics import Metrics
-from howdah.controller.references import ReferenceReader, team_of
+from howdah.controller.references import ReferenceReader, asking
 from howdah.controller.watch import Key, Watch
 from howdah.core.alignment import differences
 from howdah.core.deletion import deletion_policy, plan_deletion
@@ -39,7 +39,7 @@ from howdah.core.patroni.member import Member
 from howdah.core.plan import Plan, RestartMember, SetFinalizers, Step
 from howdah.core.planners import decide
 from howdah.core.pooling import pooler_views
-from howdah.core.resolve import label_keys, resolve
+from howdah.core.resolve import UnresolvedSpec, label_keys, resolve
 from howdah.core.situation import Situation, look
 from howdah.core.status import Event, Findings, Outcome, build_status, transitions
 from howdah.core.streams import stream_problem
@@ -56,6 +56,7 @@ from howdah.model.settings import Settings
 SOON_S = 0.05  # after a write: the caches need a moment to hear of it
 AFTER_FAILURE_S = 5.0  # of a read or of the status
 AFTER_FORBIDDEN_S = 60.0
+AFTER_MISSING_S = 30.0  # an object that a manifest names and nobody watches
 AFTER_CONFLICT_S = 1.0  # what was in the way makes an event, which wakes the pass earlier
 
 _log = structlog.get_logger("howdah.pass")
@@ -161,7 +162,7 @@ class Reconciler:
         try:
             built = await self._build(key, observed)
         except InvalidSpec as invalid:
-            return await self._refuse(key, observed, invalid.problems)
+            return await self._refuse(key, observed, invalid)
         return await self._converge(key, built, observed)
 
     # deleting
@@ -205,9 +206,10 @@ class Reconciler:
 
     # a manifest that cannot be acted on
 
-    async def _refuse(self, key: Key, observed: Observed, problems: tuple[Problem, ...]) -> PassResult:
+    async def _refuse(self, key: Key, observed: Observed, invalid: InvalidSpec) -> PassResult:
         """The cluster stays as it is; the resource says every mistake."""
-        return await self._say_without_plan(key, observed, problems, Outcome()) or PassResult()
+        again = PassResult(again_in_s=AFTER_MISSING_S if _awaits_others(invalid) else None)
+        return await self._say_without_plan(key, observed, invalid.problems, Outcome()) or again
 
     async def _say_forbidden(self, key: Key, error: Forbidden) -> None:
         """A read that a pass cannot do without is not allowed."""
@@ -233,7 +235,7 @@ class Reconciler:
     # converging
 
     async def _build(self, key: Key, observed: Observed) -> Built:
-        references = await self._references.of(self._settings, key, team_of(observed.resource))
+        references = await self._references.of(self._settings, key, asking(observed.resource))
         meta = observed.resource.meta
         of_resource = (meta.uid, meta.generation, meta.labels, _without_intent(meta.annotations))
         made_from = (of_resource, facts_version(observed), references)
@@ -454,6 +456,13 @@ class Reconciler:
         if outcome.done or outcome.is_conflict:
             return PassResult(again_in_s=SOON_S if outcome.done else AFTER_CONFLICT_S)
         return PassResult(again_in_s=plan.next_look_s)
+
+
+def _awaits_others(invalid: InvalidSpec) -> bool:
+    """Whether another object may make the manifest right."""
+    if isinstance(invalid, UnresolvedSpec):
+        return True
+    return any(problem.path.endswith(".credentialsSecret") for problem in invalid.problems)
 
 
 def _not_after(result: PassResult, moment: dt.datetime | None, now: dt.datetime) -> PassResult:
