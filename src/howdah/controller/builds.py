@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from howdah.controller.compared import Compared
-from howdah.controller.references import ReferenceReader, team_of
+from howdah.controller.references import ReferenceReader, asking
 from howdah.controller.watch import Key
 from howdah.core.alignment import differences
 from howdah.core.facts import facts_version, live_facts
@@ -62,7 +62,7 @@ class Builds:
 
     async def of(self, key: Key, observed: Observed) -> Built:
         """What the cluster is to be. Raises InvalidSpec with every mistake."""
-        references = await self._references.of(self._settings, key, team_of(observed.resource))
+        references = await self._references.of(self._settings, key, asking(observed.resource))
         meta = observed.resource.meta
         of_resource = (meta.uid, meta.generation, meta.labels, without_intent(meta.annotations))
         made_from = (of_resource, facts_version(observed), references)

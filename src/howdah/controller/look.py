@@ -21,7 +21,7 @@ from howdah.controller import observe
 from howdah.controller.copies import Copies
 from howdah.controller.databases import Databases
 from howdah.controller.environment import EnvironmentSecrets
-from howdah.controller.references import ReferenceReader, team_of
+from howdah.controller.references import ReferenceReader, asking
 from howdah.core.alignment import differences
 from howdah.core.facts import live_facts
 from howdah.core.objects.build import build
@@ -146,7 +146,7 @@ async def judge(client: Client, settings: Settings, operator_namespace: str, obs
     """What the operator would see in it. Raises InvalidSpec."""
     meta = observed.resource.meta
     references = await ReferenceReader(client, operator_namespace).of(
-        settings, (meta.namespace, meta.name), team_of(observed.resource)
+        settings, (meta.namespace, meta.name), asking(observed.resource)
     )
     raw = observed.resource.body(names.API_VERSION, names.KIND)
     raw["metadata"]["generation"] = meta.generation

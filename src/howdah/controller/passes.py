@@ -11,6 +11,7 @@ from howdah.kube.errors import Forbidden
 SOON_S = 0.05  # after a write: the caches need a moment to hear of it
 AFTER_FAILURE_S = 5.0  # of a read or of the status
 AFTER_FORBIDDEN_S = 60.0
+AFTER_MISSING_S = 30.0  # an object that a manifest names and nobody watches
 AFTER_CONFLICT_S = 1.0  # what was in the way makes an event, which wakes the pass earlier
 
 

@@ -26,7 +26,7 @@ from howdah.controller.environment import EnvironmentSecrets
 from howdah.controller.fleet import Fleet
 from howdah.controller.members import Members
 from howdah.controller.metrics import Metrics
-from howdah.controller.passes import AFTER_CONFLICT_S, SOON_S, PassResult, not_after, patience_s
+from howdah.controller.passes import AFTER_CONFLICT_S, AFTER_MISSING_S, SOON_S, PassResult, not_after, patience_s
 from howdah.controller.references import ReferenceReader
 from howdah.controller.telling import Teller
 from howdah.controller.watch import Key, Watch
@@ -36,7 +36,7 @@ from howdah.core.intent import in_the_way, intent_of, without_intent
 from howdah.core.patroni.member import Member
 from howdah.core.plan import Plan, RestartMember, SetFinalizers, Step
 from howdah.core.planners import decide
-from howdah.core.resolve import label_keys
+from howdah.core.resolve import UnresolvedSpec, label_keys
 from howdah.core.situation import Situation, look
 from howdah.core.status import Event, Findings, Outcome, build_status
 from howdah.kube.client import Client
@@ -119,7 +119,7 @@ class Reconciler:
         try:
             built = await self.builds.of(key, observed)
         except InvalidSpec as invalid:
-            return await self._refuse(key, observed, invalid.problems)
+            return await self._refuse(key, observed, invalid)
         return await self._converge(key, built, observed)
 
     # deleting
@@ -159,9 +159,10 @@ class Reconciler:
 
     # a manifest that cannot be acted on
 
-    async def _refuse(self, key: Key, observed: Observed, problems: tuple[Problem, ...]) -> PassResult:
+    async def _refuse(self, key: Key, observed: Observed, invalid: InvalidSpec) -> PassResult:
         """The cluster stays as it is; the resource says every mistake."""
-        return await self._say_without_plan(key, observed, problems, Outcome()) or PassResult()
+        again = PassResult(again_in_s=AFTER_MISSING_S if _awaits_others(invalid) else None)
+        return await self._say_without_plan(key, observed, invalid.problems, Outcome()) or again
 
     async def _say_forbidden(self, key: Key, error: Forbidden) -> None:
         """A read that a pass cannot do without is not allowed."""
@@ -321,6 +322,13 @@ class Reconciler:
         if outcome.done or outcome.is_conflict:
             return PassResult(again_in_s=SOON_S if outcome.done else AFTER_CONFLICT_S)
         return PassResult(again_in_s=plan.next_look_s)
+
+
+def _awaits_others(invalid: InvalidSpec) -> bool:
+    """Whether another object may make the manifest right."""
+    if isinstance(invalid, UnresolvedSpec):
+        return True
+    return any(problem.path.endswith(".credentialsSecret") for problem in invalid.problems)
 
 
 def _with_failures(outcome: Outcome, failures: tuple[tuple[Step, str], ...]) -> Outcome:

@@ -100,6 +100,10 @@ SOCKET_VOLUME = "postgresql-run"
 SOCKET_MOUNT = "/var/run/postgresql"
 TLS_MOUNT = "/tls"
 TLS_CA_MOUNT = "/tlsca"
+ARCHIVE_CREDENTIALS, ARCHIVE_CREDENTIALS_MOUNT = "archive-credentials", "/archive-credentials"
+BACKUP_CREDENTIALS, BACKUP_CREDENTIALS_MOUNT = "backup-credentials", "/backup-credentials"
+CREDENTIALS_FILE = "credentials.json"
+"""Key of a Secret, and the file that is made of it."""
 IRSA_TOKEN_FILE = "/var/run/secrets/eks.amazonaws.com/serviceaccount/token"  # noqa: S105  # a path
 
 Dcs = Literal["configmaps", "endpoints", "etcd"]

@@ -256,6 +256,23 @@ async def test_a_first_manifest_that_is_invalid_makes_nothing():
         assert operator.status["PostgresClusterStatus"] == "CreateFailed"
 
 
+async def test_a_secret_that_a_manifest_names_is_waited_for_and_its_values_reach_no_object():
+    archive = {"provider": "s3", "bucket": "mine", "credentialsSecret": "store-keys"}
+    async with rig() as operator:
+        operator.create(archive=archive)
+        await operator.passes()
+        assert {resource for _, resource, _ in asked(operator)} == {"postgresqls/status"}
+        assert "store-keys in namespace ns does not exist" in operator.condition("Degraded")[2]
+        data = {"AWS_ACCESS_KEY_ID": "S0VZ", "AWS_SECRET_ACCESS_KEY": "SFVTSA=="}
+        operator.kube.store.seed(SECRETS, {"metadata": {"name": "store-keys", "namespace": NAMESPACE}, "data": data})
+        await operator.passes()
+        (container,) = operator.read(STATEFUL_SETS, NAME)["spec"]["template"]["spec"]["containers"]
+        entry = next(entry for entry in container["env"] if entry["name"] == "AWS_SECRET_ACCESS_KEY")
+        assert entry["valueFrom"] == {"secretKeyRef": {"name": "store-keys", "key": "AWS_SECRET_ACCESS_KEY"}}
+        assert "SFVTSA" not in str(container)
+        assert "HUSH" not in str(container)
+
+
 # --- interrupting somebody ---------------------------------------------------------------------------------------------
 
 
