@@ -2,7 +2,7 @@
 KUBE_DIR ?= /tmp/howdah-kube-$(shell id -u)
 KUBE_SCRIPTS := e2e/kubernetes
 
-.PHONY: kube-build kube-build-nodes kube-build-tools kube-images kube-up kube-down e2e-kube
+.PHONY: kube-build kube-build-nodes kube-build-tools kube-build-reference kube-images kube-up kube-down e2e-kube
 kube-build: ## build a real control plane into the cache (Go; once, 7 minutes)
 	@$(KUBE_SCRIPTS)/build.sh control-plane
 
@@ -15,6 +15,8 @@ kube-build-tools: ## build helm, promtool and kubectl, which the tests of the ch
 kube-images: ## build the images of real nodes, without a registry: ours, and the pause container
 	@BASE=local images/build.sh $(IMAGES_DIR)
 	@$(KUBE_SCRIPTS)/images.sh $(IMAGES_DIR)
+kube-build-reference: ## build zalando/postgres-operator v1.15.1, which howdah takes over from and is measured beside
+	@$(KUBE_SCRIPTS)/build.sh reference
 
 kube-up: kube-build ## start a real control plane with three simulated nodes
 	@$(KUBE_SCRIPTS)/up.sh $(KUBE_DIR)
