@@ -5,6 +5,7 @@
 #        nodes.sh in DIR COMMAND...                a command inside: kubectl, psql and pytest reach pods and services there
 #        nodes.sh down DIR                         ends everything and removes DIR; proves that nothing is left
 . "$(dirname "$(realpath "$0")")/lib.sh"
+# 101 is the user of our database containers (images/instance)
 packages=(containerd:containerd runc:runc nft:nftables iptables:iptables ip:iproute2 nsenter:util-linux openssl:openssl curl:curl)
 
 need_packages() {  # installed by apt where that is possible, and said so
@@ -33,7 +34,7 @@ up() {  # NODES IMAGE...
         run lane unshare --net --mount --pid --fork --kill-child --propagation private "$here/lane.sh" "$d"
         await 10 "the lane's namespaces" test -e run/ready
     fi
-    inside "$d" "$here/up.sh" "$d" 10.243.0.1 >/dev/null
+    VOLUME_OWNER=101 inside "$d" "$here/up.sh" "$d" 10.243.0.1 >/dev/null
     local n
     NODES=$1 inside "$d" "$here/store.sh" "$d" "${@:2}"
     for ((n = 0; n < $1; n++)); do inside "$d" "$here/node.sh" "$d" "$n"; done
