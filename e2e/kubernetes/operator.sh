@@ -1,11 +1,11 @@
 #!/bin/bash
 # Installs the operator on the lane's nodes from the chart, as people do: two replicas for the namespace "default", one for
 # "in-endpoints" that keeps Patroni's state in Endpoints. usage: operator.sh DIR      inside the lane
-# HOWDAH_IMAGES (localhost/howdah) and HOWDAH_TAG (dev) name the images.
+# HOWDAH_IMAGES (localhost/howdah) and HOWDAH_TAG (the version of the source) name the images.
 . "$(dirname "$(realpath "$0")")/lib.sh"
 need helm kubectl
 enter "$1"
-chart=$here/../../charts/howdah images=${HOWDAH_IMAGES:-localhost/howdah} tag=${HOWDAH_TAG:-dev}
+chart=$here/../../charts/howdah images=${HOWDAH_IMAGES:-localhost/howdah} tag=${HOWDAH_TAG:-$(sed -n 's/^__version__ = "\(.*\)"/\1/p' "$here/../../src/howdah/__init__.py")}
 install() {  # NAMESPACE VALUES...
     "$bin/helm" upgrade --install howdah "$chart" --namespace "$1" --create-namespace --timeout 120s \
         --set "image.registry=${images%/*},image.repository=${images##*/}/operator,image.tag=$tag" \

@@ -167,9 +167,7 @@ class PostgresCluster:
 
     async def volume_folders(self) -> list[Path]:
         """Where the claims' data are on this machine."""
-        claims = await self.owned(PERSISTENT_VOLUME_CLAIMS)
-        names = [claim["metadata"]["uid"] for claim in claims]
-        return [folder for folder in (self.world.volumes).rglob("*") if folder.name.endswith(tuple(names))]
+        return await self.world.volume_folders(self.client, await self.owned(PERSISTENT_VOLUME_CLAIMS))
 
     # credentials
 

@@ -14,10 +14,11 @@ import signal
 import socket
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from e2e.world import ENDPOINTS_NAMESPACE, LEASE, NAMESPACE, PodProcesses, command_line, until
 from howdah.cli.local import NEEDS, ROLES
@@ -60,11 +61,6 @@ class LocalWorld:
         """PostgreSQL of this machine."""
         return tuple(str(build.major) for build in installations(os.environ.get("PATH", "")))
 
-    @property
-    def volumes(self) -> Path:
-        """The folder of all volumes."""
-        return self.directory / "volumes"
-
     @asynccontextmanager
     async def client(self) -> AsyncIterator[Client]:
         """The administrator's client."""
@@ -90,6 +86,11 @@ class LocalWorld:
         everybody = sorted(processes.descendants([run.init.pid])) if processes.is_alive(run.init) else []
         launcher = run.launcher.pid if run.launcher != run.init and processes.is_alive(run.launcher) else None
         return PodProcesses.of(everybody, shim=run.init.pid, launcher=launcher)
+
+    async def volume_folders(self, client: Client, claims: Iterable[Mapping[str, Any]]) -> list[Path]:
+        """Each is named after its claim's uid."""
+        names = tuple(claim["metadata"]["uid"] for claim in claims)
+        return [folder for folder in (self.directory / "volumes").rglob("*") if folder.name.endswith(names)]
 
     async def leading_operator(self, client: Client) -> str:
         """The name of the operator that holds the Lease now."""

@@ -9,15 +9,16 @@ import asyncio
 import os
 import signal
 import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from e2e.world import LEASE, PodProcesses, command_line, until
 from howdah.kube.client import Client
 from howdah.kube.credentials import load_access
-from howdah.kube.resources import DEPLOYMENTS, LEASES, NODES
+from howdah.kube.resources import DEPLOYMENTS, LEASES, NODES, PERSISTENT_VOLUMES, PODS
 
 SCRIPTS = Path(__file__).parents[2] / "e2e" / "kubernetes"
 OPERATOR_NAMESPACE = "default"
@@ -30,11 +31,6 @@ class NodesWorld:
 
     directory: Path
     majors: tuple[str, ...]
-
-    @property
-    def volumes(self) -> Path:
-        """Where the host-path provisioner makes the volumes of all nodes."""
-        return self.directory / "volumes"
 
     @asynccontextmanager
     async def client(self) -> AsyncIterator[Client]:
@@ -66,6 +62,11 @@ class NodesWorld:
     def _operator_uid(self, name: str) -> str:
         found = glob_one(self.directory, f"log/node-*/{OPERATOR_NAMESPACE}_{name}_*")
         return found.name.rpartition("_")[2]
+
+    async def volume_folders(self, client: Client, claims: Iterable[Mapping[str, Any]]) -> list[Path]:
+        """What the host-path provisioner made."""
+        volumes = [await client.get(PERSISTENT_VOLUMES, claim["spec"]["volumeName"]) for claim in claims]
+        return [Path(volume["spec"]["hostPath"]["path"]) for volume in volumes]
 
     async def leading_operator(self, client: Client) -> str:
         """The pod that holds the Lease now."""
@@ -103,10 +104,25 @@ class NodesWorld:
         """Their numbers."""
         return sorted(path.name.removeprefix("node-") for path in self.directory.glob("node-?"))
 
-    def link(self, node: str, state: str) -> None:
-        """Cut a node off (`down`) or connect it again (`up`)."""
-        command = ["ip", "link", "set", f"kube-{node.removeprefix('node-')}", state]
-        subprocess.run(command, check=True, timeout=10)
+    async def node_of(self, client: Client, pod: str, namespace: str = "default") -> str:
+        """Where a pod runs."""
+        return str((await client.get(PODS, pod, namespace=namespace))["spec"]["nodeName"])
+
+    @asynccontextmanager
+    async def cut_off(self, node: str) -> AsyncIterator[None]:
+        """Nobody reaches the node while the block runs; this machine's own way to services leads through another."""
+        number = node.removeprefix("node-")
+        other = next(n for n in self.nodes() if n != number)
+        _ip("route", "replace", "10.96.0.0/16", "via", f"10.243.0.{100 + int(other)}")
+        _ip("link", "set", f"kube-{number}", "down")
+        try:
+            yield
+        finally:
+            _ip("link", "set", f"kube-{number}", "up")
+
+
+def _ip(*arguments: str) -> None:
+    subprocess.run(["ip", *arguments], check=True, timeout=10)
 
 
 def glob_one(directory: Path, pattern: str) -> Path:

@@ -6,9 +6,10 @@ Tests speak to `World`; which one they get is the choice of who starts them (con
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,8 @@ from howdah.local.node import processes
 NAMESPACE = "default"
 ENDPOINTS_NAMESPACE = "in-endpoints"  # its operator keeps Patroni's state in Endpoints
 LEASE = "howdah"
+PATIENCE = float(os.environ.get("HOWDAH_PATIENCE", "1"))
+"""How many times as long everything may take: containers on a busy machine are slower than processes on an idle one."""
 
 T = TypeVar("T")
 
@@ -31,10 +34,6 @@ class World(Protocol):
     @property
     def majors(self) -> tuple[str, ...]:
         """The PostgreSQL majors that database containers have, oldest first."""
-
-    @property
-    def volumes(self) -> Path:
-        """The folder under which all volumes are."""
 
     def client(self) -> AbstractAsyncContextManager[Client]:
         """The administrator's client."""
@@ -47,6 +46,9 @@ class World(Protocol):
 
     def pod_processes(self, uid: str) -> PodProcesses:
         """The processes of a pod as they are now."""
+
+    async def volume_folders(self, client: Client, claims: Iterable[Mapping[str, Any]]) -> list[Path]:
+        """The folders of this machine where the claims' data are."""
 
     async def leading_operator(self, client: Client) -> str:
         """The name of the operator that holds the Lease now."""
@@ -62,7 +64,7 @@ async def until(
     question: Callable[[], Awaitable[T]], what: str | Callable[[], str], *, timeout_s: float = 30, every_s: float = 0.1
 ) -> T:
     """The first answer that is true; fails after `timeout_s`, saying what was waited for."""
-    deadline = time.monotonic() + timeout_s
+    deadline = time.monotonic() + timeout_s * PATIENCE
     while True:
         trouble: Exception | None = None
         try:
@@ -73,7 +75,7 @@ async def until(
             trouble = error
         if time.monotonic() >= deadline:
             said = what if isinstance(what, str) else what()
-            raise AssertionError(f"waited {timeout_s:g} s for: {said}{f' ({trouble})' if trouble else ''}")
+            raise AssertionError(f"waited {timeout_s * PATIENCE:g} s for: {said}{f' ({trouble})' if trouble else ''}")
         await asyncio.sleep(every_s)
 
 
