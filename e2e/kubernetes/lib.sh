@@ -3,7 +3,8 @@ set -euo pipefail
 here=$(dirname "$(realpath "${BASH_SOURCE[0]}")")
 version=$(sed -n 's/^require k8s.io\/kubernetes //p' "$here/go.mod")  # v1.36.3
 default_dir=/tmp/howdah-kube-$(id -u)
-bin=${KUBE_BIN:-${XDG_CACHE_HOME:-$HOME/.cache}/howdah/kube/$version/bin}
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/howdah
+bin=${KUBE_BIN:-$cache/kube/$version/bin}
 
 die() { echo "${0##*/}: $*" >&2; exit 1; }
 need() {  # PROGRAM...: built ones
@@ -19,6 +20,7 @@ enter() {  # [DIR]: everything of one cluster is under it
     mkdir -p -m 700 pki
     export KUBECONFIG=$d/kubeconfig
 }
+cgroup_of_lane() { echo "howdah-$(printf %s "$d" | cksum | cut -d' ' -f1)"; }  # two lanes do not meet
 alive() { [ -s "run/$1" ] && [[ $(readlink "/proc/$(<"run/$1")/cwd") == "$d" ]]; }  # NAME: not a reused pid, not a zombie
 
 cert() {  # NAME SUBJECT ARGS...: a P-256 key and a certificate

@@ -1,12 +1,10 @@
 #!/bin/bash
-# A real node on this machine: containerd, kubelet and kube-proxy in a network namespace on the bridge "kube".
-# usage: node.sh DIR N IMAGE.tar...      node-N, with pods in 10.244.N.0/24, for the control plane of `up.sh DIR 10.243.0.1`
-# Needs root and the Debian packages containerd, runc, containernetworking-plugins, iptables, nftables.
-# This machine reaches pods directly and services through node-0. `ip link set kube-N down` cuts the node off.
+# A real node: containerd, kubelet and kube-proxy in a network namespace on the bridge "kube". Run inside the lane by nodes.sh.
+# usage: node.sh DIR N      node-N, with pods in 10.244.N.0/24, for the control plane of `up.sh DIR 10.243.0.1`
+# The lane reaches pods directly and services through node-0. `ip link set kube-N down` cuts the node off.
 . "$(dirname "$(realpath "$0")")/lib.sh"
-need_root "a real node"
-need kubelet kube-proxy kubectl
 enter "$1"
+[ -e own/upper ] || die "to be run inside the lane: nodes.sh up $d"
 . ./address
 n=$2 name=node-$2 ip=${IP%.*}.$((100 + $2)) socket=$d/node-$2/containerd/socket
 mkdir -p "$name"/{cni,kubelet,containerd}
@@ -29,8 +27,14 @@ sysctl -qw net.ipv4.ip_forward=1
 nsenter "--net=/run/netns/$name" sysctl -qw net.ipv4.ip_forward=1
 ip route replace "10.244.$n.0/24" via "$ip"
 [ "$n" != 0 ] || ip route replace 10.96.0.0/16 via "$ip"
-if [ -e /sys/fs/cgroup/cgroup.controllers ]; then mkdir -p "/sys/fs/cgroup/$name"; else
-    for c in /sys/fs/cgroup/*/; do mkdir -p "$c$name"; done
+cgroup=$(cgroup_of_lane)/$name
+# All containers together would count as one process of a busy machine: by their weight they count as sixteen.
+if [ -e /sys/fs/cgroup/cgroup.controllers ]; then
+    mkdir -p "/sys/fs/cgroup/$cgroup"
+    echo 1600 >"/sys/fs/cgroup/${cgroup%/*}/cpu.weight" || true
+else
+    for c in /sys/fs/cgroup/*/; do mkdir -p "$c$cgroup"; done
+    echo 16384 >"/sys/fs/cgroup/cpu/${cgroup%/*}/cpu.shares"
 fi
 
 cat >"$name/cni/pods.conflist" <<JSON
@@ -64,7 +68,7 @@ authorization: {mode: Webhook}
 tlsCertFile: $d/pki/$name.crt
 tlsPrivateKeyFile: $d/pki/$name.key
 podLogsDir: $d/log/$name
-cgroupRoot: /$name
+cgroupRoot: /$cgroup
 cgroupDriver: cgroupfs
 failCgroupV1: false
 failSwapOn: false
@@ -76,7 +80,6 @@ YAML
 
 inside containerd "$(command -v containerd)" --config "$name/containerd/config.toml"
 await 20 containerd ctr -a "$socket" version
-for image in "${@:3}"; do ctr -a "$socket" -n k8s.io images import "$image" >/dev/null; done
 inside kubelet "$bin/kubelet" --kubeconfig "pki/$name.conf" --config "$name/kubelet.yaml" --root-dir "$d/$name/kubelet" \
     --hostname-override "$name" --node-ip "$ip" --node-labels "topology.kubernetes.io/zone=zone-$n"
 inside kube-proxy "$bin/kube-proxy" --kubeconfig pki/kube-proxy.conf --hostname-override "$name" --proxy-mode nftables \

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Starts etcd, kube-apiserver, kube-controller-manager and kube-scheduler from DIR and writes DIR/kubeconfig.
-# usage: [CONTROLLERS=no] [APISERVER_ARGS=…] up.sh [DIR [API_IP]]      a stopped DIR starts again with its data, a running one goes on
+# usage: [CONTROLLERS=no] [APISERVER_ARGS=…] [VOLUME_OWNER=UID] up.sh [DIR [API_IP]]      a stopped DIR starts again with its data, a running one goes on
 # API_IP is 127.0.0.1; for real nodes (node.sh) an address for the bridge "kube" of this machine, such as 10.243.0.1.
 # CONTROLLERS=no: etcd and kube-apiserver alone, so that nobody but the caller changes an object.
 . "$(dirname "$(realpath "$0")")/lib.sh"
@@ -46,7 +46,10 @@ run kube-apiserver "$bin/kube-apiserver" --etcd-servers "http://127.0.0.1:$ETCD"
 await 60 "kube-apiserver ready" curl -sf --cacert pki/ca.crt "https://$IP:$API/readyz"
 [ "${CONTROLLERS:-yes}" = yes ] || exit 0
 
-run kube-controller-manager "$bin/kube-controller-manager" --kubeconfig pki/controller-manager.conf --secure-port 0 --leader-elect=false \
+as=()  # who owns the folders of volumes: a container's ordinary user can write to its volume, as with other provisioners
+[ -z "${VOLUME_OWNER:-}" ] || as=(setpriv --reuid "$VOLUME_OWNER" --regid "$VOLUME_OWNER" --clear-groups \
+    --inh-caps +dac_override,+fowner --ambient-caps +dac_override,+fowner)
+run kube-controller-manager "${as[@]}" "$bin/kube-controller-manager" --kubeconfig pki/controller-manager.conf --secure-port 0 --leader-elect=false \
     --use-service-account-credentials --service-account-private-key-file pki/service-accounts.key --root-ca-file pki/ca.crt \
     --cluster-signing-cert-file pki/ca.crt --cluster-signing-key-file pki/ca.key --service-cluster-ip-range $services \
     --kube-api-qps 200 --kube-api-burst 400 --enable-hostpath-provisioner

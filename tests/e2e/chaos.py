@@ -20,7 +20,8 @@ from dataclasses import dataclass, field
 
 from e2e.clusters import PostgresCluster
 from e2e.faults import FAULTS, Ground, persist
-from e2e.world import World, end, public_folder, start
+from e2e.local_world import end, public_folder, start
+from e2e.world import World
 from e2e.writing import Probe, Writer, lost, probing, split_brain, writing
 
 MEMBERS = 3

@@ -68,7 +68,8 @@ class PostgresCluster:
 
     async def create(self, **spec: Any) -> dict[str, Any]:
         """From the minimal example."""
-        return await self.client.create(POSTGRESQLS, manifest(self.name, self.namespace, **spec))
+        newest = {"postgresql": {"version": self.world.majors[-1]}}
+        return await self.client.create(POSTGRESQLS, manifest(self.name, self.namespace, **(newest | spec)))
 
     async def change(self, **spec: Any) -> None:
         """Merge into the spec; None removes a key."""
@@ -166,11 +167,7 @@ class PostgresCluster:
 
     async def volume_folders(self) -> list[Path]:
         """Where the claims' data are on this machine."""
-        claims = await self.owned(PERSISTENT_VOLUME_CLAIMS)
-        names = [claim["metadata"]["uid"] for claim in claims]
-        return [
-            folder for folder in (self.world.directory / "volumes").rglob("*") if folder.name.endswith(tuple(names))
-        ]
+        return await self.world.volume_folders(self.client, await self.owned(PERSISTENT_VOLUME_CLAIMS))
 
     # credentials
 

@@ -1,8 +1,13 @@
-"""One platform per test process, with two operators and one in Endpoints mode; after it nothing may be left."""
+"""What end-to-end tests run on, with two operators and one in Endpoints mode.
+
+One local platform per test process, after which nothing may be left; or, with HOWDAH_NODES set by `make e2e-nodes`, the
+real nodes of that folder.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -10,10 +15,13 @@ from pathlib import Path
 import pytest
 
 from e2e.clusters import PostgresCluster
-from e2e.world import ENDPOINTS_NAMESPACE, World, end, public_folder, start
+from e2e.local_world import end, public_folder, start
+from e2e.nodes_world import here
+from e2e.world import ENDPOINTS_NAMESPACE, World
 from howdah.kube.client import Client
 
 HERE = Path(__file__).parent
+ON_NODES = "HOWDAH_NODES" in os.environ
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -21,11 +29,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.e2e)
+        for mark in item.iter_markers("local_platform") if ON_NODES else ():
+            item.add_marker(pytest.mark.skip(reason=f"only the local platform: {mark.args[0]}"))
 
 
 @pytest.fixture(scope="session")
 def world() -> Iterator[World]:
-    """The platform that most tests share; each makes clusters of its own."""
+    """What most tests share; each makes clusters of its own."""
+    if ON_NODES:
+        yield here()
+        return
     parent = public_folder()
     found = asyncio.run(start(parent / "p", operators=2, in_endpoints=True))
     yield found

@@ -9,6 +9,10 @@ import pytest
 from e2e import chaos
 from e2e.world import World
 
+pytestmark = pytest.mark.local_platform(
+    "it kills the platform's own processes; tests/nodes has the faults of real nodes"
+)
+
 ROUNDS = 10
 LIMIT_S = 180  # no round begins after that: the whole of the tests has to stay short
 

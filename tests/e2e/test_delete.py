@@ -54,7 +54,10 @@ async def test_deleted_cluster_leaves_nothing_and_its_name_is_free_at_once(clust
     await cluster.gone()
     await cluster.create()  # at once: what is left of the old one must not get into the new one
 
-    assert not [folder for folder in folders if folder.exists()]
+    async def folders_are_gone() -> bool:
+        return not any(folder.exists() for folder in folders)
+
+    await until(folders_are_gone, "the volumes' folders to be gone", timeout_s=10)
     assert not [who for who in everybody if processes.is_alive(who)]
     await cluster.settled()
     assert await cluster.ask("select to_regclass('old')::text") is None

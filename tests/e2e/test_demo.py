@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from e2e.world import public_folder
+from e2e.local_world import public_folder
 
+pytestmark = pytest.mark.local_platform("`howdah local` itself")
 ROOT = Path(__file__).parents[2]
 CLUSTER = "acid-minimal-cluster"
 MEMBERS = {f"{CLUSTER}-0", f"{CLUSTER}-1"}

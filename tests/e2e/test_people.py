@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import psycopg
+import pytest
 
 from adapters.teams.server import TOKEN, FakeTeams, teams_api
 from e2e.clusters import CONNECT_TIMEOUT_S, PostgresCluster
@@ -15,6 +16,7 @@ from howdah.adapters.kubernetes import POSTGRES_TEAMS
 from howdah.kube.client import Client
 from howdah.kube.resources import CONFIGMAPS, SECRETS
 
+pytestmark = pytest.mark.local_platform("the teams API of this test listens on loopback")
 CHANGED_S = 45  # the operator looks at its configuration every 30 seconds
 
 

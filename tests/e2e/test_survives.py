@@ -64,6 +64,7 @@ async def test_second_operator_takes_over_and_nobody_is_cut(cluster_named: Named
     assert await cluster.uids() == uids
 
 
+@pytest.mark.local_platform("supervisor and platform are its processes; tests/nodes restarts the control plane")
 @pytest.mark.parametrize("name", ["platform", "apiserver", "supervisor"])
 async def test_killed_process_of_the_platform_cuts_nobody(cluster_named: Named, world: World, name: str) -> None:
     cluster = cluster_named(f"acid-kill-{name}")
@@ -92,6 +93,7 @@ async def asked_until_it_breaks(connection: Connection) -> None:
         await connection.execute(b"select 1")
 
 
+@pytest.mark.local_platform("services are no process there")
 async def test_killed_services_cut_connections_once_and_lead_on_at_once(cluster_named: Named, world: World) -> None:
     cluster = cluster_named("acid-kill-services")
     await cluster.create(numberOfInstances=1)
@@ -107,6 +109,7 @@ async def test_killed_services_cut_connections_once_and_lead_on_at_once(cluster_
     assert await cluster.uids() == uids
 
 
+@pytest.mark.local_platform("supervisor and platform are its processes")
 async def test_everything_of_the_operator_and_the_platform_may_die_together(cluster_named: Named, world: World) -> None:
     cluster = cluster_named("acid-kill-all")
     await cluster.create()

@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from e2e.clusters import PostgresCluster
-from e2e.world import end, public_folder, start
+from e2e.local_world import end, public_folder, start
 from howdah.local.node import fencing
 
+pytestmark = pytest.mark.local_platform("whose processes a container's are is its own business")
 ROOT = Path(__file__).parents[2]
 TIMEOUT_S = 100
 

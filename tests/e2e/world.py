@@ -1,48 +1,70 @@
-"""A whole local platform for tests: API server, node, services and operators, begun and ended as a person does it.
+"""What an end-to-end test stands on: a cluster with operators, be it the local platform or real nodes with containers.
 
-The proof that nothing is left is here too: what belonged to the platform is written down before its end (processes,
-listeners, mounts, folders), and every one of them has to be gone after it.
+Tests speak to `World`; which one they get is the choice of who starts them (conftest.py).
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
-import shutil
 import signal
-import socket
-import sys
-import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
-from howdah.cli.local import NEEDS, ROLES
 from howdah.kube.client import Client
-from howdah.kube.credentials import load_access
 from howdah.kube.errors import KubeError
-from howdah.kube.resources import CONFIGMAPS, CUSTOM_RESOURCE_DEFINITIONS, LEASES, NAMESPACES
-from howdah.local import listeners, supervisor, up
-from howdah.local.configuration import Command, Platform
-from howdah.local.node import containers, processes
-from howdah.model.crds import all_crds
+from howdah.local.node import processes
 
 NAMESPACE = "default"
 ENDPOINTS_NAMESPACE = "in-endpoints"  # its operator keeps Patroni's state in Endpoints
 LEASE = "howdah"
+PATIENCE = float(os.environ.get("HOWDAH_PATIENCE", "1"))
+"""How many times as long everything may take: containers on a busy machine are slower than processes on an idle one."""
 
 T = TypeVar("T")
+
+
+class World(Protocol):
+    """A cluster with operators. Its processes are seen from outside, and killed by pid."""
+
+    @property
+    def majors(self) -> tuple[str, ...]:
+        """The PostgreSQL majors that database containers have, oldest first."""
+
+    def client(self) -> AbstractAsyncContextManager[Client]:
+        """The administrator's client."""
+
+    def pids(self, name: str) -> list[int]:
+        """Processes that run under this name now: an operator, or a part of what Kubernetes is."""
+
+    def signal(self, name: str, number: int = signal.SIGKILL) -> int:
+        """Send a signal to one of them; its pid."""
+
+    def pod_processes(self, uid: str) -> PodProcesses:
+        """The processes of a pod as they are now."""
+
+    async def volume_folders(self, client: Client, claims: Iterable[Mapping[str, Any]]) -> list[Path]:
+        """The folders of this machine where the claims' data are."""
+
+    async def leading_operator(self, client: Client) -> str:
+        """The name of the operator that holds the Lease now."""
+
+    async def all_run(self, timeout_s: float = 60) -> None:
+        """Wait until everything runs, and the API answers."""
+
+    async def restore(self) -> None:
+        """What a person does after killing things."""
 
 
 async def until(
     question: Callable[[], Awaitable[T]], what: str | Callable[[], str], *, timeout_s: float = 30, every_s: float = 0.1
 ) -> T:
     """The first answer that is true; fails after `timeout_s`, saying what was waited for."""
-    deadline = time.monotonic() + timeout_s
+    deadline = time.monotonic() + timeout_s * PATIENCE
     while True:
         trouble: Exception | None = None
         try:
@@ -53,77 +75,8 @@ async def until(
             trouble = error
         if time.monotonic() >= deadline:
             said = what if isinstance(what, str) else what()
-            raise AssertionError(f"waited {timeout_s:g} s for: {said}{f' ({trouble})' if trouble else ''}")
+            raise AssertionError(f"waited {timeout_s * PATIENCE:g} s for: {said}{f' ({trouble})' if trouble else ''}")
         await asyncio.sleep(every_s)
-
-
-def public_folder() -> Path:
-    """A new folder that another user can pass through; where root has no user namespaces, containers are that user."""
-    folder = Path(tempfile.mkdtemp(prefix="howdah-e2e-", dir="/tmp")).resolve()
-    folder.chmod(0o711)
-    return folder
-
-
-def free_port() -> int:
-    """A port of loopback on which nobody listens now."""
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        port: int = found.getsockname()[1]
-        return port
-
-
-@dataclass(frozen=True, slots=True)
-class World:
-    """One platform. Its processes are found by what only they carry, and killed by pid."""
-
-    platform: Platform
-
-    @property
-    def directory(self) -> Path:
-        return self.platform.directory
-
-    @asynccontextmanager
-    async def client(self) -> AsyncIterator[Client]:
-        """The administrator's client."""
-        async with Client(load_access(str(self.platform.kubeconfig)), timeout_s=10, field_manager="e2e") as client:
-            yield client
-
-    def pids(self, name: str) -> list[int]:
-        """Processes of the platform that were started under this name (`supervisor`, `apiserver`, `operator-0`, …)."""
-        return [who.pid for who in supervisor.running(self.directory, name)]
-
-    def signal(self, name: str, number: int = signal.SIGKILL) -> int:
-        """Send a signal to one process of the platform; its pid."""
-        pid = self.pids(name)[0]
-        os.kill(pid, number)
-        return pid
-
-    def pod_processes(self, uid: str) -> PodProcesses:
-        """The processes of a pod as they are now."""
-        return PodProcesses.find(self.directory, uid)
-
-    async def leading_operator(self, client: Client) -> str:
-        """The name of the operator that holds the Lease now."""
-
-        async def holder() -> str:
-            lease = await client.get(LEASES, LEASE, namespace=NAMESPACE)
-            name = str(lease["spec"].get("holderIdentity") or "").partition("_")[0]
-            return name if name in self.platform.processes and self.pids(name) else ""
-
-        return await until(holder, "an operator that holds the Lease")
-
-    async def all_run(self, timeout_s: float = 60) -> None:
-        """Wait until every process of the platform runs, and its API answers."""
-
-        async def question() -> bool:
-            async with self.client() as client:
-                await client.get_raw("/version", timeout_s=2)
-            return (await asyncio.to_thread(up.status, self.directory)).is_up
-
-        await until(question, "every process of the platform to run", timeout_s=timeout_s)
-
-    async def restore(self) -> None:
-        """What a person does after killing things: `up` again."""
-        await up.up(self.platform, timeout_s=60)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,137 +91,21 @@ class PodProcesses:
     everybody: tuple[int, ...]  # without launcher and shim
 
     @classmethod
-    def find(cls, directory: Path, uid: str) -> PodProcesses:
-        folder = directory / "node" / "pods" / uid / "containers" / "postgres"
-        container = containers.adopt(folder)
-        assert container is not None, f"no container was ever started in {folder}"
-        run = container.run
-        everybody = sorted(processes.descendants([run.init.pid])) if processes.is_alive(run.init) else []
-        patroni = tuple(pid for pid in everybody if b"\0-m\0patroni\0" in _command(pid))
-        servers = [pid for pid in everybody if b"postgres\0-D\0" in _command(pid)]
+    def of(cls, everybody: Iterable[int], *, shim: int, launcher: int | None = None) -> PodProcesses:
+        """Told apart by their command lines."""
+        found = tuple(everybody)
+        patroni = tuple(pid for pid in found if b"\0-m\0patroni\0" in command_line(pid))
+        servers = [pid for pid in found if b"postgres\0-D\0" in command_line(pid)]
         below = processes.descendants(servers)
-        launcher = run.launcher.pid if run.launcher != run.init and processes.is_alive(run.launcher) else None
-        return cls(launcher, run.init.pid, patroni, tuple(servers), (*servers, *sorted(below)), tuple(everybody))
+        return cls(launcher, shim, patroni, tuple(servers), (*servers, *sorted(below)), found)
 
 
-def _command(pid: int) -> bytes:
+def command_line(pid: int) -> bytes:
+    """NUL-separated; empty for a process that is gone."""
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return b""
-
-
-def operator_command(name: str, **env: str) -> Command:
-    """The operator as `howdah local up` starts it; its Lease tells its name."""
-    listen = f"127.0.0.1:{free_port()}"
-    return Command((sys.executable, "-m", "howdah.cli.main", "operator", "--listen", listen), {"POD_NAME": name, **env})
-
-
-def platform_in(directory: Path) -> Platform:
-    """A platform without operators, which need the CRDs first."""
-    return Platform(directory, ROLES, needs=NEEDS)
-
-
-async def start(
-    directory: Path, *, operators: int = 2, in_endpoints: bool = False, on_progress: Callable[[str], None] | None = None
-) -> World:
-    """Start everything and install the CRDs."""
-    platform = platform_in(directory)
-    await up.up(platform, on_progress or (lambda _: None), timeout_s=60)
-    world = World(platform)
-    async with world.client() as client:
-        for crd in all_crds():
-            await client.apply(CUSTOM_RESOURCE_DEFINITIONS, crd, force=True)
-        if in_endpoints:
-            await _configure_endpoints(client)
-    wanted = {f"operator-{number}": operator_command(f"operator-{number}") for number in range(operators)}
-    if in_endpoints:
-        wanted["operator-endpoints"] = operator_command(
-            "operator-endpoints",
-            OPERATOR_NAMESPACE=ENDPOINTS_NAMESPACE,
-            WATCHED_NAMESPACE=ENDPOINTS_NAMESPACE,
-            CONFIG_MAP_NAME=f"{ENDPOINTS_NAMESPACE}/operator",
-        )
-    world = World(replace(platform, processes=wanted))
-    await up.up(world.platform, timeout_s=60)
-    return world
-
-
-async def _configure_endpoints(client: Client) -> None:
-    space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": ENDPOINTS_NAMESPACE}}
-    await client.create(NAMESPACES, space)
-    settings = {"kubernetes_use_configmaps": "false"}
-    body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "operator"}, "data": settings}
-    await client.create(CONFIGMAPS, body, namespace=ENDPOINTS_NAMESPACE)
-
-
-@dataclass(frozen=True, slots=True)
-class Footprint:
-    """What a platform has on this machine, written down before it ends."""
-
-    folders: tuple[Path, ...]
-    addresses: tuple[str, ...]
-    identities: tuple[processes.Identity, ...]
-
-
-def belongs(pid: int, directory: str) -> bool:
-    """Whether a process works for the platform in `directory`, as its environment, command line or folder says."""
-    for name in ("environ", "cmdline"):
-        with contextlib.suppress(OSError):
-            if f"{directory}/".encode() in (found := Path(f"/proc/{pid}/{name}").read_bytes()) or (
-                f"{directory}:".encode() in found
-            ):
-                return True
-    with contextlib.suppress(OSError):
-        return str(Path(f"/proc/{pid}/cwd").readlink()).startswith(f"{directory}/")
-    return False
-
-
-def footprint(platform: Platform) -> Footprint:
-    """Everything that must be gone after `down`."""
-    mine = {pid for pid in processes.all_pids() if pid != os.getpid() and belongs(pid, str(platform.directory))}
-    everybody = mine | processes.descendants(mine)
-    who = tuple(found for pid in everybody - {os.getpid()} if (found := processes.identity(pid)) is not None)
-    prefixes = [platform.service_range.rpartition(".0.0/")[0] + "."]
-    book = platform.directory / "node" / "addresses.json"
-    if book.exists():
-        prefixes.append(book.read_text().split('"block": "')[1].partition(".0/24")[0] + ".")
-    return Footprint((platform.directory, platform.runtime), tuple(prefixes), who)
-
-
-def leftovers(before: Footprint) -> list[str]:
-    """What is still there of a platform that has ended; each as a sentence."""
-    found = [f"folder {folder} is there" for folder in before.folders if folder.exists()]
-    found += [f"process {who.pid} lives: {_command(who.pid)!r}" for who in before.identities if processes.is_alive(who)]
-    directory = str(before.folders[0])
-    found += [
-        f"process {pid} was started meanwhile: {_command(pid)!r}"
-        for pid in processes.all_pids()
-        if pid != os.getpid() and belongs(pid, directory)
-    ]
-    found += [f"mount {line}" for line in Path("/proc/self/mounts").read_text().splitlines() if directory in line]
-    # Somebody else's platform may share the service range (one of 32): only ports that we had are ours.
-    pods = before.addresses[1:]
-    found += [f"somebody listens on {address}" for address in listeners.addresses() if address.startswith(pods)]
-    return found
-
-
-async def end(world: World) -> list[str]:
-    """Take it down; what is left of it (nothing, if all is well)."""
-    before = footprint(world.platform)
-    await up.down(world.directory)
-    return leftovers(before)
-
-
-@contextmanager
-def kept_logs(world: World, target: Path | None) -> Iterator[None]:
-    """On failure the platform's logs are kept where a person finds them."""
-    try:
-        yield
-    except BaseException:
-        if target is not None and (world.directory / "log").is_dir():
-            shutil.copytree(world.directory / "log", target, dirs_exist_ok=True)
-        raise
 
 
 def condition(resource: dict[str, Any], name: str) -> dict[str, Any]:

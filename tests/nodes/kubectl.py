@@ -1,0 +1,23 @@
+"""kubectl as a person at the lane's control plane runs it."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+
+from e2e.nodes_world import NodesWorld
+
+TIMEOUT_S = 180
+
+
+async def run(world: NodesWorld, *arguments: str, timeout_s: float = TIMEOUT_S) -> subprocess.CompletedProcess[str]:
+    """Whatever becomes of it."""
+    argv = ["kubectl", f"--kubeconfig={world.directory / 'kubeconfig'}", *arguments]
+    return await asyncio.to_thread(subprocess.run, argv, capture_output=True, text=True, timeout=timeout_s)
+
+
+async def said(world: NodesWorld, *arguments: str) -> str:
+    """Its standard output; it must succeed."""
+    done = await run(world, *arguments)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
