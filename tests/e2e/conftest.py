@@ -14,13 +14,15 @@ from e2e.world import ENDPOINTS_NAMESPACE, World, end, public_folder, start
 from howdah.kube.client import Client
 
 HERE = Path(__file__).parent
+LONGEST = ("test_chaos.py",)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Everything in this folder is end to end."""
+    """Everything in this folder is end to end; of several processes one takes the longest file first, beside the others."""
     for item in items:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.e2e)
+    items.sort(key=lambda item: item.path.name not in LONGEST)
 
 
 @pytest.fixture(scope="session")
