@@ -55,7 +55,7 @@ E2E ?= tests/e2e
 .PHONY: test
 test: $(VENV)/.dev ## all tests (TESTS=path for some)
 	@$(PYTEST) -q -n 2 -m "not e2e" $(TESTS)
-	@test "$(TESTS)" != tests || $(PYTEST) -q -m e2e $(E2E)
+	@test "$(TESTS)" != tests || $(PYTEST) -q -n 2 --dist loadfile --no-loadscope-reorder -m e2e $(E2E)
 
 .PHONY: format lint types imports
 format: $(VENV)/.dev ## format the code

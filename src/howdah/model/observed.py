@@ -188,6 +188,11 @@ class Revision(_Wire, frozen=True):
     def __post_init__(self) -> None:
         _own(self, "data")
 
+    def template(self) -> dict[str, Any]:
+        """The pod template as the StatefulSet had it, without the word that says how a controller patches it in."""
+        spec = msgspec.json.decode(bytes(self.data) or b"{}").get("spec") or {}
+        return {name: part for name, part in (spec.get("template") or {}).items() if name != "$patch"}
+
 
 class Managed(_Wire, frozen=True):
     """One entry of managedFields; the paths stay raw until a comparison needs them."""

@@ -85,7 +85,7 @@ async def test_a_cluster_at_rest_costs_no_request_at_all():
 async def test_an_operator_that_starts_on_a_cluster_at_rest_writes_nothing():
     async with rig() as operator:
         await operator.running()
-        operator.reconciler.builds.forget((NAMESPACE, NAME))
+        operator.reconciler.builds.forget(KEY)
         await operator.one_pass()
         assert operator.kube.requests == []
 
