@@ -365,6 +365,7 @@ _HANDLERS: Mapping[type[p.Step], Callable[[Applier, Target, Any], Awaitable[None
     p.Apply: Applier._apply,
     p.ScaleIn: Applier._apply,
     p.RollPooler: Applier._apply,
+    p.ReplacePooler: Applier._delete,
     p.TakeOver: Applier._take_over,
     p.Delete: Applier._delete,
     p.SetFinalizers: Applier._set_finalizers,

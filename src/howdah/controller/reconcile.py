@@ -240,7 +240,9 @@ class Reconciler:
             return dataclasses.replace(outcome, failed=step, error="a live look decides otherwise", is_conflict=True)
         if (why_not := in_the_way(fresh, again)) is not None:
             return dataclasses.replace(outcome, failed=step, error=why_not, is_conflict=True)
-        self._fleet.begin((target.namespace, target.name), fresh)  # nothing was awaited since the budget was asked
+        self._fleet.begin(
+            (target.namespace, target.name), fresh, again
+        )  # nothing was awaited since the budget was asked
         try:
             intent = intent_of(again, observed.now)
             version = await self._applier.announce(target, intent, observed.resource.meta.resource_version)

@@ -21,6 +21,7 @@ from howdah.adapters.kubernetes import EVENT_STREAMS, POSTGRESQLS
 from howdah.controller.lags import Lags
 from howdah.controller.locks import Lock, Locks
 from howdah.controller.optional import OptionalKind
+from howdah.core.pooler_rolls import rollout
 from howdah.kube import resources as r
 from howdah.kube.client import Client
 from howdah.kube.errors import Forbidden
@@ -291,16 +292,9 @@ def _resource(resource: Live) -> tuple[object, ...]:
     return (_meta(resource.metadata, frozenset({names.DISRUPTION})), bytes(resource.spec))
 
 
-class _Available(msgspec.Struct, frozen=True, rename="camel"):
-    available_replicas: int = 0
-
-
-_decode_available = msgspec.json.Decoder(_Available).decode
-
-
 def _deployment(deployment: Live) -> tuple[object, ...]:
-    """With the number of available pods, which the status tells."""
-    return (*deployment.significant(), _decode_available(bytes(deployment.status) or b"{}"))
+    """With how far its pods are, which the status tells."""
+    return (*deployment.significant(), rollout(deployment, 0))
 
 
 def _is_denied(informer: Informer[Any]) -> bool:
