@@ -3,8 +3,11 @@ KUBE_DIR ?= /tmp/howdah-kube-$(shell id -u)
 KUBE_SCRIPTS := e2e/kubernetes
 NODES_DIR ?= /tmp/howdah-nodes
 NODES ?= 3
+NODES_TESTS ?= tests/nodes tests/e2e
+PATIENCE ?= 3
+ROUNDS ?= 10
 
-.PHONY: kube-build kube-build-nodes kube-build-tools kube-up kube-down e2e-kube nodes-up nodes-down nodes-shell
+.PHONY: kube-build kube-build-nodes kube-build-tools kube-up kube-down e2e-kube
 kube-build: ## build a real control plane into the cache (Go; once, 7 minutes)
 	@$(KUBE_SCRIPTS)/build.sh control-plane
 
@@ -24,12 +27,23 @@ kube-down: ## stop it and remove its data
 e2e-kube: kube-build kube-build-tools $(VENV)/.dev ## our API server against the real one, and the tests that need a control plane
 	@$(BIN)/pytest -m kubernetes tests
 
-nodes-up: kube-build kube-build-nodes ## three real nodes with real containers in namespaces of their own (root; NODES=n)
-	@$(KUBE_SCRIPTS)/images.sh $(NODES_IMAGES)
-	@$(KUBE_SCRIPTS)/nodes.sh up $(NODES_DIR) $(NODES) $(NODES_IMAGES)/*.tar
+.PHONY: nodes-images nodes-up nodes-down nodes-shell e2e-nodes bench-nodes
+nodes-images: kube-build kube-build-nodes kube-build-tools
+	@$(MAKE) --no-print-directory images BASE=$(or $(BASE),local)
+	@$(KUBE_SCRIPTS)/pause.sh $(IMAGES_DIR)
 
-nodes-shell: ## a shell inside: kubectl, psql and pods' addresses (CMD="kubectl get pods" for one command)
+nodes-up: nodes-images ## real nodes with real containers and the operator, in namespaces of their own (root; NODES=3)
+	@$(KUBE_SCRIPTS)/nodes.sh up $(NODES_DIR) $(NODES) $(IMAGES_DIR)/*.tar
+	@$(KUBE_SCRIPTS)/nodes.sh in $(NODES_DIR) $(KUBE_SCRIPTS)/operator.sh $(NODES_DIR)
+
+nodes-shell: ## a shell among the nodes, with kubectl, pods' and services' addresses (CMD="kubectl get pods" for one command)
 	@$(KUBE_SCRIPTS)/nodes.sh in $(NODES_DIR) $(or $(CMD),bash)
 
-nodes-down: ## end the nodes; nothing is left
+nodes-down: ## end the nodes and remove all that is of them
 	@$(KUBE_SCRIPTS)/nodes.sh down $(NODES_DIR)
+
+e2e-nodes: nodes-images $(VENV)/.dev ## the end-to-end tests and those of lost nodes on three real nodes (root; NODES_TESTS=path for some)
+	@HOWDAH_PATIENCE=$(PATIENCE) $(KUBE_SCRIPTS)/on-nodes.sh $(NODES_DIR) $(IMAGES_DIR) $(PYTEST) -q -m "nodes or e2e" $(NODES_TESTS)
+
+bench-nodes: nodes-images $(VENV)/.dev ## failover on three real nodes, the table of docs/performance-nodes.md (root; ROUNDS=10)
+	@PYTHONPATH=src:tests $(KUBE_SCRIPTS)/on-nodes.sh $(NODES_DIR) $(IMAGES_DIR) $(BIN)/python -m bench.nodes --rounds $(ROUNDS)

@@ -26,7 +26,6 @@ inside() {  # COMMAND... in the namespaces of DIR
 }
 
 up() {  # NODES IMAGE...
-    need_root "real nodes"
     need_packages
     need etcd kube-apiserver kube-controller-manager kube-scheduler kubectl kubelet kube-proxy coredns
     if ! alive lane; then
@@ -59,6 +58,7 @@ left() {  # NAMESPACE: what is there of a lane that has ended
     grep -s " $d/" /proc/mounts || true
 }
 
+need_root "real nodes need"
 verb=${1:-} dir=${2:-}
 [ -n "$verb" ] && [ -n "$dir" ] || die "usage: nodes.sh up|in|down DIR ..."
 [ "$verb" = up ] || [ -d "$dir/run" ] || die "no nodes were started from $dir"

@@ -13,7 +13,7 @@ services=10.96.0.0/16
 reconciler=none  # the endpoints of the service "kubernetes" cannot be a loopback address
 if [[ $IP != 127.* ]]; then
     reconciler=lease
-    need_root "the bridge for real nodes"
+    need_root "the bridge for real nodes needs"
     ip link show kube >/dev/null 2>&1 || ip link add kube type bridge
     ip address replace "$IP/24" dev kube
     ip link set kube up
