@@ -32,7 +32,7 @@ setup: $(VENV)/.dev ## install everything that development needs into .venv
 
 .PHONY: requirements
 requirements: $(VENV)/.dev ## pin the dependencies of pyproject.toml again, with hashes
-	@for set in operator: local:local dev:dev; do \
+	@for set in operator: pooler:pooler instance:instance backup:backup local:local dev:dev; do \
 	  uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --quiet pyproject.toml \
 	    $$(e=$${set#*:}; test -z "$$e" || echo --extra $$e) -o requirements/$${set%%:*}.txt; done
 
@@ -101,4 +101,5 @@ chaos: $(VENV)/.dev ## 100 rounds of random faults under a writing client (SEED=
 defects: $(VENV)/.dev ## every seeded defect must be caught by its test
 	@PYTHONPATH=src:tests $(BIN)/python -m defects
 
+include images/images.mk
 include e2e/kubernetes/kube.mk

@@ -50,6 +50,12 @@ _OWN: Mapping[str, Schema] = {
         tag=_NAME,
         pullPolicy={"type": "string", "enum": ["Always", "IfNotPresent", "Never"]},
     ),
+    "images": _closed(
+        **{"from": {"type": "string", "enum": ["reference", "howdah"]}},
+        registry=_TEXT,
+        repository=_TEXT,
+        tag=_TEXT,
+    ),
     "imagePullSecrets": _OBJECTS,
     "replicaCount": _COUNT,
     "podAnnotations": _TEXTS,

@@ -7,7 +7,7 @@ NODES_TESTS ?= tests/nodes tests/e2e
 PATIENCE ?= 3
 ROUNDS ?= 10
 
-.PHONY: kube-build kube-build-nodes kube-build-tools kube-up kube-down e2e-kube
+.PHONY: kube-build kube-build-nodes kube-build-tools kube-images kube-up kube-down e2e-kube
 kube-build: ## build a real control plane into the cache (Go; once, 7 minutes)
 	@$(KUBE_SCRIPTS)/build.sh control-plane
 
@@ -16,6 +16,10 @@ kube-build-nodes: ## build kubelet, kube-proxy and CoreDNS for real nodes
 
 kube-build-tools: ## build helm, promtool and kubectl, which the tests of the chart need
 	@$(KUBE_SCRIPTS)/build.sh tools
+
+kube-images: ## build the images of real nodes, without a registry: ours, and the pause container
+	@BASE=local images/build.sh $(IMAGES_DIR)
+	@$(KUBE_SCRIPTS)/pause.sh $(IMAGES_DIR)
 
 kube-up: kube-build ## start a real control plane with three simulated nodes
 	@$(KUBE_SCRIPTS)/up.sh $(KUBE_DIR)
@@ -27,12 +31,10 @@ kube-down: ## stop it and remove its data
 e2e-kube: kube-build kube-build-tools $(VENV)/.dev ## our API server against the real one, and the tests that need a control plane
 	@$(BIN)/pytest -m kubernetes tests
 
-.PHONY: nodes-images nodes-up nodes-down nodes-shell e2e-nodes bench-nodes
-nodes-images: kube-build kube-build-nodes kube-build-tools
-	@$(MAKE) --no-print-directory images BASE=$(or $(BASE),local)
-	@$(KUBE_SCRIPTS)/pause.sh $(IMAGES_DIR)
+.PHONY: nodes-parts nodes-up nodes-down nodes-shell e2e-nodes bench-nodes
+nodes-parts: kube-build kube-build-nodes kube-build-tools kube-images
 
-nodes-up: nodes-images ## real nodes with real containers and the operator, in namespaces of their own (root; NODES=3)
+nodes-up: nodes-parts ## real nodes with real containers and the operator, in namespaces of their own (root; NODES=3)
 	@$(KUBE_SCRIPTS)/nodes.sh up $(NODES_DIR) $(NODES) $(IMAGES_DIR)/*.tar
 	@$(KUBE_SCRIPTS)/nodes.sh in $(NODES_DIR) $(KUBE_SCRIPTS)/operator.sh $(NODES_DIR)
 
@@ -42,8 +44,8 @@ nodes-shell: ## a shell among the nodes, with kubectl, pods' and services' addre
 nodes-down: ## end the nodes and remove all that is of them
 	@$(KUBE_SCRIPTS)/nodes.sh down $(NODES_DIR)
 
-e2e-nodes: nodes-images $(VENV)/.dev ## the end-to-end tests and those of lost nodes on three real nodes (root; NODES_TESTS=path for some)
+e2e-nodes: nodes-parts $(VENV)/.dev ## the end-to-end tests and those of lost nodes on three real nodes (root; NODES_TESTS=path for some)
 	@HOWDAH_PATIENCE=$(PATIENCE) $(KUBE_SCRIPTS)/on-nodes.sh $(NODES_DIR) $(IMAGES_DIR) $(PYTEST) -q -m "nodes or e2e" $(NODES_TESTS)
 
-bench-nodes: nodes-images $(VENV)/.dev ## failover on three real nodes, the table of docs/performance-nodes.md (root; ROUNDS=10)
+bench-nodes: nodes-parts $(VENV)/.dev ## failover on three real nodes, the table of docs/performance-nodes.md (root; ROUNDS=10)
 	@PYTHONPATH=src:tests $(KUBE_SCRIPTS)/on-nodes.sh $(NODES_DIR) $(IMAGES_DIR) $(BIN)/python -m bench.nodes --rounds $(ROUNDS)

@@ -55,15 +55,32 @@ def options(objects: Objects) -> Json:
     return found
 
 
+def images(objects: Objects) -> tuple[Any, ...]:
+    """Of database pods, poolers and logical backups, as the configuration names them."""
+    asked = options(objects)
+    return (
+        asked.get("docker_image"),
+        asked["connection_pooler"].get("connection_pooler_image"),
+        asked["logical_backup"].get("logical_backup_docker_image"),
+    )
+
+
+OURS = ("instance", "pooler", "logical-backup")
 SPREAD = {"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway"}
 NODES = {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": []}}
 
 # Of the chart's own keys: path, a value, what to look at, and what is there then. Options of the operator are below.
 KEYS: tuple[tuple[str, Any, See, Any], ...] = (
-    ("image.registry", "", lambda o: container(o)["image"], "howdah/howdah:0.1.0"),
+    ("image.registry", "", lambda o: container(o)["image"], "howdah/operator:0.1.0"),
     ("image.repository", "a/b", lambda o: container(o)["image"], "ghcr.io/a/b:0.1.0"),
-    ("image.tag", "v9", lambda o: (container(o)["image"], job(o)["containers"][0]["image"]), ("ghcr.io/howdah/howdah:v9",) * 2),
+    ("image.tag", "v9", lambda o: (container(o)["image"], job(o)["containers"][0]["image"]), ("ghcr.io/howdah/operator:v9",) * 2),
     ("image.pullPolicy", "Always", lambda o: container(o)["imagePullPolicy"], "Always"),
+    ("images.from", "howdah", lambda o: images(o), tuple(f"ghcr.io/howdah/{name}:0.1.0" for name in OURS)),
+    ("images.from", "howdah", lambda o: [options(o)["kubernetes"][f"spilo_{key}"] for key in ("runasuser", "runasgroup", "fsgroup")], [101, 103, 103]),
+    ("images", {"from": "howdah", "registry": ""}, lambda o: images(o), tuple(f"howdah/{name}:0.1.0" for name in OURS)),
+    ("images", {"from": "howdah", "repository": "a/b"}, lambda o: images(o), tuple(f"ghcr.io/a/b/{name}:0.1.0" for name in OURS)),
+    ("images", {"from": "howdah", "tag": "v9"}, lambda o: images(o), tuple(f"ghcr.io/howdah/{name}:v9" for name in OURS)),
+    ("images", {"registry": "r", "repository": "a", "tag": "v9"}, lambda o: images(o), (None, None, None)),
     ("imagePullSecrets", [{"name": "s"}], lambda o: (pod(o)["imagePullSecrets"], job(o)["imagePullSecrets"]), ([{"name": "s"}],) * 2),
     ("replicaCount", 3, lambda o: one(o, "Deployment")["spec"]["replicas"], 3),
     ("replicaCount", 1, lambda o: names(o, "PodDisruptionBudget"), []),
@@ -241,6 +258,13 @@ def test_a_large_number_stays_a_number() -> None:
         "configLogicalBackup": {"logical_backup_ttl_seconds_after_finished": 2_500_000},
     }
     assert one(rendered(values), "ConfigMap")["data"]["logical_backup_ttl_seconds_after_finished"] == "2500000"
+
+
+def test_an_image_that_an_option_names_wins() -> None:
+    named = {"configConnectionPooler": {"connection_pooler_image": "mine"}, "configKubernetes": {"spilo_runasuser": 5}}
+    made = rendered({"images": {"from": "howdah"}, **named})
+    assert images(made)[1] == "mine"
+    assert options(made)["kubernetes"]["spilo_runasuser"] == 5
 
 
 def test_a_string_may_be_a_template() -> None:

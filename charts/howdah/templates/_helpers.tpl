@@ -29,6 +29,12 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- if .Values.image.registry }}{{ .Values.image.registry }}/{{ end }}{{ .Values.image.repository }}:{{ $tag }}
 {{- end -}}
 
+{{- /* An image of ours for what the operator makes. */ -}}
+{{- define "howdah.ours" -}}
+{{- $from := .root.Values.images -}}
+{{- if $from.registry }}{{ $from.registry }}/{{ end }}{{ $from.repository }}/{{ .name }}:{{ $from.tag }}
+{{- end -}}
+
 {{- define "howdah.account" -}}
 {{- .Values.serviceAccount.name | default (include "howdah.fullname" .) -}}
 {{- end -}}
@@ -73,7 +79,16 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- if $class.name }}{{ $_ := set $kubernetes "pod_priority_class_name" $class.name }}{{ end -}}
 {{- $_ := set $kubernetes "oauth_token_secret_name" (include "howdah.fullname" .) -}}
 {{- end -}}
-{{- $all := dict "" .Values.configGeneral -}}
+{{- $general := dict -}}
+{{- $backup := dict -}}
+{{- $pooler := dict -}}
+{{- if eq .Values.images.from "howdah" -}}
+{{- $_ := set $general "docker_image" (include "howdah.ours" (dict "root" . "name" "instance")) -}}
+{{- $_ := set $pooler "connection_pooler_image" (include "howdah.ours" (dict "root" . "name" "pooler")) -}}
+{{- $_ := set $backup "logical_backup_docker_image" (include "howdah.ours" (dict "root" . "name" "logical-backup")) -}}
+{{- $kubernetes = merge $kubernetes (dict "spilo_runasuser" 101 "spilo_runasgroup" 103 "spilo_fsgroup" 103 "spilo_allow_privilege_escalation" false) -}}
+{{- end -}}
+{{- $all := dict "" (merge (dict) (.Values.configGeneral | default dict) $general) -}}
 {{- $all = merge $all (dict
   "users" .Values.configUsers
   "major_version_upgrade" .Values.configMajorVersionUpgrade
@@ -84,9 +99,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
   "debug" .Values.configDebug
   "logging_rest_api" .Values.configLoggingRestApi
   "aws_or_gcp" .Values.configAwsOrGcp
-  "logical_backup" .Values.configLogicalBackup
+  "logical_backup" (merge (dict) (.Values.configLogicalBackup | default dict) $backup)
   "teams_api" .Values.configTeamsApi
-  "connection_pooler" .Values.configConnectionPooler
+  "connection_pooler" (merge (dict) (.Values.configConnectionPooler | default dict) $pooler)
   "patroni" .Values.configPatroni
   "howdah" .Values.configHowdah
 ) -}}

@@ -40,13 +40,18 @@ NAMESPACE = "default"
 CALL_TIMEOUT_S = 10.0
 LOG_POLL_S = 0.2
 
+_INSTANCE = (sys.executable, "-m", "howdah.instance")
+_POOLER = (sys.executable, "-m", "howdah.instance.pooler", names.USER_LIST_MOUNT)
 ROLES = {
-    "spilo": (sys.executable, "-m", "howdah.instance"),
-    "pgbouncer": (sys.executable, "-m", "howdah.instance.pooler", names.USER_LIST_MOUNT),
+    "spilo": _INSTANCE,
+    "instance": _INSTANCE,
+    "pgbouncer": _POOLER,
+    "pooler": _POOLER,
     "logical-backup": (sys.executable, "-m", "howdah.instance.backup"),
 }
-"""What containers run here, by the role of their image."""
-NEEDS = {"pgbouncer": ("pgbouncer", "install PgBouncer (Debian: apt-get install pgbouncer)")}
+"""What containers run here, by the role of their image: the reference's names and ours."""
+_PGBOUNCER = ("pgbouncer", "install PgBouncer (Debian: apt-get install pgbouncer)")
+NEEDS = {"pgbouncer": _PGBOUNCER, "pooler": _PGBOUNCER}
 
 T = TypeVar("T")
 

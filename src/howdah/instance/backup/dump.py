@@ -33,15 +33,15 @@ class DumpFailed(Exception):  # noqa: N818 - a state of the world
 
 
 def pg_dumpall(folder: str, major: int, path: str) -> Path:
-    """The program of `folder`/`major` (as in the reference's image), else that of the newest installation here.
+    """The program in `folder`/MAJOR/bin (as in the images), else of an installation here, whose major is the nearest not below.
 
     A newer one dumps an older server, not the other way round. Raises DumpFailed where there is none.
     """
-    named = Path(folder) / str(major) / "bin" / "pg_dumpall"
-    if named.exists():
-        return named
-    found = [Path(i.bin_dir) / "pg_dumpall" for i in installations(path) if i.major >= major]
-    usable = [program for program in found if program.exists()]
+    found = {int(p.parts[-3]): p for p in Path(folder).glob("*/bin/pg_dumpall") if p.parts[-3].isdigit()}
+    usable = [found[its] for its in sorted(found) if its >= major]
+    if not usable:
+        here = [Path(i.bin_dir) / "pg_dumpall" for i in installations(path) if i.major >= major]
+        usable = [program for program in here if program.exists()]
     if not usable:
         raise DumpFailed(f"there is no pg_dumpall of PostgreSQL {major} or newer in {folder}, PATH or the wheel")
     return usable[0]
