@@ -1,4 +1,4 @@
-"""The probe inside the cluster: writes every 20 ms through the service, over one connection as long as it lives and over new ones.
+"""The probe inside the cluster: writes every 20 ms through the service, over one connection while it lives and over new ones.
 
 It needs only psycopg, runs in a pod, and prints one line for each acknowledged write: `KIND UNIX_TIME ID SECONDS`, KIND being
 `held` or `new`. On SIGUSR1 it reads everything back and prints `lost N of M`.

@@ -10,7 +10,7 @@ die() { echo "${0##*/}: $*" >&2; exit 1; }
 need() {  # PROGRAM...: built ones
     for p in "$@"; do [ -x "$bin/$p" ] || die "$p is not built: run 'make kube-build' (with node.sh also 'make kube-build-nodes'), which needs Go"; done
 }
-need_root() { [ "$(id -u)" = 0 ] || die "$1 needs root: run it as root, or leave the lane with real nodes out"; }
+need_root() { [ "$(id -u)" = 0 ] || die "$1 root: run it as root, or leave the lane with real nodes out"; }
 
 enter() {  # [DIR]: everything of one cluster is under it
     local dir=${1:-$default_dir}

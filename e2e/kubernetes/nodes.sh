@@ -26,7 +26,6 @@ inside() {  # COMMAND... in the namespaces of DIR
 }
 
 up() {  # NODES IMAGE...
-    need_root "real nodes"
     need_packages
     need etcd kube-apiserver kube-controller-manager kube-scheduler kubectl kubelet kube-proxy coredns
     if ! alive lane; then
@@ -34,7 +33,7 @@ up() {  # NODES IMAGE...
         run lane unshare --net --mount --pid --fork --kill-child --propagation private "$here/lane.sh" "$d"
         await 10 "the lane's namespaces" test -e run/ready
     fi
-    VOLUME_OWNER=101 inside "$d" "$here/up.sh" "$d" 10.243.0.1 >/dev/null
+    AUDIT=system:serviceaccounts:default VOLUME_OWNER=101 inside "$d" "$here/up.sh" "$d" 10.243.0.1 >/dev/null
     local n
     NODES=$1 inside "$d" "$here/store.sh" "$d" "${@:2}"
     for ((n = 0; n < $1; n++)); do inside "$d" "$here/node.sh" "$d" "$n"; done
@@ -59,6 +58,7 @@ left() {  # NAMESPACE: what is there of a lane that has ended
     grep -s " $d/" /proc/mounts || true
 }
 
+need_root "real nodes need"
 verb=${1:-} dir=${2:-}
 [ -n "$verb" ] && [ -n "$dir" ] || die "usage: nodes.sh up|in|down DIR ..."
 [ "$verb" = up ] || [ -d "$dir/run" ] || die "no nodes were started from $dir"

@@ -9,8 +9,7 @@ chart=$here/../../charts/howdah images=${HOWDAH_IMAGES:-localhost/howdah} tag=${
 install() {  # NAMESPACE VALUES...
     "$bin/helm" upgrade --install howdah "$chart" --namespace "$1" --create-namespace --timeout 120s \
         --set "image.registry=${images%/*},image.repository=${images##*/}/operator,image.tag=$tag" \
-        --set "configGeneral.docker_image=$images/instance:$tag,configConnectionPooler.connection_pooler_image=$images/pooler:$tag" \
-        --set "configLogicalBackup.logical_backup_docker_image=$images/logical-backup:$tag" \
+        --set "images.from=howdah,images.registry=${images%/*},images.repository=${images##*/},images.tag=$tag" \
         --set "configKubernetes.watched_namespace=$1,configKubernetes.enable_pod_antiaffinity=true" "${@:2}"
 }
 [ -s majors ] || {  # what the database containers have

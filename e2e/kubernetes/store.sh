@@ -3,6 +3,7 @@
 # usage: store.sh DIR IMAGE.tar...      inside the lane; NODES says how many nodes
 . "$(dirname "$(realpath "$0")")/lib.sh"
 enter "$1"
+[ $# -gt 1 ] || exit 0
 store=$cache/nodes/store
 mkdir -p "$store" && exec 9>"$store/lock" && flock 9
 of=$(stat -c '%n %s %y' "${@:2}" | cksum)

@@ -306,7 +306,11 @@ def awaited(situation: Situation) -> Decision:
     if instances == 0 and not situation.observed.pods:
         return NOTHING
     if not situation.config.is_initialized:
-        return Decision(waits=(Wait(5.0, "the first member initialises the database"),))
+        stuck = next((view for view in situation.views if view.pod.cannot_start), None)
+        why = (
+            f"Pod {stuck.name} {stuck.unhealthy}" if stuck is not None else "the first member initialises the database"
+        )
+        return Decision(waits=(Wait(5.0, why),))
     if not situation.accepts_writes and not situation.cluster.is_standby and instances > 0:
         return Decision(waits=(Wait(LOOK_AGAIN_S, "no member accepts writes"),))
     for view in situation.views:

@@ -18,7 +18,7 @@ from howdah.core.patroni.member import Member
 from howdah.core.patroni.switchover import choose_candidate
 from howdah.core.plan import NOTHING, Decision, FleetBudget, Held, ReplacePod, Step, Switchover, Wait
 from howdah.model import names
-from howdah.model.observed import ContainerStatus, Pod
+from howdah.model.observed import Claim, ContainerStatus, Pod
 
 START_DEADLINE = dt.timedelta(minutes=10)  # a pod that is not healthy by then has failed, whatever it says
 HOPELESS = frozenset(
@@ -55,13 +55,17 @@ class MemberView:
         return self.pod.name
 
 
-def unhealthy_reason(pod: Pod, member: Member | None, leader: Member | None, *, is_leader: bool) -> str | None:
-    """Why this member does not do its part now; None when it does.
+def unhealthy_reason(
+    pod: Pod, member: Member | None, leader: Member | None, *, is_leader: bool, claim: Claim | None = None
+) -> str | None:
+    """Why this member does not do its part now; None when it does. `claim`: the one of its data.
 
     A leader is healthy when its PostgreSQL runs, a replica when it streams on the leader's timeline.
     """
     if pod.is_deleting:
         return "is being deleted"
+    if (why := pod.has_no_node) is not None:
+        return f"has no node{_said(why)}{_pending(claim)}"
     for status in pod.status.container_statuses or ():
         if (waiting := status.state.waiting) is not None:
             # The message of a back-off counts seconds; what the container said last is the reason.
@@ -80,6 +84,14 @@ def unhealthy_reason(pod: Pod, member: Member | None, leader: Member | None, *, 
     if leader is not None and None not in (leader.timeline, member.timeline) and leader.timeline != member.timeline:
         return f"is on timeline {member.timeline}, the leader on {leader.timeline}"
     return None
+
+
+def _pending(claim: Claim | None) -> str:
+    """The scheduler does not name the claim that it waits for."""
+    if claim is None or claim.status.phase != "Pending":
+        return ""
+    of = f" of storage class {claim.spec.storage_class_name}" if claim.spec.storage_class_name else ""
+    return f"; its claim {claim.metadata.name}{of} is pending"
 
 
 def _said(message: str | None) -> str:

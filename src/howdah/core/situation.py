@@ -134,12 +134,14 @@ def _views(
 ) -> Iterable[MemberView]:
     head = members.get(leader.name or "")
     standing = _standing(observed)
+    claims = {claim.metadata.name: claim for claim in observed.claims}
     for pod in observed.pods:
         because, cause = replacement(
             pod, template, _made_from(pod, observed), standing, is_image_lazy=cluster.rollout.is_image_lazy
         )
         is_leader = pod.name == leader.name
-        unhealthy = unhealthy_reason(pod, members.get(pod.name), head, is_leader=is_leader)
+        claim = claims.get(f"{names.DATA_VOLUME}-{pod.name}")
+        unhealthy = unhealthy_reason(pod, members.get(pod.name), head, is_leader=is_leader, claim=claim)
         yield MemberView(
             pod=pod,
             member=members.get(pod.name),

@@ -90,11 +90,17 @@ def configure(environ: Mapping[str, str], *, now: dt.datetime) -> Prepared:
 
 
 def data_directory_major(data: Path) -> int | None:
-    """The major version that wrote the data directory; None where there is none."""
+    """The major version that wrote the data directory; None where there is none. Raises `Refused` where we may not look."""
     try:
         text = (data / "PG_VERSION").read_text().strip()
     except FileNotFoundError:
         return None
+    except OSError as error:
+        who = f"user {os.geteuid()}, group {os.getegid()}"
+        why = (
+            f"cannot read {error.filename}: {error.strerror}; the volume must belong to {who}, or to the pod's fsGroup"
+        )
+        raise Refused(EXIT_CANNOT_WRITE, why) from error
     return int(text.partition(".")[0]) if text[:1].isdigit() else None
 
 

@@ -105,6 +105,10 @@ class PodSpec(_Wire, frozen=True):
     containers: list[PodContainer] = []
 
 
+PREPARATIONS = (None, "ContainerCreating", "PodInitializing")
+"""Reasons for which every container waits before it starts."""
+
+
 class Pod(_Wire, frozen=True):
     """A database pod. Its `controller-revision-hash` label names the template it was made from."""
 
@@ -143,6 +147,19 @@ class Pod(_Wire, frozen=True):
         return any(s.state.waiting is None for s in statuses)
 
     @property
+    def has_no_node(self) -> str | None:
+        """Why no node takes it, as the scheduler says; None once one has, and before it was tried."""
+        found = (c for c in self.status.conditions or () if c.type == "PodScheduled" and c.status == "False")
+        return next((c.message or c.reason or "" for c in found), None)
+
+    @property
+    def cannot_start(self) -> bool:
+        """Whether something other than the usual preparations stands between it and its first container."""
+        statuses = self.status.container_statuses or ()
+        reasons = [s.state.waiting.reason for s in statuses if s.state.waiting is not None]
+        return self.has_no_node is not None or any(reason not in PREPARATIONS for reason in reasons)
+
+    @property
     def is_proved_dead(self) -> bool:
         """The kubelet says of every container that its processes have ended. A force-deleted pod never says so."""
         statuses = self.status.container_statuses or ()
@@ -157,6 +174,7 @@ class ClaimSpecResources(_Wire, frozen=True):
 
 class ClaimSpec(_Wire, frozen=True):
     resources: ClaimSpecResources = ClaimSpecResources()
+    storage_class_name: str | None = None
     volume_name: str | None = None
 
 

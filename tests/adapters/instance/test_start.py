@@ -120,6 +120,15 @@ def test_the_version_of_a_data_directory_is_read(tmp_path):
     assert data_directory_major(tmp_path) == 16
 
 
+def test_a_data_directory_that_cannot_be_read_is_said_and_no_bug(tmp_path):
+    (tmp_path / "PG_VERSION").mkdir()  # permissions would not hold root back
+    with pytest.raises(
+        Refused, match=r"cannot read .*/PG_VERSION: Is a directory; the volume must belong to user"
+    ) as said:
+        data_directory_major(tmp_path)
+    assert said.value.code == EXIT_CANNOT_WRITE
+
+
 def test_the_pinned_wheel_is_found_with_what_it_cannot_do():
     wheels = [one for one in PRESENT if "pginstall" in one.bin_dir]
     assert {one.major for one in PRESENT} >= {16, 18}

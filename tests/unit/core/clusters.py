@@ -103,6 +103,7 @@ def pod(
     silent: bool = False,
     waiting: str | None = None,
     terminated: int | None = None,
+    no_node: str | None = None,
     revision: str = CURRENT,
     annotations: Mapping[str, str] | None = None,
     pending_restart: Mapping[str, tuple[str, str]] | None = None,
@@ -138,12 +139,15 @@ def pod(
         container = {"waiting": {"reason": waiting, "message": "because"}}
     if terminated is not None:
         container = {"terminated": {"exitCode": terminated}}
-    status = {
+    status: Json = {
         "phase": "Running",
         "podIP": f"10.0.0.{ordinal + 1}",
         "conditions": [{"type": "Ready", "status": "True" if ready and waiting is None else "False"}],
         "containerStatuses": [{"name": "postgres", "ready": ready, "state": container}],
     }
+    if no_node is not None:
+        unscheduled = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": no_node}
+        status = {"phase": "Pending", "conditions": [unscheduled]}
     return decoded(Pod, {"metadata": metadata, "status": status})
 
 

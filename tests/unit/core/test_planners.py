@@ -369,6 +369,17 @@ def test_one_restart_at_a_time(claim, pods, first):
         (three(), {}, None),
         ((), {"spec": {"numberOfInstances": 0}, "initialize": None}, None),
         ((), {"initialize": None}, "the first member initialises the database"),
+        (
+            (pod(0, waiting="ContainerCreating", silent=True),),
+            {"initialize": None},
+            "the first member initialises the database",
+        ),
+        ((pod(0, no_node="no room"),), {"initialize": None}, "Pod acid-a-0 has no node: no room"),
+        (
+            (pod(0, waiting="ErrImagePull", silent=True),),
+            {"initialize": None},
+            "Pod acid-a-0 waits: ErrImagePull: because",
+        ),
         ((leader(state="starting", role="primary"), *TWO), {}, "no member accepts writes"),
         ((leader(), pod(1), pod(2, ready=False)), {}, "Pod acid-a-2 is not ready (phase Running)"),
         ((leader(), pod(1)), {}, "2 of 3 pods exist"),

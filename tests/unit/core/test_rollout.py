@@ -11,11 +11,14 @@ from howdah.core.plan import FleetBudget, ReplacePod, Switchover
 from howdah.core.planners import replacements
 from howdah.core.rollout import HOPELESS, START_DEADLINE, has_failed, replacement, unhealthy_reason
 from howdah.model import names
+from howdah.model.observed import Claim
 from unit.core.clusters import (
     CURRENT,
+    NAMESPACE,
     NOW,
     OUTDATED,
     cluster,
+    decoded,
     leader,
     lock,
     outdated,
@@ -228,6 +231,19 @@ def judged(seen, *, is_leader=False, head=None):
 HEAD = parse_member("acid-a-0", leader().metadata.annotations)
 
 
+def test_pod_without_a_node_names_the_claim_that_the_scheduler_does_not_name():
+    seen = pod(1, no_node="pod has unbound immediate PersistentVolumeClaims")
+    body = {"metadata": {"name": "pgdata-acid-a-1", "namespace": NAMESPACE}, "spec": {"storageClassName": "late"}}
+    pending = decoded(Claim, body | {"status": {"phase": "Pending"}})
+    said = unhealthy_reason(seen, None, None, is_leader=False, claim=pending)
+    assert said == (
+        "has no node: pod has unbound immediate PersistentVolumeClaims; "
+        "its claim pgdata-acid-a-1 of storage class late is pending"
+    )
+    bound = decoded(Claim, body | {"status": {"phase": "Bound"}})
+    assert "pgdata" not in (unhealthy_reason(seen, None, None, is_leader=False, claim=bound) or "")
+
+
 @pytest.mark.parametrize(
     ("seen", "is_leader", "reason"),
     [
@@ -237,6 +253,7 @@ HEAD = parse_member("acid-a-0", leader().metadata.annotations)
         (pod(1, waiting="ImagePullBackOff"), False, "waits: ImagePullBackOff: because"),
         (pod(1, waiting="CrashLoopBackOff"), False, "waits: CrashLoopBackOff"),
         (pod(1, terminated=3), False, "ended with code 3"),
+        (pod(1, no_node="3 Insufficient cpu."), False, "has no node: 3 Insufficient cpu."),
         (pod(1, ready=False), False, "is not ready (phase Running)"),
         (pod(1, silent=True), False, "has not reported to Patroni yet"),
         (leader(state="starting", role="primary"), True, "leads, but PostgreSQL is starting"),
