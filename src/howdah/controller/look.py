@@ -81,7 +81,7 @@ async def observe_live(
         serves_event_streams=streams is not None,
         secrets={(s.metadata.namespace, s.metadata.name): s for s in secrets},
         patroni={**configmaps, **endpoints},
-        templates={r.metadata.name: _template(r) for r in revisions.items if r.metadata.name in in_use},
+        templates={r.metadata.name: r.template() for r in revisions.items if r.metadata.name in in_use},
         is_live=True,
     )
 
@@ -123,12 +123,6 @@ async def _event_streams(client: Client, namespace: str, labels: str) -> dict[tu
     except (NotFound, Forbidden):
         return None
     return {(names.STREAM_KIND, item.metadata.name): item for item in found.items}
-
-
-def _template(revision: Revision) -> Mapping[str, Any]:
-    data = msgspec.json.decode(bytes(revision.data) or b"{}")
-    found: Mapping[str, Any] = data.get("spec", {}).get("template", {})
-    return found
 
 
 def as_applied(body: Mapping[str, Any], stored: Live | None) -> Live:

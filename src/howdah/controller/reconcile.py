@@ -41,7 +41,7 @@ from howdah.core.planners import decide
 from howdah.core.pooling import pooler_views
 from howdah.core.resolve import label_keys, resolve
 from howdah.core.situation import Situation, look
-from howdah.core.status import Event, Findings, Outcome, build_status, transitions
+from howdah.core.status import Event, Findings, Outcome, build_status, is_commentary, transitions
 from howdah.core.streams import stream_problem
 from howdah.kube.client import Client
 from howdah.kube.errors import Conflict, Forbidden, KubeError, NotFound
@@ -57,6 +57,7 @@ SOON_S = 0.05  # after a write: the caches need a moment to hear of it
 AFTER_FAILURE_S = 5.0  # of a read or of the status
 AFTER_FORBIDDEN_S = 60.0
 AFTER_CONFLICT_S = 1.0  # what was in the way makes an event, which wakes the pass earlier
+COMMENTARY_S = 2.0  # between two writes that only tell how far members have come
 
 _log = structlog.get_logger("howdah.pass")
 
@@ -92,6 +93,7 @@ class Memory:
     phases: dict[Key, str] = field(default_factory=dict)
     told: dict[Key, tuple[tuple[str, str], Live]] = field(default_factory=dict)
     """By cluster: the version that the cache had when the status was written, and what the write made of it."""
+    told_at: dict[Key, float] = field(default_factory=dict)  # by the event loop's clock
     pruned: frozenset[str] = frozenset()  # status fields that the installed CRD does not keep
 
 
@@ -200,6 +202,7 @@ class Reconciler:
             self._environment.forget(key[0], known.cluster.environment_secret.name)
         self.memory.phases.pop(key, None)
         self.memory.told.pop(key, None)
+        self.memory.told_at.pop(key, None)
         for compared in [c for c in self.memory.compared if c[0] == key]:
             del self.memory.compared[compared]
 
@@ -273,7 +276,9 @@ class Reconciler:
             undone = await self._withdraw(target, observed)
         self._fleet.note(key, situation, plan, outcome.done)
         unsaid = await self._say(key, situation, plan, outcome)
-        result = unsaid or undone or self._result(key, plan, outcome)
+        result = undone or self._result(key, plan, outcome)
+        if unsaid is not None:
+            result = unsaid if unsaid.failed is not None else _not_later(result, unsaid.again_in_s)
         return _not_after(result, built.cluster.rollout.version_held_until, observed.now)
 
     def _situation(
@@ -393,6 +398,8 @@ class Reconciler:
         resource = situation.observed.resource
         previous = self._latest(key, resource).decoded_status()
         status = build_status(previous, findings_of(situation), plan, outcome, situation.observed.now)
+        if any(isinstance(step, SetFinalizers) for step in outcome.done):
+            return PassResult(again_in_s=SOON_S)  # the version that was seen is past, by our own hand
         return await self._write_status(key, resource, previous, status)
 
     def _latest(self, key: Key, resource: Live) -> Live:
@@ -411,6 +418,10 @@ class Reconciler:
         kept = {name: value for name, value in status.items() if name not in self.memory.pruned}
         if self._observe_only or kept == previous or not self._applier.may_write():
             return None
+        now_s = asyncio.get_running_loop().time()
+        left_s = self.memory.told_at.get(key, -COMMENTARY_S) + COMMENTARY_S - now_s
+        if left_s > 0 and is_commentary(previous, kept):
+            return PassResult(again_in_s=left_s)
         body = {**{name: None for name in previous if name not in kept}, **kept}
         latest = self._latest(key, resource).meta
         seen = {"uid": latest.uid, "resourceVersion": latest.resource_version}
@@ -429,6 +440,7 @@ class Reconciler:
                 self._tell(resource, Event("Warning", "StatusNotWritten", str(error)))
             return PassResult(again_in_s=_patience_s(error), failed=str(error))
         self.memory.told[key] = (resource.version, answer)
+        self.memory.told_at[key] = now_s
         self._notice_pruning(kept, answer.decoded_status())
         for event in transitions(previous, status):
             self._tell(resource, event)
@@ -456,13 +468,18 @@ class Reconciler:
         return PassResult(again_in_s=plan.next_look_s)
 
 
+def _not_later(result: PassResult, seconds: float | None) -> PassResult:
+    """The same, looking again in `seconds` at the latest."""
+    if seconds is None or (result.again_in_s is not None and result.again_in_s <= seconds):
+        return result
+    return dataclasses.replace(result, again_in_s=seconds)
+
+
 def _not_after(result: PassResult, moment: dt.datetime | None, now: dt.datetime) -> PassResult:
     """The same, looking again at `moment` at the latest."""
     if moment is None:
         return result
-    left_s = max(0.0, (moment - now).total_seconds())
-    sooner_s = left_s if result.again_in_s is None else min(left_s, result.again_in_s)
-    return dataclasses.replace(result, again_in_s=sooner_s)
+    return _not_later(result, max(0.0, (moment - now).total_seconds()))
 
 
 def _with_failures(outcome: Outcome, failures: tuple[tuple[Step, str], ...]) -> Outcome:

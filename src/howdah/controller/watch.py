@@ -180,8 +180,7 @@ class Watch:
         """The pod template that a revision holds; decoded once, for revisions never change."""
         uid = revision.metadata.uid
         if uid not in self._decoded:
-            data = msgspec.json.decode(bytes(revision.data) or b"{}")
-            self._decoded[uid] = data.get("spec", {}).get("template", {})
+            self._decoded[uid] = revision.template()
         return self._decoded[uid]
 
     # from events to keys

@@ -188,6 +188,12 @@ class Revision(_Wire, frozen=True):
     def __post_init__(self) -> None:
         _own(self, "data")
 
+    def template(self) -> Mapping[str, Any]:
+        """The pod template, as its StatefulSet has it: without the directive that lets it be applied as a patch."""
+        data = msgspec.json.decode(bytes(self.data) or b"{}")
+        found: Mapping[str, Any] = data.get("spec", {}).get("template", {})
+        return {key: value for key, value in found.items() if key != "$patch"}
+
 
 class Managed(_Wire, frozen=True):
     """One entry of managedFields; the paths stay raw until a comparison needs them."""
