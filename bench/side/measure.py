@@ -1,4 +1,4 @@
-"""One operator over one number of clusters: made, left alone, started anew, changed. Everything by the same clock, the audit log's."""
+"""One operator over one number of clusters: made, left alone, started anew, changed. The clock is the audit log's."""
 
 from __future__ import annotations
 

@@ -228,21 +228,22 @@ class Members:
             await self._client.merge_patch(PODS, pod.metadata.name, patch, namespace=pod.metadata.namespace)
 
     async def _renew(self) -> None:
-        """The leaders renew their locks, spread over the loop as they are in a real fleet."""
+        """The leaders renew their locks, spread over the loop as in a real fleet; a slow answer delays no other's."""
         while True:
             keys = [key for key in self._pods.index_keys("cluster") if isinstance(key, tuple)]
-            pause_s = self._loop_wait_s / max(1, len(keys))
-            for key in keys:
-                await asyncio.sleep(pause_s)
-                if (members := self._members(key)) and (lock := self._known(key, "leader", members)) is not None:
-                    now = {"renewTime": dt.datetime.now(dt.UTC).isoformat()}
-                    resource = self._place(key, "leader", members)[0]
-                    with contextlib.suppress(KubeError):
-                        await self._client.merge_patch(
-                            resource, lock.metadata.name, {"metadata": {"annotations": now}}, namespace=key[0]
-                        )
-            if not keys:
-                await asyncio.sleep(0.5)
+            async with asyncio.TaskGroup() as renewals:
+                for key in keys:
+                    renewals.create_task(self._renew_lock(key))
+                    await asyncio.sleep(self._loop_wait_s / len(keys))
+            await asyncio.sleep(0 if keys else 0.5)
+
+    async def _renew_lock(self, key: Key) -> None:
+        if not (members := self._members(key)) or (lock := self._known(key, "leader", members)) is None:
+            return
+        patch = {"metadata": {"annotations": {"renewTime": dt.datetime.now(dt.UTC).isoformat()}}}
+        resource, _ = self._place(key, "leader", members)
+        with contextlib.suppress(KubeError):
+            await self._client.merge_patch(resource, lock.metadata.name, patch, namespace=key[0])
 
     # the REST API
 

@@ -40,7 +40,7 @@ exec cat
 Json = dict[str, Any]
 
 
-class Missing(Exception):
+class MissingError(Exception):
     """Something that this machine lacks; the text says how to get it."""
 
 
@@ -119,9 +119,9 @@ class Plane:
 
 @contextmanager
 def plane(nodes: int = 3, *, directory: Path | None = None) -> Iterator[Plane]:
-    """A control plane with simulated nodes and a simulated Patroni; removed afterwards. Raises Missing."""
+    """A control plane with simulated nodes and a simulated Patroni; removed afterwards. Raises MissingError."""
     if (why := missing()) is not None:
-        raise Missing(why)
+        raise MissingError(why)
     place = directory or Path(tempfile.mkdtemp(prefix="howdah-side-", dir="/tmp"))
     with _namespaces() as holder:
         kubectl = program("kubectl")
@@ -150,7 +150,7 @@ def _namespaces() -> Iterator[int]:
     try:
         assert holder.stdout is not None
         if holder.stdout.readline().strip() != "ready":
-            raise Missing("no real control plane: this machine allows no network namespace (unshare --net failed)")
+            raise MissingError("no real control plane: this machine allows no network namespace (unshare --net failed)")
         yield holder.pid
     finally:
         assert holder.stdin is not None

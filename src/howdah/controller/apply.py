@@ -33,6 +33,8 @@ from howdah.model import names
 from howdah.model.errors import ExternalError
 from howdah.model.observed import Live, Meta
 
+SHARED_KINDS = frozenset({"ServiceAccount", "RoleBinding"})  # made once, for all clusters of a namespace
+
 
 class NotLeading(Exception):  # noqa: N818 - a state, not an error
     """The Lease was lost: nothing may be written any more."""
@@ -126,10 +128,17 @@ class Applier:
     # one handler per kind of step
 
     async def _create(self, target: Target, step: p.Create) -> None:
+        kind = step.body["kind"]
         try:
-            await self._client.create(RESOURCES[step.body["kind"]], step.body)
+            await self._client.create(RESOURCES[kind], step.body)
         except AlreadyExists as exists:
-            await self._explain_existing(target, step.body, exists)
+            try:
+                await self._explain_existing(target, step.body, exists)
+            except LookAgain:
+                if (
+                    kind not in SHARED_KINDS
+                ):  # another cluster of the namespace has just made it: all is as it was to be
+                    raise
 
     async def _create_secret(self, target: Target, step: p.CreateSecret) -> None:
         body = {**step.body, "stringData": {"username": step.username, "password": new_password()}}

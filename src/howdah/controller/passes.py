@@ -29,10 +29,15 @@ def patience_s(error: Exception) -> float:
     return AFTER_FORBIDDEN_S if isinstance(error, Forbidden) else AFTER_FAILURE_S
 
 
+def not_later(result: PassResult, seconds: float | None) -> PassResult:
+    """The same, looking again in `seconds` at the latest."""
+    if seconds is None or (result.again_in_s is not None and result.again_in_s <= seconds):
+        return result
+    return dataclasses.replace(result, again_in_s=seconds)
+
+
 def not_after(result: PassResult, moment: dt.datetime | None, now: dt.datetime) -> PassResult:
     """The same, looking again at `moment` at the latest."""
     if moment is None:
         return result
-    left_s = max(0.0, (moment - now).total_seconds())
-    sooner_s = left_s if result.again_in_s is None else min(left_s, result.again_in_s)
-    return dataclasses.replace(result, again_in_s=sooner_s)
+    return not_later(result, max(0.0, (moment - now).total_seconds()))

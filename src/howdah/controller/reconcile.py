@@ -26,7 +26,15 @@ from howdah.controller.environment import EnvironmentSecrets
 from howdah.controller.fleet import Fleet
 from howdah.controller.members import Members
 from howdah.controller.metrics import Metrics
-from howdah.controller.passes import AFTER_CONFLICT_S, AFTER_MISSING_S, SOON_S, PassResult, not_after, patience_s
+from howdah.controller.passes import (
+    AFTER_CONFLICT_S,
+    AFTER_MISSING_S,
+    SOON_S,
+    PassResult,
+    not_after,
+    not_later,
+    patience_s,
+)
 from howdah.controller.references import ReferenceReader
 from howdah.controller.telling import Teller
 from howdah.controller.watch import Key, Watch
@@ -207,7 +215,9 @@ class Reconciler:
             undone = await self._withdraw(target, observed)
         self._fleet.note(key, situation, plan, outcome.done)
         unsaid = await self._say(key, situation, plan, outcome)
-        result = unsaid or undone or self._result(key, plan, outcome)
+        result = undone or self._result(key, plan, outcome)
+        if unsaid is not None:
+            result = unsaid if unsaid.failed is not None else not_later(result, unsaid.again_in_s)
         return not_after(result, built.cluster.rollout.version_held_until, observed.now)
 
     def _situation(
@@ -316,6 +326,8 @@ class Reconciler:
         resource = situation.observed.resource
         previous = self.teller.latest(key, resource).decoded_status()
         status = build_status(previous, findings_of(situation), plan, outcome, situation.observed.now)
+        if any(isinstance(step, SetFinalizers) for step in outcome.done):
+            return PassResult(again_in_s=SOON_S)  # the version that was seen is past, by our own hand
         return await self.teller.write_status(key, resource, previous, status)
 
     def _result(self, key: Key, plan: Plan, outcome: Outcome) -> PassResult:

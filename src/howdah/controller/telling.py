@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,11 +11,13 @@ import structlog
 from howdah.adapters.kubernetes import POSTGRESQLS
 from howdah.controller.passes import AFTER_CONFLICT_S, PassResult, patience_s
 from howdah.controller.watch import Key
-from howdah.core.status import Event, transitions
+from howdah.core.status import Event, is_commentary, transitions
 from howdah.kube.client import Client
 from howdah.kube.errors import Conflict, Forbidden, KubeError, NotFound
 from howdah.kube.events import EventRecorder, Reference
 from howdah.model.observed import Live
+
+COMMENTARY_S = 2.0  # between two writes that only tell how far members have come
 
 _log = structlog.get_logger("howdah.pass")
 
@@ -31,6 +34,7 @@ class Teller:
         self._observe_only = observe_only
         self._told: dict[Key, tuple[tuple[str, str], Live]] = {}
         """By cluster: the version that the cache had when the status was written, and what the write made of it."""
+        self._told_at: dict[Key, float] = {}  # by the event loop's clock
         self._pruned: frozenset[str] = frozenset()  # status fields that the installed CRD does not keep
         self.phases: dict[Key, str] = {}
 
@@ -38,6 +42,7 @@ class Teller:
         """The cluster is gone."""
         self.phases.pop(key, None)
         self._told.pop(key, None)
+        self._told_at.pop(key, None)
 
     def latest(self, key: Key, resource: Live) -> Live:
         """The resource after our own last status, as long as the cache has not heard of it: the next change is that one."""
@@ -55,6 +60,10 @@ class Teller:
         kept = {name: value for name, value in status.items() if name not in self._pruned}
         if self._observe_only or kept == previous or not self._may_write():
             return None
+        now_s = asyncio.get_running_loop().time()
+        left_s = self._told_at.get(key, -COMMENTARY_S) + COMMENTARY_S - now_s
+        if left_s > 0 and is_commentary(previous, kept):
+            return PassResult(again_in_s=left_s)
         body = {**{name: None for name in previous if name not in kept}, **kept}
         latest = self.latest(key, resource).meta
         seen = {"uid": latest.uid, "resourceVersion": latest.resource_version}
@@ -73,6 +82,7 @@ class Teller:
                 self.tell(resource, Event("Warning", "StatusNotWritten", str(error)))
             return PassResult(again_in_s=patience_s(error), failed=str(error))
         self._told[key] = (resource.version, answer)
+        self._told_at[key] = now_s
         self._notice_pruning(kept, answer.decoded_status())
         for event in transitions(previous, status):
             self.tell(resource, event)

@@ -10,6 +10,8 @@ import pytest
 from adapters.controller.rig import KEY, LABELS, NAME, NAMESPACE, rig
 from howdah.adapters.kubernetes import POSTGRESQLS
 from howdah.controller.apply import NotLeading
+from howdah.controller.passes import SOON_S
+from howdah.controller.telling import COMMENTARY_S
 from howdah.kube.resources import (
     CONFIGMAPS,
     PERSISTENT_VOLUME_CLAIMS,
@@ -224,6 +226,39 @@ async def test_a_status_on_a_resource_that_changed_is_not_written_but_soon_tried
         assert operator.condition("Degraded")[0] == "False"
         await operator.one_pass()
         assert operator.condition("Degraded")[:2] == ("True", "MembersMissing")
+
+
+async def test_how_far_new_members_have_come_is_not_written_at_every_step():
+    async with rig() as operator:
+        operator.create()
+        await operator.passes()
+        operator.populate()
+        operator.kube.store.delete(PODS, (NAMESPACE, f"{NAME}-1"))
+        operator.kube.store.delete(PODS, (NAMESPACE, f"{NAME}-2"))
+        await operator.passes()
+        operator.forget()
+        operator.pod(1)
+        result = await operator.one_pass()
+        assert operator.writes() == []
+        assert result.again_in_s is not None
+        assert result.again_in_s <= COMMENTARY_S
+        operator.reconciler.teller._told_at[KEY] -= COMMENTARY_S
+        await operator.one_pass()
+        assert asked(operator) == [("patch", "postgresqls/status", NAME)]
+        assert [member["name"] for member in operator.status["members"]] == [f"{NAME}-0", f"{NAME}-1"]
+        operator.pod(2)
+        await operator.one_pass()
+        assert operator.status["PostgresClusterStatus"] == "Running", "what is not commentary is said at once"
+
+
+async def test_a_pass_that_sets_the_finalizer_leaves_the_status_to_the_next_one():
+    async with rig() as operator:
+        operator.create()
+        result = await operator.one_pass()
+        assert "postgresqls/status" not in {resource for _, resource, _ in asked(operator)}
+        assert result.again_in_s == SOON_S
+        await operator.one_pass()
+        assert operator.status["PostgresClusterStatus"] == "Creating"
 
 
 # --- a manifest that cannot be acted on --------------------------------------------------------------------------------
