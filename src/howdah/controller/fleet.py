@@ -55,7 +55,9 @@ class Fleet:
         under_way = bool(goes_on) or (bool(found) and has_begun)
         if any(held.until is not None for held in plan.held):
             under_way = False  # a maintenance window may be a week away: nobody waits for it
-        self._rolls[key] = _Roll(found | goes_on, under_way, plan.stopped or (_failure(views) if under_way else None))
+        # A plan may stop for other reasons than its roll: what cannot be seen is no lesson for other clusters.
+        stopped = _failure(views) if under_way or plan.stopped is not None else None
+        self._rolls[key] = _Roll(found | goes_on, under_way, stopped)
 
     def seen(self, key: Key) -> None:
         """A cluster that was looked at; without a `note` in this pass it has no roll to speak of (invalid, not ours)."""
