@@ -488,7 +488,8 @@ def permissions() -> str:
             "howdah rbac --namespace operators --watch team-a --watch team-b   # a list of namespaces\n```\n",
             "## The operator\n",
             "`watched`: in each namespace that has clusters. `own`: in the operator's namespace. `cluster`: objects without a "
-            "namespace; not given to an operator that watches single namespaces.\n",
+            "namespace; not given to an operator that watches single namespaces. `lease`: `howdah`, or `howdah-ID` for an "
+            "operator with a `CONTROLLER_ID` (`--controller-id`), so that operators of several ids lead beside each other.\n",
             table(("where", "resource", "verbs", "names", "for", "without it"), _grants(GRANTS)) + "\n",
             "## The pods\n",
             "A cluster role that the operator binds to the pods' account in each namespace "

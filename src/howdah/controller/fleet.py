@@ -76,7 +76,9 @@ class Fleet:
             has_begun=has_begun or any(step.disruptive and not _is_of_pooler(step) for step in done),
             waits=any(held.until is not None and not _is_of_pooler(held.step) for held in plan.held),
         )
-        return _Roll(roll.causes, roll.is_under_way, plan.stopped or (_failure(views) if roll.is_under_way else None))
+        # A plan may stop for other reasons than its roll: what cannot be seen is no lesson for other clusters.
+        is_judged = roll.is_under_way or plan.stopped is not None
+        return _Roll(roll.causes, roll.is_under_way, _failure(views) if is_judged else None)
 
     def _poolers(self, before: _Roll, situation: Situation, plan: Plan, done: tuple[Step, ...]) -> _Roll:
         states = rollouts(situation)

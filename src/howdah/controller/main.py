@@ -45,9 +45,9 @@ from howdah.kube.errors import Forbidden, KubeError
 from howdah.kube.events import EventRecorder, Reference
 from howdah.kube.lease import LeaderElection, LeaseTimes
 from howdah.kube.queue import WorkQueue
+from howdah.model import names
 from howdah.model.settings import Settings
 
-LEASE_NAME = "howdah"
 CONFIGURATION_RETRY_S = 1.0
 PASSES_AT_A_TIME = 1024  # a pass mostly waits; what bounds the load is the client's number of open requests
 
@@ -68,6 +68,11 @@ class Options:
     @property
     def operator_namespace(self) -> str:
         return self.environment.get("OPERATOR_NAMESPACE") or self.access.namespace or "default"
+
+    @property
+    def controller_id(self) -> str:
+        """Which clusters are ours: those that name it, or without one those that name none."""
+        return self.environment.get("CONTROLLER_ID", "")
 
 
 async def run(options: Options) -> None:
@@ -215,7 +220,7 @@ class Operator:
         )
         return LeaderElection(
             self._options.access,
-            LEASE_NAME,
+            names.lease(self._options.controller_id),
             namespace=self._options.operator_namespace,
             times=times,
             on_gain=self._gained,
@@ -271,7 +276,7 @@ class Operator:
             recorder=self._recorder,
             metrics=self._metrics,
             settings=self._settings,
-            controller_id=self._options.environment.get("CONTROLLER_ID", ""),
+            controller_id=self._options.controller_id,
             observe_only=self._options.observe_only,
             clock=self._edges.clock,
         )

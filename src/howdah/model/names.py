@@ -4,6 +4,7 @@ What is named here is contract: clusters made by the reference operator, people'
 """
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -37,6 +38,9 @@ ADOPTED = "howdah.dev/adopt"
 
 CLUSTER = "howdah.dev/cluster"
 """On a Secret in another namespace than its cluster's: the cluster, as `namespace/name`. Its labels do not tell."""
+
+LONGEST_ID = 63
+"""Of a controller that its Lease is named after."""
 
 CONTROLLER = f"{GROUP}/controller"
 """On the resource: the id of the operator that it belongs to."""
@@ -247,6 +251,15 @@ class Names:
     @property
     def _patroni_kind(self) -> str:
         return "ConfigMap" if self.dcs == "configmaps" else "Endpoints"
+
+
+def lease(controller_id: str) -> str:
+    """The Lease of the operators with this id, one of which leads. An id that no name can hold is told by its digest."""
+    if not controller_id:
+        return "howdah"
+    if re.fullmatch(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?", controller_id) and len(controller_id) <= LONGEST_ID:
+        return f"howdah-{controller_id}"
+    return f"howdah-{hashlib.sha256(controller_id.encode()).hexdigest()[:16]}"
 
 
 def user_lists(cluster: str) -> frozenset[str]:

@@ -1,10 +1,13 @@
 """How many clusters may roll for one cause, told from what the passes of all clusters saw."""
 
+from dataclasses import replace
+
 from howdah.controller.fleet import Fleet
 from howdah.core.plan import Plan, ReplacePod
 from howdah.core.planners import decide
 from howdah.core.pooler_rolls import UNKNOWN, pooler_causes
 from howdah.core.rollout import causes
+from howdah.model.errors import ExternalError
 from unit.core.clusters import OUTDATED, leader, pod, situation, three
 from unit.core.test_pooler_rolls import HALF_WAY as HALF
 from unit.core.test_pooler_rolls import LEADER, deployment, old, seen
@@ -71,6 +74,13 @@ def test_a_cluster_that_never_rolled_proves_nothing():
 
 def test_a_roll_that_stopped_is_told_to_the_others_by_name():
     assert fleet(one=STOPPED).budget(OTHER, LIMIT).failed == {CAUSE: "one"}
+
+
+def test_a_cluster_that_cannot_be_seen_is_no_failed_roll():
+    forbidden = ExternalError("kubernetes", transient=True, message="listing secrets is not permitted")
+    blind = replace(DUE, observed=replace(DUE.observed, problems=(forbidden,)))
+    assert decide(blind).stopped is not None
+    assert fleet(one=blind).budget(OTHER, LIMIT).failed == {}
 
 
 def test_a_cluster_that_is_gone_is_forgotten():
