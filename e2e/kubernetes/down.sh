@@ -1,5 +1,5 @@
 #!/bin/bash
-# Stops what up.sh, kwok.sh and node.sh started from DIR, by pid. usage: down.sh [DIR [remove]]
+# Stops what up.sh and kwok.sh started from DIR, by pid; real nodes end with their lane (nodes.sh down). usage: down.sh [DIR [remove]]
 # The data stay, and up.sh DIR goes on with them, unless they are to be removed.
 . "$(dirname "$(realpath "$0")")/lib.sh"
 [ -d "${1:-$default_dir}/run" ] || exit 0
@@ -14,21 +14,8 @@ stop() {  # NAME...
         rm "run/$n"
     done
 }
-for node in node-*/; do  # its kubelet removes the pods' containers, networks and mounts
-    node=${node%/}
-    [ -s "run/kubelet-$node" ] || continue
-    { k cordon "$node" && k delete pod -A --field-selector "spec.nodeName=$node" --grace-period 1 --timeout 60s; } >/dev/null || true
-    stop "kubelet-$node" "kube-proxy-$node"
-    containers() { ctr -a "$node/containerd/socket" -n k8s.io tasks "$@"; }
-    for c in $(containers list -q); do containers delete --force "$c" 2>/dev/null || true; done  # any left, where the API server is dead
-    stop "containerd-$node"
-    awk -v at="$d/$node/" 'index($2, at) == 1 {print $2}' /proc/mounts | sort -r | xargs -r umount
-    find /sys/fs/cgroup/*/"$node" /sys/fs/cgroup/"$node" -depth -type d -exec rmdir {} + 2>/dev/null || true
-    ip netns delete "$node"
-done
-stop coredns kwok kube-scheduler kube-controller-manager kube-apiserver etcd
-if grep -s ^IP= address | grep -qv =127; then ip link delete kube; fi
+stop kwok kube-scheduler kube-controller-manager kube-apiserver etcd
 if [ "${2:-}" = remove ]; then  # by name: DIR may be more than ours
-    rm -rf address Corefile etcd kubeconfig log node-* pki run
+    rm -rf address audit.yaml etcd kubeconfig log pki run
     rmdir "$d" 2>/dev/null || true
 fi

@@ -31,8 +31,9 @@ kube-up: kube-build ## start a real control plane with three simulated nodes
 kube-down: ## stop it and remove its data
 	@$(KUBE_SCRIPTS)/down.sh $(KUBE_DIR) remove
 
-e2e-kube: kube-build kube-build-tools $(VENV)/.dev ## our API server against the real one, and the tests that need a control plane
+e2e-kube: kube-build kube-build-tools $(VENV)/.dev ## everything that needs a real Kubernetes: a control plane, and real nodes where they can be had
 	@$(BIN)/pytest -m kubernetes tests
+	@if [ "$$(id -u)" = 0 ]; then $(MAKE) --no-print-directory e2e-nodes; else echo "left out: real nodes (they need root)"; fi
 
 .PHONY: nodes-parts nodes-up nodes-down nodes-shell e2e-nodes bench-nodes
 nodes-parts: kube-build kube-build-nodes kube-build-tools kube-images

@@ -49,9 +49,9 @@ held = [socket.create_server(("127.0.0.1", 0)) for _ in sys.argv[1:]]
 print("\n".join(f"{n}={s.getsockname()[1]}" for n, s in zip(sys.argv[1:], held)))
 PY
 }
-run() {  # NAME PROGRAM ARGS...: detached, its log in log/NAME, its pid in run/NAME
+run() {  # NAME PROGRAM ARGS...: detached, its log in log/NAME, its pid in run/NAME; holds no lock of its starter
     ! alive "$1" || return 0
-    setsid "${@:2}" >>"log/$1" 2>&1 </dev/null & echo $! >"run/$1"
+    setsid "${@:2}" >>"log/$1" 2>&1 </dev/null 8>&- 9>&- & echo $! >"run/$1"
 }
 await() {  # SECONDS WHAT COMMAND...
     for ((i = $1 * 10; i > 0; i--)); do "${@:3}" >/dev/null 2>&1 && return; sleep 0.1; done

@@ -63,6 +63,10 @@ verb=${1:-} dir=${2:-}
 [ -n "$verb" ] && [ -n "$dir" ] || die "usage: nodes.sh up|in|down DIR ..."
 [ "$verb" = up ] || [ -d "$dir/run" ] || die "no nodes were started from $dir"
 caller=$PWD
+if [ "$verb" != in ]; then  # one at a time: what the one begins the other must not end
+    mkdir -p "$cache/nodes" && exec 8>"$cache/nodes/lock-$(realpath -m "$dir" | cksum | cut -d' ' -f1)"
+    flock 8
+fi
 enter "$dir"
 export PATH=$bin:$PATH
 case $verb in
