@@ -31,7 +31,7 @@ kube-up: kube-build ## start a real control plane with three simulated nodes
 kube-down: ## stop it and remove its data
 	@$(KUBE_SCRIPTS)/down.sh $(KUBE_DIR) remove
 
-e2e-kube: kube-build kube-build-tools $(VENV)/.dev ## our API server against the real one, and the tests that need a control plane
+e2e-kube: kube-build kube-build-tools kube-build-reference $(VENV)/.dev ## our API server against the real one, and the tests that need a control plane
 	@$(BIN)/pytest -m kubernetes tests
 
 .PHONY: nodes-parts nodes-up nodes-down nodes-shell e2e-nodes bench-nodes
