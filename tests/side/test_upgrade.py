@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-
 from bench.side import operators
 from bench.side.operators import Howdah, started
 from bench.side.plane import ROOT, Plane, until
+
 from side.clusters import CLUSTERS, NAMESPACE, Snapshot, manifest, until_quiet, until_running
 from side.conftest import WhenNeeded
 
