@@ -93,6 +93,10 @@ compat: $(VENV)/.dev ## compare with the reference's recorded cases (CASES=DIR f
 bench: $(VENV)/.dev ## the figures of docs/performance.md (minutes)
 	@$(BIN)/python -m bench
 
+.PHONY: bench-kube
+bench-kube: $(VENV)/.dev kube-build kube-build-reference ## howdah beside the reference on one control plane (root; an hour): docs/performance-kube.md
+	@PYTHONPATH=src $(BIN)/python -m bench.side --json build/bench-kube.json
+
 .PHONY: chaos
 chaos: $(VENV)/.dev ## 100 rounds of random faults under a writing client (SEED=n to repeat)
 	@PYTHONPATH=src:tests $(BIN)/python -m e2e.chaos --rounds 100 $(if $(SEED),--seed $(SEED))

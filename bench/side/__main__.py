@@ -45,6 +45,7 @@ def known(path: Path | None) -> list[Result]:
 
 def keep(path: Path | None, results: Sequence[Result], argv: Sequence[str]) -> None:
     if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
         document = {"command": list(argv), "machine": machine(), "results": [dataclasses.asdict(r) for r in results]}
         path.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
 

@@ -180,12 +180,14 @@ def until_decided(operator: Operator, running: Running, clusters: int, *, within
     )
 
 
-def prepare(plane: Plane, asked: Json, *namespaces: str) -> None:
-    """What an installation brings along: namespaces, definitions of howdah's chart, the configuration."""
-    spaces = [
-        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}} for name in (NAMESPACE, *namespaces)
-    ]
-    plane.apply(spaces)
-    plane.kubectl("apply", "--server-side", "--force-conflicts", "-k", str(ROOT / "charts" / "howdah" / "crds"))
+def prepare(plane: Plane, asked: Json, *namespaces: str, of_reference: bool = False) -> None:
+    """What an installation brings along: namespaces, definitions (of our chart or the reference's), the configuration."""
+    names = (NAMESPACE, *namespaces)
+    plane.apply([{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}} for name in names])
+    binary = program("postgres-operator")
+    assert binary is not None
+    of_chart = ("-k", ROOT / "charts" / "howdah" / "crds")
+    crds = ("-f", binary.with_name("postgres-operator-crds.yaml")) if of_reference else of_chart
+    plane.kubectl("apply", "--server-side", *map(str, crds))
     plane.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
     plane.apply([asked])

@@ -9,7 +9,13 @@ nodes=(kubelet kube-proxy coredns)
 tools=(helm promtool kubectl)
 reference=(postgres-operator)
 
-built() { [ -x "$bin/$1" ] && { [ "$1" != kwok ] || [ -s "$bin/kwok.yaml" ]; }; }
+built() {
+    [ -x "$bin/$1" ] || return
+    case $1 in
+    kwok) [ -s "$bin/kwok.yaml" ] ;;
+    postgres-operator) [ -s "$bin/postgres-operator-crds.yaml" ] ;;
+    esac
+}
 
 build() {  # TARGET FILE
     local x=k8s.io/component-base/version h=helm.sh/helm/v3 minor=${version#v1.}
@@ -19,7 +25,11 @@ build() {  # TARGET FILE
     helm)  # which Kubernetes a chart is rendered for is a matter of its build
         go build -C helm -trimpath -ldflags "-s -w -X $h/pkg/chartutil.k8sVersionMajor=1 -X $h/pkg/chartutil.k8sVersionMinor=${minor%%.*} \
             -X $h/pkg/lint/rules.k8sVersionMajor=1 -X $h/pkg/lint/rules.k8sVersionMinor=${minor%%.*}" -o "$2" $h/cmd/helm ;;
-    postgres-operator) go build -C reference -trimpath -ldflags "-s -w" -o "$2" github.com/zalando/postgres-operator/cmd ;;
+    postgres-operator)  # with the definitions that its users have installed
+        go build -C reference -trimpath -ldflags "-s -w" -o "$2" github.com/zalando/postgres-operator/cmd
+        for crd in postgresql operatorconfiguration postgresteam; do
+            echo ---; cat "$(go list -C reference -m -f '{{.Dir}}' github.com/zalando/postgres-operator)/manifests/$crd.crd.yaml"
+        done >"$bin/postgres-operator-crds.yaml" ;;
     promtool) go build -C promtool -trimpath -ldflags "-s -w" -o "$2" github.com/prometheus/prometheus/cmd/promtool ;;
     kwok)
         GOBIN=$2.d go install -trimpath -ldflags "-s -w" "${kwok%@*}/cmd/kwok@${kwok#*@}"

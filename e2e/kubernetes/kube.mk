@@ -31,7 +31,7 @@ kube-up: kube-build ## start a real control plane with three simulated nodes
 kube-down: ## stop it and remove its data
 	@$(KUBE_SCRIPTS)/down.sh $(KUBE_DIR) remove
 
-e2e-kube: kube-build kube-build-tools $(VENV)/.dev ## everything that needs a real Kubernetes: a control plane, and real nodes where they can be had
+e2e-kube: kube-build kube-build-tools kube-build-reference $(VENV)/.dev ## everything that needs a real Kubernetes: a control plane, and real nodes where they can be had
 	@$(BIN)/pytest -m kubernetes tests
 	@if [ "$$(id -u)" = 0 ]; then $(MAKE) --no-print-directory e2e-nodes; else echo "left out: real nodes (they need root)"; fi
 

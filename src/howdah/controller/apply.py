@@ -135,9 +135,7 @@ class Applier:
             try:
                 await self._explain_existing(target, step.body, exists)
             except LookAgain:
-                if (
-                    kind not in SHARED_KINDS
-                ):  # another cluster of the namespace has just made it: all is as it was to be
+                if kind not in SHARED_KINDS:  # of those another cluster has just made it: all is as it was to be
                     raise
 
     async def _create_secret(self, target: Target, step: p.CreateSecret) -> None:

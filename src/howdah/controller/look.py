@@ -98,9 +98,8 @@ async def _objects(
     client: Client, settings: Settings, namespace: str, selector: Mapping[str, str]
 ) -> dict[tuple[str, str], Live]:
     shared = {"ServiceAccount": settings.pod_service_account_name, "RoleBinding": role_binding_name(settings)}
-    of_backups = names.selector_text({**selector, names.APPLICATION_LABEL: names.BACKUP_APPLICATION})
     asked = [(kind, names.selector_with_poolers(selector), "") for kind in _OWNED]
-    asked += [("CronJob", of_backups, "")]
+    asked += [("CronJob", names.selector_with_backups(selector), "")]
     asked += [(kind, "", f"metadata.name={name}") for kind, name in shared.items()]
     answers = await asyncio.gather(
         *(

@@ -65,9 +65,10 @@ class Scope:
         """Of kinds that poolers have, too."""
         return names.selector_with_poolers(self.labels)
 
-    def selector_of(self, application: str) -> str:
-        """Of what belongs to a cluster and is no member of it."""
-        return names.selector_text({**self.labels, names.APPLICATION_LABEL: application})
+    @property
+    def backup_selector(self) -> str:
+        """Of the CronJobs of logical backups."""
+        return names.selector_with_backups(self.labels)
 
 
 class Watch:
@@ -110,9 +111,8 @@ class Watch:
                 (r.DEPLOYMENTS, _deployment, wide),
             )
         }
-        of_backups = scope.selector_of(names.BACKUP_APPLICATION)
         self.owned["CronJob"] = self._all(
-            client, r.CRON_JOBS, Live, Live.significant, self._label_key, labels=of_backups
+            client, r.CRON_JOBS, Live, Live.significant, self._label_key, labels=scope.backup_selector
         )
         self.shared_names = {"ServiceAccount": scope.service_account, "RoleBinding": scope.role_binding}
         self.shared = {

@@ -274,11 +274,20 @@ def selector_text(labels: Mapping[str, str]) -> str:
 
 def selector_with_poolers(labels: Mapping[str, str]) -> str:
     """Finds what `labels` do, and the objects of poolers, which carry another application."""
+    return _selector_with(labels, POOLER_APPLICATION)
+
+
+def selector_with_backups(labels: Mapping[str, str]) -> str:
+    """Likewise with those of logical backups: in the reference's v1 a CronJob carries the cluster's own application."""
+    return _selector_with(labels, BACKUP_APPLICATION)
+
+
+def _selector_with(labels: Mapping[str, str], application: str) -> str:
     own = labels.get(APPLICATION_LABEL)
     if own is None:
-        return selector_text(labels)  # a pooler's objects carry one more
+        return selector_text(labels)  # the others' objects carry one more
     others = {key: value for key, value in labels.items() if key != APPLICATION_LABEL}
-    return ",".join(filter(None, (f"{APPLICATION_LABEL} in ({own},{POOLER_APPLICATION})", selector_text(others))))
+    return ",".join(filter(None, (f"{APPLICATION_LABEL} in ({own},{application})", selector_text(others))))
 
 
 def belongs(kind: str, name: str, cluster: str, templates: Templates) -> bool:

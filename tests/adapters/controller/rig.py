@@ -243,7 +243,7 @@ class Rig:
             ("spilo", names.POOLER_APPLICATION) if " in (" in informer.labels else ("spilo",)
         )
         if informer.resource.plural == "cronjobs":
-            applications = (names.BACKUP_APPLICATION,)
+            applications = ("spilo", names.BACKUP_APPLICATION)
         labelled = self.kube.store.select(
             informer.resource,
             namespace,
