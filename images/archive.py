@@ -47,7 +47,8 @@ class Archive:
     @contextmanager
     def _layer(self, name: str) -> Iterator[tarfile.TarFile]:
         with self._file(name) as file, tarfile.open(fileobj=file) as layer:
-            layer.extraction_filter = lambda member, _: member  # from 3.14 on the default refuses links to absolute paths
+            # From 3.14 on the default refuses links to absolute paths.
+            layer.extraction_filter = lambda member, _: member
             yield layer
 
     def read(self, path: str) -> bytes:
