@@ -76,12 +76,15 @@ def rbac(
     pod_account: Annotated[
         str, typer.Option(help="service account of the pods, and name of its role")
     ] = "postgres-pod",
+    nodes: Annotated[
+        bool, typer.Option("--nodes", help="with --watch: see nodes, too, so that leaders leave cordoned ones")
+    ] = False,
     output: Documents = "yaml",
 ) -> None:
     """Print the roles and bindings that the operator and the pods need, and no more."""
     from howdah.cli.permissions import print_roles
 
-    print_roles(name, namespace, watch or [], pod_account, output)
+    print_roles(name, namespace, watch or [], pod_account, output, nodes=nodes)
 
 
 @app.command()

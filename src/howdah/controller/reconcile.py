@@ -33,6 +33,7 @@ from howdah.core.alignment import differences
 from howdah.core.deletion import deletion_policy, plan_deletion
 from howdah.core.facts import facts_version, live_facts
 from howdah.core.intent import in_the_way, intent_of
+from howdah.core.nodes import leader_move
 from howdah.core.objects.build import build
 from howdah.core.objects.diff import Difference
 from howdah.core.patroni.member import Member
@@ -507,6 +508,7 @@ def findings_of(situation: Situation) -> Findings:
         version_held=cluster.rollout.version_held,
         may_upgrade=cluster.rollout.may_upgrade,
         poolers=pooler_views(situation),
+        leader_move=leader_move(situation),
     )
 
 

@@ -68,7 +68,6 @@ OPTIONS: Mapping[str, Coverage] = {
     "major_version_upgrade_team_allow_list": Coverage(
         State.PARTLY, "said with an upgrade that is due; " + _UPGRADE.why
     ),
-    "master_pod_move_timeout": _not_built("moving leaders off nodes is"),
     "minimal_major_version": Coverage(State.PARTLY, "decides the version of new clusters; " + _UPGRADE.why),
     "patroni_api_check_interval": _WAITS,
     "patroni_api_check_timeout": _WAITS,
