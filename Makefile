@@ -55,7 +55,7 @@ E2E ?= tests/e2e
 .PHONY: test
 test: $(VENV)/.dev ## all tests (TESTS=path for some)
 	@$(PYTEST) -q -n 2 -m "not e2e" $(TESTS)
-	@test "$(TESTS)" != tests || $(PYTEST) -q -m e2e $(E2E)
+	@test "$(TESTS)" != tests || $(PYTEST) -q -n 2 --dist loadfile --no-loadscope-reorder -m e2e $(E2E)
 
 .PHONY: format lint types imports
 format: $(VENV)/.dev ## format the code
@@ -92,6 +92,10 @@ compat: $(VENV)/.dev ## compare with the reference's recorded cases (CASES=DIR f
 .PHONY: bench
 bench: $(VENV)/.dev ## the figures of docs/performance.md (minutes)
 	@$(BIN)/python -m bench
+
+.PHONY: bench-kube
+bench-kube: $(VENV)/.dev kube-build kube-build-reference ## howdah beside the reference on one control plane (root; an hour): docs/performance-kube.md
+	@PYTHONPATH=src $(BIN)/python -m bench.side --json build/bench-kube.json
 
 .PHONY: chaos
 chaos: $(VENV)/.dev ## 100 rounds of random faults under a writing client (SEED=n to repeat)

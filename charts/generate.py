@@ -44,7 +44,7 @@ def chart_parts() -> dict[Path, str]:
 
 def _permissions() -> Mapping[str, Any]:
     """Rules by place; names that the release decides are marked."""
-    marks = {"pod_account": "{pod_account}", "configuration": "{configuration}"}
+    marks = {"pod_account": "{pod_account}", "configuration": "{configuration}", "lease": "{lease}"}
     rules: dict[str, Any] = {str(place): [g.rule(marks) for g in GRANTS if g.place is place] for place in Place}
     return {**rules, "pods": [grant.rule({}) for grant in POD_GRANTS]}
 

@@ -358,7 +358,7 @@ def _labels(name: str, found: Metrics) -> str:
 def conditions() -> str:
     """Conditions with their reasons, events, and annotations that people and programs use."""
     status = ast.parse((SOURCE / "core" / "status.py").read_text())
-    reconcile = ast.parse((SOURCE / "controller" / "reconcile.py").read_text())
+    controller = (ast.parse(path.read_text()) for path in sorted((SOURCE / "controller").glob("*.py")))
     return "\n".join(
         (
             "# Status, conditions, events, annotations\n",
@@ -369,7 +369,7 @@ def conditions() -> str:
             table(("condition", "status", "reason", "message"), _condition_rows(status)) + "\n",
             "## Events\n",
             "Recorded on the resource, one for each transition.\n",
-            table(("reason", "type", "when"), _events(status, reconcile)) + "\n",
+            table(("reason", "type", "when"), _events(status, controller)) + "\n",
             "## Annotations\n",
             "Those of the operator itself; which further ones confirm a deletion or lift limits is said in the "
             "[settings](settings.md).\n",
@@ -397,14 +397,14 @@ def _condition_rows(tree: ast.Module) -> list[tuple[str, ...]]:
     return sorted(rows, key=lambda row: (order.index(row[0]), row[1] == "`False`"))
 
 
-def _events(status: ast.Module, reconcile: ast.Module) -> Iterator[tuple[str, ...]]:
+def _events(status: ast.Module, controller: Iterable[ast.Module]) -> Iterator[tuple[str, ...]]:
     seen: set[str] = set()
     for (condition, state), (kind, reason, message) in _event_table(status).items():
         because = reason or "the condition's reason"
         seen.add(reason)
         said = f"condition `{condition}` becomes `{state}`" + (f": {message}" if message else "")
         yield (code(reason) if reason else because), kind, said
-    for tree in (status, reconcile):
+    for tree in (status, *controller):
         for call in _calls(tree, "Event"):
             words = [_shown(argument) for argument in call.args]
             if len(words) == 3 and isinstance(call.args[1], ast.Constant) and words[1] not in seen:
@@ -488,7 +488,8 @@ def permissions() -> str:
             "howdah rbac --namespace operators --watch team-a --watch team-b   # a list of namespaces\n```\n",
             "## The operator\n",
             "`watched`: in each namespace that has clusters. `own`: in the operator's namespace. `cluster`: objects without a "
-            "namespace; not given to an operator that watches single namespaces.\n",
+            "namespace; not given to an operator that watches single namespaces. `lease`: `howdah`, or `howdah-ID` for an "
+            "operator with a `CONTROLLER_ID` (`--controller-id`), so that operators of several ids lead beside each other.\n",
             table(("where", "resource", "verbs", "names", "for", "without it"), _grants(GRANTS)) + "\n",
             "## The pods\n",
             "A cluster role that the operator binds to the pods' account in each namespace "

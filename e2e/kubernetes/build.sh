@@ -1,14 +1,21 @@
 #!/bin/bash
-# Builds what is missing of Kubernetes, etcd, kwok, CoreDNS, helm and promtool with the ordinary Go toolchain, into the cache.
-# usage: build.sh [TARGET...]      default: control-plane. Groups, cold on 2 cores: `control-plane` 7 minutes, `nodes` 4, `tools` 10.
+# Builds what is missing of Kubernetes, etcd, kwok, CoreDNS, helm, promtool and the reference operator with the ordinary Go toolchain, into the cache.
+# usage: build.sh [TARGET...]      default: control-plane. Groups, cold on 2 cores: `control-plane` 7 minutes, `nodes` 4, `tools` 10, `reference` 2.
 . "$(dirname "$(realpath "$0")")/lib.sh"
 cd "$here"
 kwok=sigs.k8s.io/kwok@v0.8.0  # not in go.mod: it would raise versions that Kubernetes pins
 control_plane=(etcd kube-apiserver kube-controller-manager kube-scheduler kubectl kwok)
 nodes=(kubelet kube-proxy coredns)
 tools=(helm promtool kubectl)
+reference=(postgres-operator)
 
-built() { [ -x "$bin/$1" ] && { [ "$1" != kwok ] || [ -s "$bin/kwok.yaml" ]; }; }
+built() {
+    [ -x "$bin/$1" ] || return
+    case $1 in
+    kwok) [ -s "$bin/kwok.yaml" ] ;;
+    postgres-operator) [ -s "$bin/postgres-operator-crds.yaml" ] ;;
+    esac
+}
 
 build() {  # TARGET FILE
     local x=k8s.io/component-base/version h=helm.sh/helm/v3 minor=${version#v1.}
@@ -18,6 +25,11 @@ build() {  # TARGET FILE
     helm)  # which Kubernetes a chart is rendered for is a matter of its build
         go build -C helm -trimpath -ldflags "-s -w -X $h/pkg/chartutil.k8sVersionMajor=1 -X $h/pkg/chartutil.k8sVersionMinor=${minor%%.*} \
             -X $h/pkg/lint/rules.k8sVersionMajor=1 -X $h/pkg/lint/rules.k8sVersionMinor=${minor%%.*}" -o "$2" $h/cmd/helm ;;
+    postgres-operator)  # with the definitions that its users have installed
+        go build -C reference -trimpath -ldflags "-s -w" -o "$2" github.com/zalando/postgres-operator/cmd
+        for crd in postgresql operatorconfiguration postgresteam; do
+            echo ---; cat "$(go list -C reference -m -f '{{.Dir}}' github.com/zalando/postgres-operator)/manifests/$crd.crd.yaml"
+        done >"$bin/postgres-operator-crds.yaml" ;;
     promtool) go build -C promtool -trimpath -ldflags "-s -w" -o "$2" github.com/prometheus/prometheus/cmd/promtool ;;
     kwok)
         GOBIN=$2.d go install -trimpath -ldflags "-s -w" "${kwok%@*}/cmd/kwok@${kwok#*@}"
@@ -38,6 +50,7 @@ for t in "${@:-control-plane}"; do
     control-plane) targets+=("${control_plane[@]}") ;;
     nodes) targets+=("${nodes[@]}") ;;
     tools) targets+=("${tools[@]}") ;;
+    reference) targets+=("${reference[@]}") ;;
     *) targets+=("$t") ;;
     esac
 done

@@ -7,7 +7,7 @@ NODES_TESTS ?= tests/nodes tests/e2e
 PATIENCE ?= 3
 ROUNDS ?= 10
 
-.PHONY: kube-build kube-build-nodes kube-build-tools kube-images kube-up kube-down e2e-kube
+.PHONY: kube-build kube-build-nodes kube-build-tools kube-build-reference kube-images kube-up kube-down e2e-kube
 kube-build: ## build a real control plane into the cache (Go; once, 7 minutes)
 	@$(KUBE_SCRIPTS)/build.sh control-plane
 
@@ -21,6 +21,9 @@ kube-images: ## build the images of real nodes, without a registry: ours, and th
 	@BASE=local images/build.sh $(IMAGES_DIR)
 	@$(KUBE_SCRIPTS)/pause.sh $(IMAGES_DIR)
 
+kube-build-reference: ## build zalando/postgres-operator v1.15.1, which howdah takes over from and is measured beside
+	@$(KUBE_SCRIPTS)/build.sh reference
+
 kube-up: kube-build ## start a real control plane with three simulated nodes
 	@$(KUBE_SCRIPTS)/up.sh $(KUBE_DIR)
 	@$(KUBE_SCRIPTS)/kwok.sh $(KUBE_DIR)
@@ -28,7 +31,7 @@ kube-up: kube-build ## start a real control plane with three simulated nodes
 kube-down: ## stop it and remove its data
 	@$(KUBE_SCRIPTS)/down.sh $(KUBE_DIR) remove
 
-e2e-kube: kube-build kube-build-tools $(VENV)/.dev ## everything that needs a real Kubernetes: a control plane, and real nodes where they can be had
+e2e-kube: kube-build kube-build-tools kube-build-reference $(VENV)/.dev ## everything that needs a real Kubernetes: a control plane, and real nodes where they can be had
 	@$(BIN)/pytest -m kubernetes tests
 	@if [ "$$(id -u)" = 0 ]; then $(MAKE) --no-print-directory e2e-nodes; else echo "left out: real nodes (they need root)"; fi
 

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Starts etcd, kube-apiserver, kube-controller-manager and kube-scheduler from DIR and writes DIR/kubeconfig.
-# usage: [CONTROLLERS=no] [VOLUME_OWNER=UID] [AUDIT=GROUP] up.sh [DIR [API_IP]]      a stopped DIR starts again with its data, a running one goes on
+# usage: [CONTROLLERS=no] [VOLUME_OWNER=UID] [AUDIT=GROUP] [APISERVER_ARGS=…] up.sh [DIR [API_IP]]   a stopped DIR starts again with its data, a running one goes on
 # API_IP is 127.0.0.1; for real nodes (node.sh) an address for the bridge "kube" of this machine, such as 10.243.0.1.
 # CONTROLLERS=no: etcd and kube-apiserver alone, so that nobody but the caller changes an object.
 . "$(dirname "$(realpath "$0")")/lib.sh"
@@ -48,7 +48,7 @@ run kube-apiserver "$bin/kube-apiserver" --etcd-servers "http://127.0.0.1:$ETCD"
     --kubelet-client-certificate pki/kubelet-client.crt --kubelet-client-key pki/kubelet-client.key \
     --kubelet-certificate-authority pki/ca.crt --kubelet-preferred-address-types InternalIP \
     --service-account-issuer https://kubernetes.default.svc.cluster.local \
-    --service-account-key-file pki/service-accounts.crt --service-account-signing-key-file pki/service-accounts.key "${audit[@]}"
+    --service-account-key-file pki/service-accounts.crt --service-account-signing-key-file pki/service-accounts.key "${audit[@]}" ${APISERVER_ARGS:-}
 await 60 "kube-apiserver ready" curl -sf --cacert pki/ca.crt "https://$IP:$API/readyz"
 [ "${CONTROLLERS:-yes}" = yes ] || exit 0
 

@@ -29,4 +29,5 @@ chown postgres:postgres /run /run/postgresql /home/postgres /home/postgres/pgdat
 chmod 2775 /run/postgresql
 # A key that everybody has is none.
 rm -f /etc/ssl/private/* /etc/ssl/certs/ssl-cert-snakeoil.pem
+apt-get clean
 rm -rf /var/lib/apt/lists/* /var/lib/postgresql /var/log/* /tmp/* /usr/share/doc/*/changelog* /usr/share/man/*

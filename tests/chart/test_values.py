@@ -13,6 +13,7 @@ import yaml
 from chart.rendering import CHART, NAMESPACE, Json, generator, one, refusal, rendered
 from howdah.core.permissions import Installation, roles
 from howdah.model.errors import Problem
+from howdah.model.names import lease
 from howdah.model.settings import OPTIONS, Option, settings_from_configmap, settings_from_configuration
 
 VALUES: Json = yaml.safe_load((CHART / "values.yaml").read_text())
@@ -48,6 +49,12 @@ def names(objects: Objects, kind: str) -> list[str]:
 
 def labels(kind: str) -> See:
     return lambda objects: one(objects, kind)["metadata"]["labels"]
+
+
+def leases(objects: Objects) -> list[str]:
+    """Those that the operator may take."""
+    rules = [rule for o in objects if o["kind"] == "Role" for rule in o["rules"] if rule["resources"] == ["leases"]]
+    return [name for rule in rules for name in rule.get("resourceNames", ())]
 
 
 def options(objects: Objects) -> Json:
@@ -117,6 +124,9 @@ KEYS: tuple[tuple[str, Any, See, Any], ...] = (
     ("topologySpreadConstraints", [SPREAD], lambda o: pod(o)["topologySpreadConstraints"], [SPREAD]),
     ("controllerID.create", True, lambda o: env(o)["CONTROLLER_ID"], "howdah"),
     ("controllerID", {"create": True, "name": "mine"}, lambda o: env(o)["CONTROLLER_ID"], "mine"),
+    ("controllerID", {"create": True, "name": "mine"}, lambda o: leases(o), [lease("mine")]),
+    ("controllerID", {"create": True, "name": "Not a name"}, lambda o: leases(o), [lease("Not a name")]),
+    ("controllerID.name", "mine", lambda o: leases(o), [lease("")]),
     ("controllerID.name", "mine", lambda o: env(o).get("CONTROLLER_ID"), None),
     ("nameOverride", "postgres-operator", lambda o: (names(o, "Deployment"), one(o, "Deployment")["spec"]["selector"]["matchLabels"]["app.kubernetes.io/name"]), (["howdah-postgres-operator"], "postgres-operator")),
     ("fullnameOverride", "pgo", lambda o: (names(o, "Deployment"), names(o, "OperatorConfiguration"), env(o)["POSTGRES_OPERATOR_CONFIGURATION_OBJECT"]), (["pgo"], ["pgo"], "pgo")),

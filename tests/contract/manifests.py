@@ -8,7 +8,18 @@ from typing import Any
 from contract.chance import Chance
 from contract.schemas import Json, Vocabulary, fitting, places
 from howdah.model.crds import postgresql_crd
-from howdah.model.fields import INSTANT_PATTERN, TIMESTAMP_PATTERN, UUID_PATTERN
+from howdah.model.fields import (
+    ACCOUNT_PATTERN,
+    BUCKET_PATTERN,
+    ENCRYPTION_PATTERN,
+    ENDPOINT_PATTERN,
+    INSTANT_PATTERN,
+    OBJECT_NAME_PATTERN,
+    PREFIX_PATTERN,
+    REGION_PATTERN,
+    TIMESTAMP_PATTERN,
+    UUID_PATTERN,
+)
 from howdah.model.units import CPU_PATTERN, CRON_PATTERN, SIZE_PATTERN, WINDOW_PATTERN
 
 RESOURCE = postgresql_crd()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
@@ -71,6 +82,7 @@ _VOLUME_SOURCES: tuple[Json, ...] = (
     {"projected": {"sources": [{"secret": {"name": "a"}}]}},
 )
 _LABELS = ("environment", "tier", "example.com/team")
+STORE_SECRETS = ("store-keys", "other.keys")
 _ROLES = ("foo", "bar-user", "x1", "other.app", "with_underscore", "zalando", "postgres", "standby", "admin")
 _DATABASES = ("foo", "Bar", "_x", "with-dash", "d1")
 
@@ -86,6 +98,13 @@ WORDS = Vocabulary(
         r"\S": ("busybox", "registry:5000/x@sha256:1"),
         "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$": ("x", "a-1"),
         "^([a-z0-9]([-a-z0-9]*[a-z0-9])?)?$": ("x", "a-1", ""),
+        ACCOUNT_PATTERN: ("acct1", "other2"),
+        BUCKET_PATTERN: ("mine", "Team.backups-2"),
+        ENCRYPTION_PATTERN: ("AES256", "aws:kms"),
+        ENDPOINT_PATTERN: ("https://minio.example.com:9000", "http://10.0.0.1"),
+        PREFIX_PATTERN: ("a", "postgres/team-a"),
+        REGION_PATTERN: ("eu-west-1", "minio"),
+        OBJECT_NAME_PATTERN: STORE_SECRETS,
         UUID_PATTERN: ("efd12e58-5786-11e8-b5a7-06148230260c",),
         _VERSION: ("18", "17", "14", "13", "9999"),
         _SOURCE_RANGE: ("10.0.0.0/8", "127.0.0.1/32", "fd00::/8", "::ffff:10.0.0.0/104"),
@@ -186,8 +205,8 @@ WORDS = Vocabulary(
         "databases": 120,
         "preparedDatabases": 120,
         "enableReplicaConnectionPooler": 120,
-        "enableReplicaPoolerNodePort": 120,
-        "replicaPoolerNodePort": 120,
+        "enableReplicaPoolerNodePort": 160,
+        "replicaPoolerNodePort": 160,
     },
 )
 LONGEST_WITH_POOLER = 51
@@ -228,12 +247,30 @@ def _put_right(spec: dict[str, Any]) -> None:
         spec["preparedDatabases"] = {"bar": {}}
     for options in (spec.get("userOptions") or {}).values():
         _name_the_heir(options)
+    _put_stores_right(spec)
     standby = spec.get("standby")
     if standby is not None:
         if "s3_wal_path" in standby:
             standby.pop("gs_wal_path", None)
         elif "gs_wal_path" not in standby:
             standby.setdefault("standby_host", "other.example.com")
+
+
+def _put_stores_right(spec: dict[str, Any]) -> None:
+    for store in (spec.get("archive"), (spec.get("logicalBackup") or {}).get("target")):
+        if store is not None:
+            _of_one_provider(store)
+    if "archive" in spec and "env" in spec:
+        spec["env"] = [entry for entry in spec["env"] if entry["name"] != "WAL_S3_BUCKET"]
+
+
+def _of_one_provider(store: dict[str, Any]) -> None:
+    if store["provider"] == "az":
+        store.setdefault("storageAccount", "acct1")
+    else:
+        store.pop("storageAccount", None)
+    for field in ("region", "endpoint", "forcePathStyle", "sse") if store["provider"] != "s3" else ():
+        store.pop(field, None)
 
 
 def _name_the_heir(options: dict[str, Any]) -> None:

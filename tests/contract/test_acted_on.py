@@ -194,6 +194,8 @@ def read_options() -> frozenset[str]:
         known = some_settings(number)
         watched = Watched(**{field.name: getattr(known, field.name) for field in fields(Settings)})
         raw = manifest(Chance(number))
+        for stands_in in ("logicalBackup", "resourceDefaults", "minimumLimits"):  # they copy all options
+            raw["spec"].pop(stands_in, None)
         resolve(raw, watched, everything(known, raw["metadata"]["namespace"]))
     by_name = {node.attr for node in attributes() if node.attr in OPTIONS and named(node.value).endswith("settings")}
     return frozenset(_READ | by_name)

@@ -17,12 +17,13 @@ from hypothesis import strategies as st
 
 from contract.chance import MOST, Chance
 from contract.configurations import Chosen, Spoilt, chosen, config_map, configuration, has_text, spoilt
-from contract.manifests import SPEC, broken, manifest, misfit
+from contract.manifests import SPEC, STORE_SECRETS, broken, manifest, misfit
 from contract.published import objections
 from contract.schemas import Json, paths
 from howdah.cli.render import objects
 from howdah.core.objects.metadata import ordered
-from howdah.core.request.asked import References
+from howdah.core.request.asked import Reference, References
+from howdah.core.request.stores import KEYS
 from howdah.core.resolve import required_references, resolve
 from howdah.model.cluster import Cluster
 from howdah.model.errors import InvalidSpec, Problem
@@ -165,6 +166,8 @@ HERE_ALONE = {
     "cannot be the value of a label": "label values are long and ASCII only; the team is shown as it is",
     "is not a parameter": "keys of maps in a map: a rule for each would cost more than a server allows",
     "cannot name a role": "likewise",
+    "does not exist": "other objects are not the schema's concern",
+    "says where backups go": "the rule would compare every variable with a long list",
     " bytes": "depends on what names are made of it",
     "has an owner": "roles and databases together",
     "another volume": "depends on the operator's options",
@@ -210,12 +213,16 @@ def resolved(raw: dict[str, Any], options: Chosen) -> Cluster:
 
 
 def everything(known: Settings, namespace: str) -> References:
-    """All objects that the options refer to."""
+    """All objects that the options refer to, and those that a manifest may."""
     wanted = required_references(known, namespace)
+    stores = {Reference("Secret", name, (namespace,)): STORE_KEYS for name in STORE_SECRETS}
     return References(
         {reference: {"FROM_OPERATOR": "x"} for reference in wanted if reference.kind == "ConfigMap"},
-        {reference: ("SECRET_VARIABLE",) for reference in wanted if reference.kind == "Secret"},
+        {reference: ("SECRET_VARIABLE",) for reference in wanted if reference.kind == "Secret"} | stores,
     )
+
+
+STORE_KEYS = tuple(key for keys in KEYS.values() for key in keys)
 
 
 def text(bodies: Iterable[Any]) -> str:

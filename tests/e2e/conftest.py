@@ -22,15 +22,17 @@ from howdah.kube.client import Client
 
 HERE = Path(__file__).parent
 ON_NODES = "HOWDAH_NODES" in os.environ
+LONGEST = ("test_chaos.py",)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Everything in this folder is end to end."""
+    """Everything in this folder is end to end; of several processes one takes the longest file first, beside the others."""
     for item in items:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.e2e)
         for mark in item.iter_markers("local_platform") if ON_NODES else ():
             item.add_marker(pytest.mark.skip(reason=f"only the local platform: {mark.args[0]}"))
+    items.sort(key=lambda item: item.path.name not in LONGEST)
 
 
 @pytest.fixture(scope="session")

@@ -43,6 +43,18 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- .Values.controllerID.name | default (include "howdah.fullname" .) -}}
 {{- end -}}
 
+{{- /* As `lease` in src/howdah/model/names.py. */ -}}
+{{- define "howdah.lease" -}}
+{{- $id := include "howdah.controllerID" . -}}
+{{- if not .Values.controllerID.create -}}
+howdah
+{{- else if and (regexMatch "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$" $id) (le (len $id) 63) -}}
+howdah-{{ $id }}
+{{- else -}}
+howdah-{{ $id | sha256sum | trunc 16 }}
+{{- end -}}
+{{- end -}}
+
 {{- define "howdah.port" -}}
 {{- .Values.configLoggingRestApi.api_port | default 8080 -}}
 {{- end -}}

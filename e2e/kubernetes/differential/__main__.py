@@ -4,8 +4,10 @@ import argparse
 import contextlib
 import os
 import shutil
+import signal
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 from differential import corpus, known, kubectl, report, run, servers
 
@@ -18,6 +20,7 @@ def main() -> int:
     folder = Path(arguments.dir)
     accepted = known.known()
     with contextlib.ExitStack() as started:
+        signal.signal(signal.SIGTERM, lambda number, _: _end(started, number))
         real = started.enter_context(servers.real(folder / "real")) if not arguments.real else Path(arguments.real)
         ours = started.enter_context(servers.ours(folder / "ours")) if not arguments.ours else Path(arguments.ours)
         if arguments.kubectl:
@@ -33,6 +36,12 @@ def main() -> int:
     for row in stale:
         print(f"known.yaml: no longer so, remove the row: {row}")
     return 1 if stale or any(r.unexplained for r in results) else 0
+
+
+def _end(started: contextlib.ExitStack, number: int) -> NoReturn:
+    """No server outlives us; without them the threads that ask them come to an end, too."""
+    started.close()
+    sys.exit(128 + number)
 
 
 def _arguments() -> argparse.Namespace:

@@ -35,8 +35,8 @@ def missing() -> str | None:
 @contextlib.contextmanager
 def real(folder: Path) -> Iterator[Path]:
     """etcd and kube-apiserver, without controllers; the path of the kubeconfig."""
-    _script("up.sh", folder, CONTROLLERS="no")
     try:
+        _script("up.sh", folder, CONTROLLERS="no")
         yield folder / "kubeconfig"
     finally:
         _script("down.sh", folder)

@@ -145,17 +145,6 @@ class Patroni:
         body = {"restart_pending": True} if only_pending else {}
         return _text(await self._call(endpoint, "POST", "/restart", COMMAND_TIMEOUT_S, body))
 
-    async def reload(self, endpoint: Endpoint) -> str:
-        """Read this member's patroni.yaml again."""
-        return _text(await self._call(endpoint, "POST", "/reload", WRITE_TIMEOUT_S, {}))
-
-    async def reinitialize(self, endpoint: Endpoint, *, force: bool = False) -> str:
-        """Throw away this replica's data and copy them anew; `force` ends an attempt that is under way.
-
-        Never to be called without an explicit word of the user.
-        """
-        return _text(await self._call(endpoint, "POST", "/reinitialize", WRITE_TIMEOUT_S, {"force": force}))
-
     async def _call(
         self,
         endpoint: Endpoint,

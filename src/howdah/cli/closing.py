@@ -25,7 +25,6 @@ from howdah.kube.resources import PODS
 from howdah.local.up import Status, default_directory
 from howdah.model import names
 
-LOG_TIMEOUT_S = 5.0
 LEFT_OUT = "left out: "
 
 Key = tuple[str, str]  # (namespace, name)

@@ -113,12 +113,12 @@ def _is_configuration(document: Document) -> bool:
     )
 
 
-def references_in(documents: Iterable[Document], settings: Settings, namespace: str) -> References:
-    """What the documents say about the objects that a cluster in `namespace` refers to."""
-    everything = tuple(documents)
+def references_in(documents: Iterable[Document], settings: Settings, cluster: Document) -> References:
+    """What the documents say about the objects that `cluster` refers to."""
+    everything, namespace, spec = tuple(documents), cluster.namespace, cluster.body.get("spec")
     config_maps: dict[Reference, Mapping[str, str]] = {}
     secret_keys: dict[Reference, tuple[str, ...]] = {}
-    for reference in required_references(settings, namespace):
+    for reference in required_references(settings, namespace, spec if isinstance(spec, Mapping) else None):
         found = _referenced(everything, reference, namespace)
         if found is not None and reference.kind == "ConfigMap":
             config_maps[reference] = {key: str(value) for key, value in (found.body.get("data") or {}).items()}

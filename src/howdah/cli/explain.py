@@ -15,11 +15,12 @@ from howdah.cli.output import TEXT, age, check_format, coloured, print_data, say
 from howdah.cli.plan import Planned, action, as_data, planned
 from howdah.cli.poolers import pooler_pods
 from howdah.controller.look import observe_live
-from howdah.controller.main import LEASE_NAME
 from howdah.controller.observe import utc_now
 from howdah.kube.client import Client, Object
 from howdah.kube.errors import Forbidden, NotFound
 from howdah.kube.resources import EVENTS, LEASES
+from howdah.model import names
+from howdah.model.observed import Live
 
 EVENTS_SHOWN = 10
 _SAID = {"PoolersReady": "poolers not ready"}
@@ -68,27 +69,28 @@ async def explained(client: Client, operator: OperatorSettings, namespace: str, 
             *((pod.name, doing(pod)) for pod in observed.pods),
             *await pooler_pods(client, operator, namespace, name),
         ),
-        operator=await _who_acts(client, operator.namespace, now),
+        operator=await _who_acts(client, operator.namespace, observed.resource, now),
         events=tuple(sorted(events, key=_when)[-EVENTS_SHOWN:]),
         resync_s=operator.settings.resync_period.seconds,
         now=now,
     )
 
 
-async def _who_acts(client: Client, namespace: str, now: dt.datetime) -> str:
-    """The Lease's holder, and whether it still renews."""
+async def _who_acts(client: Client, namespace: str, resource: Live, now: dt.datetime) -> str:
+    """The holder of the Lease of the cluster's operators, and whether it still renews."""
+    name = names.lease(resource.meta.annotation(names.CONTROLLER) or "")
     try:
-        lease = await client.get(LEASES, LEASE_NAME, namespace=namespace)
+        lease = await client.get(LEASES, name, namespace=namespace)
     except NotFound:
-        return f"no operator acts: there is no Lease {LEASE_NAME} in namespace {namespace}"
+        return f"no operator acts: there is no Lease {name} in namespace {namespace}"
     except Forbidden:
         return "unknown: reading Leases is not permitted"
     spec = lease.get("spec") or {}
     holder, renewed = str(spec.get("holderIdentity") or "").partition("_")[0], _time(spec.get("renewTime"))
     if not holder:
-        return f"no operator acts: nobody holds Lease {LEASE_NAME} in namespace {namespace}"
+        return f"no operator acts: nobody holds Lease {name} in namespace {namespace}"
     if renewed is None or (now - renewed).total_seconds() > float(spec.get("leaseDurationSeconds") or 15):
-        return f"no operator acts: {holder} renewed Lease {LEASE_NAME} last {age(renewed, now)} ago"
+        return f"no operator acts: {holder} renewed Lease {name} last {age(renewed, now)} ago"
     return f"{holder} acts"
 
 

@@ -9,11 +9,11 @@ import shlex
 import socket
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from howdah.cli import closing
 from howdah.cli.arrival import wait_for
@@ -21,7 +21,7 @@ from howdah.cli.documents import Document, clusters, read_documents
 from howdah.cli.exits import Exit, Failed
 from howdah.cli.installation import CONFIGURATION, OPERATOR_NAMESPACE, apply_documents, install
 from howdah.cli.operator_settings import find_settings
-from howdah.cli.output import TEXT, age, check_format, coloured, print_data, say, table
+from howdah.cli.output import TEXT, age, check_format, coloured, print_data, print_problems, say, table
 from howdah.cli.progress import Progress
 from howdah.core.spilo.machine import Installation
 from howdah.instance.binaries import installations
@@ -34,7 +34,8 @@ from howdah.local.configuration import Command, Platform
 from howdah.local.interpreter import InterpreterError
 from howdah.local.up import PlatformError, Status
 from howdah.model import names
-from howdah.model.errors import ExternalError, InvalidSpec
+from howdah.model.errors import ExternalError, InvalidSpec, Problem
+from howdah.model.manifest import parse_manifest
 
 NAMESPACE = "default"
 CALL_TIMEOUT_S = 10.0
@@ -60,7 +61,7 @@ def up(manifests: Sequence[Path], directory: Path | None, *, operators: int, wai
     """Start, install, apply, wait, tell. What runs already is brought to what is asked for now."""
     documents = read_documents(manifests)
     present = installations(os.environ.get("PATH", ""))
-    refuse_missing_majors(clusters(documents), present)
+    refuse_what_cannot_run(clusters(documents), present)
     progress = Progress()
     place = directory or platform.default_directory()
     try:
@@ -88,18 +89,31 @@ async def _up(
             say(line)
 
 
-def refuse_missing_majors(asked: Iterable[Document], present: Sequence[Installation]) -> None:
-    """Before anything is started. Raises Failed naming the majors that are there."""
-    majors = {str(one.major) for one in present}
-    there = ", ".join(sorted(majors, key=int)) or "none"
+def refuse_what_cannot_run(asked: Iterable[Document], present: Sequence[Installation]) -> None:
+    """Before anything is started. Raises Failed after every problem of every manifest was printed."""
+    faults = 0
     for document in asked:
-        version = str(((document.body.get("spec") or {}).get("postgresql") or {}).get("version") or "")
-        if version and version not in majors:
-            raise Failed(
-                f"{document.where}: spec.postgresql.version: PostgreSQL {version} is not on this machine; "
-                f"present: {there}. Write one of them, or install it (Debian: apt-get install postgresql-{version})",
-                Exit.INVALID,
-            )
+        found = tuple(problems(document.body, present))
+        print_problems(found, where=document.where)
+        faults += len(found)
+    if faults:
+        raise Failed(f"{faults} problem{'s' if faults > 1 else ''}; nothing is started", Exit.INVALID)
+
+
+def problems(manifest: Mapping[str, Any], present: Sequence[Installation]) -> Iterator[Problem]:
+    """What is wrong with a manifest for itself, and the major that is not here, with those that are."""
+    try:
+        parse_manifest(manifest)
+    except InvalidSpec as invalid:
+        yield from invalid.problems
+    spec = manifest.get("spec")
+    section = spec.get("postgresql") if isinstance(spec, Mapping) else None
+    version = str(section.get("version") or "") if isinstance(section, Mapping) else ""
+    majors = {str(one.major) for one in present}
+    if version and version not in majors:
+        there = ", ".join(sorted(majors, key=int)) or "none"
+        hint = f"present: {there}. Write one of them, or install it (Debian: apt-get install postgresql-{version})"
+        yield Problem("spec.postgresql.version", f"PostgreSQL {version} is not on this machine", hint)
 
 
 def _platform(directory: Path, operators: int) -> Platform:

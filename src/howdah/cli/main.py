@@ -76,12 +76,15 @@ def rbac(
     pod_account: Annotated[
         str, typer.Option(help="service account of the pods, and name of its role")
     ] = "postgres-pod",
+    controller_id: Annotated[str, typer.Option(help="CONTROLLER_ID of the operator: its Lease is named after it")] = "",
     output: Documents = "yaml",
 ) -> None:
     """Print the roles and bindings that the operator and the pods need, and no more."""
     from howdah.cli.permissions import print_roles
+    from howdah.core.permissions import Installation
 
-    print_roles(name, namespace, watch or [], pod_account, output)
+    installation = Installation(name, namespace, pod_account=pod_account, controller_id=controller_id)
+    print_roles(installation, watch or [], output)
 
 
 @app.command()

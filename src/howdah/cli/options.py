@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,7 @@ class Connection:
 
         from howdah.kube.client import Client
         from howdah.kube.credentials import load_access
-        from howdah.kube.errors import KubeError, NotFound
+        from howdah.kube.errors import CredentialError, KubeError, NotFound
         from howdah.model.errors import ExternalError, InvalidSpec
 
         async def main() -> T:
@@ -41,5 +42,19 @@ class Connection:
             raise Failed(str(invalid), Exit.INVALID) from invalid
         except NotFound as missing:
             raise Failed(str(missing), Exit.NOT_FOUND) from missing
+        except CredentialError as error:
+            raise Failed(f"{error}{self._hint()}") from error
         except (KubeError, ExternalError) as error:
             raise Failed(str(error)) from error
+
+    def _hint(self) -> str:
+        from howdah.local.up import default_directory
+
+        is_named = self.kubeconfig is not None or "KUBECONFIG" in os.environ
+        return "" if is_named else local_platform(default_directory())
+
+
+def local_platform(directory: Path) -> str:
+    """A line that points at the platform in this folder, which is mostly what was meant; empty where there is none."""
+    there = directory / "kubeconfig"
+    return f"\nthere is a local platform: export KUBECONFIG={there}" if there.is_file() else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from howdah.cli.output import JSON, YAML, check_format, print_documents
 from howdah.core.permissions import Installation, roles
@@ -10,9 +11,8 @@ from howdah.core.permissions import Installation, roles
 FORMATS = (YAML, JSON)
 
 
-def print_roles(name: str, namespace: str, watched: Sequence[str], pod_account: str, output: str) -> None:
+def print_roles(installation: Installation, watched: Sequence[str], output: str) -> None:
     """As `kubectl apply -f -` reads them; without `watched`, for the whole cluster."""
     check_format(output, FORMATS)
     places = tuple(dict.fromkeys(watched))
-    installation = Installation(name, namespace, places or None, pod_account)
-    print_documents(roles(installation), output)
+    print_documents(roles(replace(installation, watched=places or None)), output)

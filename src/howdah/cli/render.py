@@ -80,7 +80,7 @@ def _settings(documents: Iterable[Document]) -> Settings:
 
 def resolved(document: Document, documents: Iterable[Document], settings: Settings) -> Cluster:
     """With marked placeholders for what the documents do not hold. Raises InvalidSpec; warnings go to stderr."""
-    references = references_in(documents, settings, document.namespace)
+    references = references_in(documents, settings, document)
     try:
         cluster = resolve(document.body, settings, references)
     except UnresolvedSpec as unresolved:

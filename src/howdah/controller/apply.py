@@ -33,6 +33,8 @@ from howdah.model import names
 from howdah.model.errors import ExternalError
 from howdah.model.observed import Live, Meta
 
+SHARED_KINDS = frozenset({"ServiceAccount", "RoleBinding"})  # made once, for all clusters of a namespace
+
 
 class NotLeading(Exception):  # noqa: N818 - a state, not an error
     """The Lease was lost: nothing may be written any more."""
@@ -126,10 +128,15 @@ class Applier:
     # one handler per kind of step
 
     async def _create(self, target: Target, step: p.Create) -> None:
+        kind = step.body["kind"]
         try:
-            await self._client.create(RESOURCES[step.body["kind"]], step.body)
+            await self._client.create(RESOURCES[kind], step.body)
         except AlreadyExists as exists:
-            await self._explain_existing(target, step.body, exists)
+            try:
+                await self._explain_existing(target, step.body, exists)
+            except LookAgain:
+                if kind not in SHARED_KINDS:  # of those another cluster has just made it: all is as it was to be
+                    raise
 
     async def _create_secret(self, target: Target, step: p.CreateSecret) -> None:
         body = {**step.body, "stringData": {"username": step.username, "password": new_password()}}
@@ -365,6 +372,7 @@ _HANDLERS: Mapping[type[p.Step], Callable[[Applier, Target, Any], Awaitable[None
     p.Apply: Applier._apply,
     p.ScaleIn: Applier._apply,
     p.RollPooler: Applier._apply,
+    p.ReplacePooler: Applier._delete,
     p.TakeOver: Applier._take_over,
     p.Delete: Applier._delete,
     p.SetFinalizers: Applier._set_finalizers,

@@ -56,8 +56,11 @@ class Attempts:
     def done(self, key: Key, step: Step) -> None:
         """Note a success; one that is needed again and again is a quarrel with somebody, and gets slower."""
         self._failures.get(key, {}).pop(_identity(step), None)
-        times = self._done.setdefault(key, {}).setdefault((*_identity(step), step.reason), deque(maxlen=QUARREL))
-        times.append(self._clock())
+        now_s, of_cluster = self._clock(), self._done.setdefault(key, {})
+        for what in [what for what, times in of_cluster.items() if now_s - times[-1] >= QUARREL_S]:
+            del of_cluster[what]  # too long ago to be part of a quarrel
+        times = of_cluster.setdefault((*_identity(step), step.reason), deque(maxlen=QUARREL))
+        times.append(now_s)
         if len(times) == QUARREL and times[-1] - times[0] < QUARREL_S:
             self.failed(key, step, f"done {QUARREL} times in {QUARREL_S:g} s: somebody else undoes it")
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import structlog
 
+from howdah.controller.compared import Compared
 from howdah.controller.watch import Key
 from howdah.core.request.asked import Reference
 from howdah.kube.client import Client
@@ -35,34 +36,34 @@ class Copies:
         self._client = client
         self._operator_namespace = operator_namespace
         self._version_of = version_of
-        self._compared: dict[Key, dict[Place, tuple[object, bool]]] = {}
+        self._compared: Compared[bool] = Compared()
 
     async def outdated(self, cluster: Cluster, observed: Observed) -> frozenset[Place]:
         """The Secrets of infrastructure roles whose password or user is not what it should be."""
         found: set[Place] = set()
         sources: dict[Place, Mapping[str, Any]] = {}
-        compared = self._compared.setdefault((cluster.key.namespace, cluster.key.name), {})
+        key = (cluster.key.namespace, cluster.key.name)
         for request in cluster.secrets:
             place = (request.namespace, request.name)
             live = observed.secrets.get(place)
             if request.origin is None or live is None:
                 continue
             versions = self._versions(request.origin, live)
-            known = compared.get(place)
-            if versions is None or known is None or known[0] != versions:
+            differs = None if versions is None else self._compared.answer(key, place, versions)
+            if differs is None:
                 try:
-                    known = (versions, await self._differs(place, request.username, request.origin, sources))
+                    differs = await self._differs(place, request.username, request.origin, sources)
                 except KubeError as error:
                     _log.warning("not compared", namespace=place[0], secret=place[1], error=str(error))
                     continue
-                compared[place] = known
-            if known[1]:
+                self._compared.remember(key, place, versions, differs)
+            if differs:
                 found.add(place)
         return frozenset(found)
 
     def forget(self, key: Key) -> None:
         """The cluster is gone."""
-        self._compared.pop(key, None)
+        self._compared.forget(key)
 
     def _versions(self, origin: PasswordOrigin, live: SecretMeta) -> object | None:
         if self._version_of is None:

@@ -8,21 +8,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from howdah.adapters.kubernetes import read_secret
+from howdah.controller.compared import Compared
+from howdah.controller.watch import Key
 from howdah.core.objects.diff import CREDENTIALS
 from howdah.kube.client import Client
 from howdah.model.cluster import Cluster, EnvironmentSecret
-from howdah.model.observed import Observed, SecretMeta
+from howdah.model.observed import Observed
 
 OF_BACKUPS = "LOGICAL_BACKUP_"  # see `core.request.logical_backup`
 Place = tuple[str, str]  # namespace, name
 
 
 class EnvironmentSecrets:
-    """Remembers, per Secret, which version was compared with which request, and which keys differed."""
+    """Remembers which version was compared with which request, and which keys differed."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
-        self._compared: dict[Place, tuple[SecretMeta, EnvironmentSecret, tuple[str, ...]]] = {}
+        self._compared: Compared[tuple[str, ...]] = Compared()
 
     async def outdated(self, cluster: Cluster, observed: Observed) -> Mapping[Place, tuple[str, ...]]:
         """The keys of the cluster's Secret whose value is not the one asked for; empty where there is no such Secret."""
@@ -32,13 +34,12 @@ class EnvironmentSecrets:
         place = (asked.namespace, asked.name)
         there = observed.secrets.get(place)
         if there is None:
-            self._compared.pop(place, None)
             return {}
-        known = self._compared.get(place)
-        if known is None or known[:2] != (there, asked):
-            known = (there, asked, await self._compare(asked))
-            self._compared[place] = known
-        return {place: known[2]} if known[2] else {}
+        key = (cluster.key.namespace, cluster.key.name)
+        keys = self._compared.answer(key, place, (there, asked))
+        if keys is None:
+            keys = self._compared.remember(key, place, (there, asked), await self._compare(asked))
+        return {place: keys} if keys else {}
 
     async def _compare(self, asked: EnvironmentSecret) -> tuple[str, ...]:
         """Keys of ours that are not asked for any more are among them: a credential that nobody needs goes."""
@@ -49,6 +50,6 @@ class EnvironmentSecrets:
         ours = {key for key in held if key in CREDENTIALS or key.startswith(OF_BACKUPS)}
         return tuple(sorted(key for key in {*wanted, *ours} if held.get(key) != wanted.get(key)))
 
-    def forget(self, namespace: str, name: str) -> None:
-        """The cluster's Secret is gone, or no concern of ours any more."""
-        self._compared.pop((namespace, name), None)
+    def forget(self, key: Key) -> None:
+        """The cluster is gone."""
+        self._compared.forget(key)

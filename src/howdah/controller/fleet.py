@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from howdah.controller.watch import Key
-from howdah.core.plan import FleetBudget, Plan, Step
+from howdah.core.plan import FleetBudget, Plan, ReplacePooler, RollPooler, Step
+from howdah.core.pooler_rolls import pooler_causes, rollouts
 from howdah.core.rollout import MemberView, causes
 from howdah.core.situation import Situation
 
 
 @dataclass(frozen=True, slots=True)
 class _Roll:
-    """How far a cluster's roll is: begun when some pod is new already or is being replaced."""
+    """How far a roll of a cluster's members, or of its poolers, is: begun when some pod is new already or is being replaced."""
 
-    causes: frozenset[str]
-    is_under_way: bool
-    stopped: str | None
+    causes: frozenset[str] = frozenset()
+    is_under_way: bool = False
+    stopped: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Rolls:
+    members: _Roll = _Roll()
+    poolers: _Roll = _Roll()
+
+    def __iter__(self) -> Iterator[_Roll]:
+        return iter((self.members, self.poolers))
 
 
 def _failure(views: tuple[MemberView, ...]) -> str | None:
@@ -26,45 +36,89 @@ def _failure(views: tuple[MemberView, ...]) -> str | None:
     return next((f"Pod {v.name} {v.unhealthy}" for v in views if v.has_failed and v.replace is None), None)
 
 
+def _is_of_pooler(step: Step) -> bool:
+    return isinstance(step, RollPooler | ReplacePooler)
+
+
 class Fleet:
     """Belongs to one event loop. `all_keys` tells every cluster that has to be looked at before a roll may start."""
 
     def __init__(self, all_keys: Callable[[], tuple[Key, ...]]) -> None:
         self._all_keys = all_keys
-        self._rolls: dict[Key, _Roll] = {}
+        self._rolls: dict[Key, _Rolls] = {}
         self._finished: set[str] = set()
         self._noted: set[Key] = set()
 
-    def begin(self, key: Key, situation: Situation) -> None:
+    def begin(self, key: Key, situation: Situation, step: Step) -> None:
         """A step of a roll is about to be taken: it counts from the moment of its decision, for others decide meanwhile."""
-        self._rolls[key] = _Roll(causes(situation.views), is_under_way=True, stopped=None)
+        before = self._rolls.get(key, _Rolls())
+        if _is_of_pooler(step):
+            self._rolls[key] = _Rolls(before.members, _Roll(pooler_causes(situation), is_under_way=True))
+        else:
+            self._rolls[key] = _Rolls(_Roll(causes(situation.views), is_under_way=True), before.poolers)
 
     def note(self, key: Key, situation: Situation, plan: Plan, done: tuple[Step, ...]) -> None:
         """Remember what this pass saw and did. A roll is finished when every new pod is there and does its part."""
         self._noted.add(key)
-        views, found = situation.views, causes(situation.views)
-        before = self._rolls.get(key)
-        was = before.causes if before is not None and before.is_under_way else frozenset()
-        is_settled = len(views) >= situation.cluster.instances and all(view.unhealthy is None for view in views)
+        before = self._rolls.get(key, _Rolls())
+        self._rolls[key] = _Rolls(
+            self._members(before.members, situation, plan, done), self._poolers(before.poolers, situation, plan, done)
+        )
+
+    def _members(self, before: _Roll, situation: Situation, plan: Plan, done: tuple[Step, ...]) -> _Roll:
+        views = situation.views
+        is_rolling = any(view.replace is not None for view in views)
+        has_begun = is_rolling and any(view.replace is None or view.pod.is_deleting for view in views)
+        roll = self._after(
+            before,
+            causes(views),
+            is_settled=len(views) >= situation.cluster.instances and all(view.unhealthy is None for view in views),
+            has_begun=has_begun or any(step.disruptive and not _is_of_pooler(step) for step in done),
+            waits=any(held.until is not None and not _is_of_pooler(held.step) for held in plan.held),
+        )
+        # A plan may stop for other reasons than its roll: what cannot be seen is no lesson for other clusters.
+        is_judged = roll.is_under_way or plan.stopped is not None
+        return _Roll(roll.causes, roll.is_under_way, _failure(views) if is_judged else None)
+
+    def _poolers(self, before: _Roll, situation: Situation, plan: Plan, done: tuple[Step, ...]) -> _Roll:
+        states = rollouts(situation)
+        roll = self._after(
+            before,
+            pooler_causes(situation),
+            is_settled=all(state.is_complete for state in states),
+            has_begun=any(state.has_old_pods and not state.has_failed for state in states)
+            or any(_is_of_pooler(step) for step in done),
+            waits=any(held.until is not None and _is_of_pooler(held.step) for held in plan.held),
+        )
+        failed = next(
+            (f"a new pod of {state.name} does not become available" for state in states if state.has_failed), None
+        )
+        return _Roll(roll.causes, roll.is_under_way, failed if roll.is_under_way else None)
+
+    def _after(self, before: _Roll, found: frozenset[str], *, is_settled: bool, has_begun: bool, waits: bool) -> _Roll:
+        was = before.causes if before.is_under_way else frozenset()
         if is_settled and not found:
             self._finished |= was
         goes_on = was if not is_settled else frozenset()
-        is_rolling = any(view.replace is not None for view in views)
-        has_begun = is_rolling and any(view.replace is None or view.pod.is_deleting for view in views)
-        has_begun = has_begun or bool(found & was) or any(step.disruptive for step in done)
-        under_way = bool(goes_on) or (bool(found) and has_begun)
-        if any(held.until is not None for held in plan.held):
-            under_way = False  # a maintenance window may be a week away: nobody waits for it
-        self._rolls[key] = _Roll(found | goes_on, under_way, plan.stopped or (_failure(views) if under_way else None))
+        under_way = bool(goes_on) or (bool(found) and (has_begun or bool(found & was)))
+        # A maintenance window may be a week away: nobody waits for it.
+        return _Roll(found | goes_on, under_way and not waits)
 
     def seen(self, key: Key) -> None:
         """A cluster that was looked at; without a `note` in this pass it has no roll to speak of (invalid, not ours)."""
         if key not in self._noted:
-            self._rolls[key] = _Roll(frozenset(), is_under_way=False, stopped=None)
+            self._rolls[key] = _Rolls()
         self._noted.discard(key)
 
     def forget(self, key: Key) -> None:
+        """The cluster is gone."""
         self._rolls.pop(key, None)
+        self._noted.discard(key)
+
+    @property
+    def keys(self) -> tuple[Key, ...]:
+        """Every cluster that was looked at and is not known to be gone."""
+        return tuple(self._rolls)
 
     @property
     def is_complete(self) -> bool:
@@ -73,13 +127,15 @@ class Fleet:
 
     def budget(self, key: Key, limit: int) -> FleetBudget:
         """What the others leave for this cluster."""
-        mine = self._rolls.get(key)
-        others = {other: roll for other, roll in self._rolls.items() if other != key and roll.causes}
+        others = [
+            (other, roll) for other, rolls in self._rolls.items() if other != key for roll in rolls if roll.causes
+        ]
+        mine = (roll.causes for roll in self._rolls.get(key, ()) if roll.is_under_way)
         return FleetBudget(
-            rolling=Counter(cause for roll in others.values() if roll.is_under_way for cause in roll.causes),
-            failed={cause: other[1] for other, roll in others.items() if roll.stopped for cause in roll.causes},
+            rolling=Counter(cause for _, roll in others if roll.is_under_way for cause in roll.causes),
+            failed={cause: other[1] for other, roll in others if roll.stopped for cause in roll.causes},
             finished=frozenset(self._finished),
-            mine=mine.causes if mine is not None and mine.is_under_way else frozenset(),
+            mine=frozenset().union(*mine),
             limit=limit,
             is_complete=self.is_complete,
         )

@@ -7,14 +7,24 @@ looked at every second. What a restart forgets only makes the answer later.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from howdah.core.patroni.member import parse_leader
-from howdah.model.observed import Meta
 
+Key = tuple[str, str]  # (namespace, cluster name)
 Place = tuple[str, str, str]  # (kind, namespace, name)
 SHORTEST_TTL_S = 15.0  # Patroni takes none below 20: before that nothing can be new
+
+
+class Lock(NamedTuple):
+    """A leader object as it is now, and whose it is."""
+
+    place: Place
+    key: Key
+    renewed: str
+    annotations: Mapping[str, str]
 
 
 @dataclass(slots=True)
@@ -37,24 +47,21 @@ class Locks:
         last = self._heard.get(place)
         return now_s - last.since_s if last is not None and last.renewed == renewed else 0.0
 
-    def look(self, locks: Iterable[tuple[Place, Meta]], now_s: float, now: dt.datetime) -> list[Place]:
-        """`locks` are all that there are now. Those of which there is something new to decide; each is told once."""
+    def look(self, locks: Iterable[Lock], now_s: float, now: dt.datetime) -> list[Key]:
+        """`locks` are all that there are now. The clusters with something new to decide; each is told once."""
         heard: dict[Place, _Heard] = {}
         news = []
-        for place, meta in locks:
-            renewed = meta.annotation("renewTime")
-            if renewed is None:
-                continue
-            last = self._heard.get(place)
-            if last is None or last.renewed != renewed:
-                last = _Heard(renewed, now_s)
-            heard[place] = last
+        for lock in locks:
+            last = self._heard.get(lock.place)
+            if last is None or last.renewed != lock.renewed:
+                last = _Heard(lock.renewed, now_s)
+            heard[lock.place] = last
             if last.told is not None and now_s - last.since_s < SHORTEST_TTL_S:
                 continue
-            leader = parse_leader(meta.annotations)
+            leader = parse_leader(lock.annotations)
             found = (leader.calls_due(now_s - last.since_s), leader.is_silent(now))
             if found != (last.told or (0, False)):
-                news.append(place)
+                news.append(lock.key)
             last.told = found
         self._heard = heard
         return news

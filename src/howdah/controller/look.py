@@ -21,7 +21,7 @@ from howdah.controller import observe
 from howdah.controller.copies import Copies
 from howdah.controller.databases import Databases
 from howdah.controller.environment import EnvironmentSecrets
-from howdah.controller.references import ReferenceReader, team_of
+from howdah.controller.references import ReferenceReader, asking
 from howdah.core.alignment import differences
 from howdah.core.facts import live_facts
 from howdah.core.objects.build import build
@@ -81,8 +81,7 @@ async def observe_live(
         serves_event_streams=streams is not None,
         secrets={(s.metadata.namespace, s.metadata.name): s for s in secrets},
         patroni={**configmaps, **endpoints},
-        templates={r.metadata.name: _template(r) for r in revisions.items if r.metadata.name in in_use},
-        is_live=True,
+        templates={r.metadata.name: r.template() for r in revisions.items if r.metadata.name in in_use},
     )
 
 
@@ -99,9 +98,8 @@ async def _objects(
     client: Client, settings: Settings, namespace: str, selector: Mapping[str, str]
 ) -> dict[tuple[str, str], Live]:
     shared = {"ServiceAccount": settings.pod_service_account_name, "RoleBinding": role_binding_name(settings)}
-    of_backups = names.selector_text({**selector, names.APPLICATION_LABEL: names.BACKUP_APPLICATION})
     asked = [(kind, names.selector_with_poolers(selector), "") for kind in _OWNED]
-    asked += [("CronJob", of_backups, "")]
+    asked += [("CronJob", names.selector_with_backups(selector), "")]
     asked += [(kind, "", f"metadata.name={name}") for kind, name in shared.items()]
     answers = await asyncio.gather(
         *(
@@ -125,12 +123,6 @@ async def _event_streams(client: Client, namespace: str, labels: str) -> dict[tu
     return {(names.STREAM_KIND, item.metadata.name): item for item in found.items}
 
 
-def _template(revision: Revision) -> Mapping[str, Any]:
-    data = msgspec.json.decode(bytes(revision.data) or b"{}")
-    found: Mapping[str, Any] = data.get("spec", {}).get("template", {})
-    return found
-
-
 def as_applied(body: Mapping[str, Any], stored: Live | None) -> Live:
     """The resource that a manifest would become: its spec, over the metadata of the stored one."""
     asked = body.get("metadata") or {}
@@ -147,7 +139,7 @@ async def judge(client: Client, settings: Settings, operator_namespace: str, obs
     """What the operator would see in it. Raises InvalidSpec."""
     meta = observed.resource.meta
     references = await ReferenceReader(client, operator_namespace).of(
-        settings, (meta.namespace, meta.name), team_of(observed.resource)
+        settings, (meta.namespace, meta.name), asking(observed.resource)
     )
     raw = observed.resource.body(names.API_VERSION, names.KIND)
     raw["metadata"]["generation"] = meta.generation

@@ -45,9 +45,9 @@ from howdah.kube.errors import Forbidden, KubeError
 from howdah.kube.events import EventRecorder, Reference
 from howdah.kube.lease import LeaderElection, LeaseTimes
 from howdah.kube.queue import WorkQueue
+from howdah.model import names
 from howdah.model.settings import Settings
 
-LEASE_NAME = "howdah"
 CONFIGURATION_RETRY_S = 1.0
 PASSES_AT_A_TIME = 1024  # a pass mostly waits; what bounds the load is the client's number of open requests
 
@@ -68,6 +68,11 @@ class Options:
     @property
     def operator_namespace(self) -> str:
         return self.environment.get("OPERATOR_NAMESPACE") or self.access.namespace or "default"
+
+    @property
+    def controller_id(self) -> str:
+        """Which clusters are ours: those that name it, or without one those that name none."""
+        return self.environment.get("CONTROLLER_ID", "")
 
 
 async def run(options: Options) -> None:
@@ -215,7 +220,7 @@ class Operator:
         )
         return LeaderElection(
             self._options.access,
-            LEASE_NAME,
+            names.lease(self._options.controller_id),
             namespace=self._options.operator_namespace,
             times=times,
             on_gain=self._gained,
@@ -271,7 +276,7 @@ class Operator:
             recorder=self._recorder,
             metrics=self._metrics,
             settings=self._settings,
-            controller_id=self._options.environment.get("CONTROLLER_ID", ""),
+            controller_id=self._options.controller_id,
             observe_only=self._options.observe_only,
             clock=self._edges.clock,
         )
@@ -297,8 +302,11 @@ class Operator:
         except NotLeading:
             return
         finally:
-            self._fleet.seen(key)  # also after a bug: one odd manifest must not hold up the rolls of all others
+            if self._watch.resource(key) is not None:
+                self._fleet.seen(key)  # also after a bug: one odd manifest must not hold up the rolls of all others
         self._queue.forget(key)  # only a bug of ours makes the queue back off; see attempts.py for the rest
+        if result.is_gone:
+            return
         resync_s = self._settings.resync_period.seconds * random.uniform(0.9, 1.1)
         self._queue.after(key, min(resync_s, result.again_in_s or resync_s))
 
@@ -321,7 +329,7 @@ class Operator:
     def _gained(self) -> None:
         _log.info("leading")
         self._metrics.leading.set(1)
-        for key in self._watch.cluster_keys():
+        for key in {*self._watch.cluster_keys(), *self._fleet.keys}:  # the latter: what has gone since we led last
             self._queue.add(key)
 
     def _lost(self) -> None:
@@ -348,7 +356,7 @@ class Operator:
         _log.error("a pass failed by a bug", namespace=key[0], cluster=key[1], exc_info=error)
 
     def _clusters_by_phase(self) -> Mapping[str, int]:
-        phases = self._reconciler.memory.phases if self._reconciler is not None else {}
+        phases = self._reconciler.teller.phases if self._reconciler is not None else {}
         return Counter(phases.get(key, "") for key in self._watch.cluster_keys())
 
     def _why_dead(self) -> str | None:

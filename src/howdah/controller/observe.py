@@ -25,8 +25,7 @@ def utc_now() -> dt.datetime:
 
 def from_caches(watch: Watch, key: Key, now: dt.datetime) -> Observed | None:
     """The cluster as the caches have it; None without a resource."""
-    resource = next((found for part in watch.clusters if (found := part.get(*key)) is not None), None)
-    if resource is None:
+    if (resource := watch.resource(key)) is None:
         return None
     patroni = _patroni(watch, key)
     pods = members(every(watch.pods, key), key[1])
@@ -117,4 +116,4 @@ async def live(
     if resource is None or resource.meta.uid != meta.uid:
         return None
     own = members(pods, meta.name)
-    return dataclasses.replace(cached, now=now, resource=resource, pods=own, patroni=patroni, is_live=True)
+    return dataclasses.replace(cached, now=now, resource=resource, pods=own, patroni=patroni)

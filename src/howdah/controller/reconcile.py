@@ -8,91 +8,55 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-import datetime as dt
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from itertools import takewhile
 from typing import Any
 
 import structlog
 
-from howdah.adapters.kubernetes import POSTGRESQLS, read_pods, read_resource
+from howdah.adapters.kubernetes import read_pods, read_resource
 from howdah.controller import observe
 from howdah.controller.apply import Applier, Target
 from howdah.controller.attempts import Attempts
+from howdah.controller.builds import Builds, Built
 from howdah.controller.copies import Copies
 from howdah.controller.databases import Databases
 from howdah.controller.environment import EnvironmentSecrets
 from howdah.controller.fleet import Fleet
 from howdah.controller.members import Members
 from howdah.controller.metrics import Metrics
-from howdah.controller.references import ReferenceReader, team_of
+from howdah.controller.passes import (
+    AFTER_CONFLICT_S,
+    AFTER_MISSING_S,
+    SOON_S,
+    PassResult,
+    not_after,
+    not_later,
+    patience_s,
+)
+from howdah.controller.references import ReferenceReader
+from howdah.controller.telling import Teller
 from howdah.controller.watch import Key, Watch
-from howdah.core.alignment import differences
 from howdah.core.deletion import deletion_policy, plan_deletion
-from howdah.core.facts import facts_version, live_facts
-from howdah.core.intent import in_the_way, intent_of
-from howdah.core.objects.build import build
-from howdah.core.objects.diff import Difference
+from howdah.core.findings import findings_of
+from howdah.core.intent import in_the_way, intent_of, without_intent
 from howdah.core.patroni.member import Member
 from howdah.core.plan import Plan, RestartMember, SetFinalizers, Step
 from howdah.core.planners import decide
-from howdah.core.pooling import pooler_views
-from howdah.core.resolve import label_keys, resolve
+from howdah.core.resolve import UnresolvedSpec, label_keys
 from howdah.core.situation import Situation, look
-from howdah.core.status import Event, Findings, Outcome, build_status, transitions
-from howdah.core.streams import stream_problem
+from howdah.core.status import Event, Findings, Outcome, build_status
 from howdah.kube.client import Client
-from howdah.kube.errors import Conflict, Forbidden, KubeError, NotFound
-from howdah.kube.events import EventRecorder, Reference
+from howdah.kube.errors import Conflict, Forbidden, KubeError
+from howdah.kube.events import EventRecorder
 from howdah.model import names
-from howdah.model.cluster import Cluster
 from howdah.model.errors import ExternalError, InvalidSpec, Problem
 from howdah.model.names import pause_of
 from howdah.model.observed import Live, Observed
 from howdah.model.settings import Settings
 
-SOON_S = 0.05  # after a write: the caches need a moment to hear of it
-AFTER_FAILURE_S = 5.0  # of a read or of the status
-AFTER_FORBIDDEN_S = 60.0
-AFTER_CONFLICT_S = 1.0  # what was in the way makes an event, which wakes the pass earlier
-
 _log = structlog.get_logger("howdah.pass")
-
-
-@dataclass(frozen=True, slots=True)
-class Built:
-    """A resolved cluster with its objects, remembered as long as what it was made from stays the same."""
-
-    made_from: object
-    cluster: Cluster
-    intended: tuple[Mapping[str, Any], ...]
-
-    def is_over(self, now: dt.datetime) -> bool:
-        """Whether time alone has changed the request: a maintenance window has opened."""
-        until = self.cluster.rollout.version_held_until
-        return until is not None and until <= now
-
-
-@dataclass(frozen=True, slots=True)
-class PassResult:
-    """When to look again (None: when something happens, or at the resync), and whether it failed."""
-
-    again_in_s: float | None = None
-    failed: str | None = None
-
-
-@dataclass(slots=True)
-class Memory:
-    """What saves work: per cluster what was built, and per object which version was compared with which result."""
-
-    built: dict[Key, Built] = field(default_factory=dict)
-    compared: dict[tuple[Key, str, str], tuple[object, tuple[Difference, ...]]] = field(default_factory=dict)
-    phases: dict[Key, str] = field(default_factory=dict)
-    told: dict[Key, tuple[tuple[str, str], Live]] = field(default_factory=dict)
-    """By cluster: the version that the cache had when the status was written, and what the write made of it."""
-    pruned: frozenset[str] = frozenset()  # status fields that the installed CRD does not keep
 
 
 class Reconciler:
@@ -132,7 +96,8 @@ class Reconciler:
         self._clock = clock
         self._environment = EnvironmentSecrets(client)
         self._attempts = Attempts(asyncio.get_running_loop().time)
-        self.memory = Memory()
+        self.teller = Teller(client, recorder, applier.may_write, observe_only=observe_only)
+        self.builds = Builds(settings, references, self._warn)
 
     async def run(self, key: Key) -> PassResult:
         """One pass. Failures of the outside world are in the result; a bug of ours is raised."""
@@ -141,7 +106,7 @@ class Reconciler:
             result = await self._pass(key)
         except (KubeError, ExternalError) as error:  # a read: steps that fail are in the outcome
             _log.warning("pass failed", namespace=key[0], cluster=key[1], error=str(error))
-            result = PassResult(again_in_s=_patience_s(error), failed=str(error))
+            result = PassResult(again_in_s=patience_s(error), failed=str(error))
             if isinstance(error, Forbidden):
                 await self._say_forbidden(key, error)
         self._metrics.passes.labels("failed" if result.failed else "ok").observe(time.perf_counter() - started)
@@ -153,15 +118,16 @@ class Reconciler:
         observed = observe.from_caches(self._watch, key, self._clock())
         if observed is None:
             self._forget(key)
-            return PassResult()
+            return PassResult(is_gone=True)
         if (observed.resource.meta.annotation(names.CONTROLLER) or "") != self._controller_id:
+            self._forget(key)
             return PassResult()
         if observed.resource.meta.deletion_timestamp is not None:
             return await self._delete(key, observed)
         try:
-            built = await self._build(key, observed)
+            built = await self.builds.of(key, observed)
         except InvalidSpec as invalid:
-            return await self._refuse(key, observed, invalid.problems)
+            return await self._refuse(key, observed, invalid)
         return await self._converge(key, built, observed)
 
     # deleting
@@ -181,12 +147,12 @@ class Reconciler:
         plan = Plan(steps=decision.steps, waits=decision.waits, held=decision.held, lacks=decision.lacks)
         outcome = await self._carry_out(Target(*key, meta.uid), plan.steps)
         for held in plan.held:
-            self._tell(observed.resource, Event("Warning", "DeletionHeld", held.why))
+            self.teller.tell(observed.resource, Event("Warning", "DeletionHeld", held.why))
         if names.FINALIZER in (meta.finalizers or ()) and not any(isinstance(s, SetFinalizers) for s in outcome.done):
             previous = resource.decoded_status()
             findings = Findings(generation=meta.generation, instances=0, is_deleting=True)
             status = build_status(previous, findings, plan, outcome, observed.now)
-            await self._write_status(key, resource, previous, status)
+            await self.teller.write_status(key, resource, previous, status)
         return self._result(key, plan, outcome)
 
     def _forget(self, key: Key) -> None:
@@ -195,19 +161,16 @@ class Reconciler:
         self._copies.forget(key)
         self._fleet.forget(key)
         self._attempts.forget(key)
-        known = self.memory.built.pop(key, None)
-        if known is not None and known.cluster.environment_secret is not None:
-            self._environment.forget(key[0], known.cluster.environment_secret.name)
-        self.memory.phases.pop(key, None)
-        self.memory.told.pop(key, None)
-        for compared in [c for c in self.memory.compared if c[0] == key]:
-            del self.memory.compared[compared]
+        self._environment.forget(key)
+        self.builds.forget(key)
+        self.teller.forget(key)
 
     # a manifest that cannot be acted on
 
-    async def _refuse(self, key: Key, observed: Observed, problems: tuple[Problem, ...]) -> PassResult:
+    async def _refuse(self, key: Key, observed: Observed, invalid: InvalidSpec) -> PassResult:
         """The cluster stays as it is; the resource says every mistake."""
-        return await self._say_without_plan(key, observed, problems, Outcome()) or PassResult()
+        again = PassResult(again_in_s=AFTER_MISSING_S if _awaits_others(invalid) else None)
+        return await self._say_without_plan(key, observed, invalid.problems, Outcome()) or again
 
     async def _say_forbidden(self, key: Key, error: Forbidden) -> None:
         """A read that a pass cannot do without is not allowed."""
@@ -219,7 +182,7 @@ class Reconciler:
         self, key: Key, observed: Observed, problems: tuple[Problem, ...], outcome: Outcome
     ) -> PassResult | None:
         """The status of a pass that could not decide anything: what was known of the servers stays said."""
-        previous, known = observed.resource.decoded_status(), self.memory.built.get(key)
+        previous, known = observed.resource.decoded_status(), self.builds.known(key)
         meta = observed.resource.meta
         findings = Findings(meta.generation, 0, is_deleting=meta.deletion_timestamp is not None)
         if known is not None and not findings.is_deleting:
@@ -228,30 +191,9 @@ class Reconciler:
         status = build_status(previous, findings, Plan(), outcome, observed.now)
         if known is None:
             _keep_what_is_not_known(status, previous)
-        return await self._write_status(key, observed.resource, previous, status)
+        return await self.teller.write_status(key, observed.resource, previous, status)
 
     # converging
-
-    async def _build(self, key: Key, observed: Observed) -> Built:
-        references = await self._references.of(self._settings, key, team_of(observed.resource))
-        meta = observed.resource.meta
-        of_resource = (meta.uid, meta.generation, meta.labels, _without_intent(meta.annotations))
-        made_from = (of_resource, facts_version(observed), references)
-        known = self.memory.built.get(key)
-        if known is not None and known.made_from == made_from and not known.is_over(observed.now):
-            return known
-        raw = observed.resource.body(names.API_VERSION, names.KIND)
-        raw["metadata"]["generation"] = meta.generation
-        cluster = resolve(raw, self._settings, references, live_facts(observed))
-        intended = build(cluster)
-        if known is not None and known.cluster == cluster and known.intended == intended:
-            built = dataclasses.replace(known, made_from=made_from)  # what was compared with it stays compared
-        else:
-            built = Built(made_from, cluster, intended)
-        self.memory.built[key] = built
-        for warning in cluster.warnings:
-            self._tell(observed.resource, Event("Warning", "ManifestWarning", str(warning)))
-        return built
 
     async def _converge(self, key: Key, built: Built, observed: Observed) -> PassResult:
         observed = observe.with_secrets(self._watch, observed, built.cluster.secrets)
@@ -273,8 +215,10 @@ class Reconciler:
             undone = await self._withdraw(target, observed)
         self._fleet.note(key, situation, plan, outcome.done)
         unsaid = await self._say(key, situation, plan, outcome)
-        result = unsaid or undone or self._result(key, plan, outcome)
-        return _not_after(result, built.cluster.rollout.version_held_until, observed.now)
+        result = undone or self._result(key, plan, outcome)
+        if unsaid is not None:
+            result = unsaid if unsaid.failed is not None else not_later(result, unsaid.again_in_s)
+        return not_after(result, built.cluster.rollout.version_held_until, observed.now)
 
     def _situation(
         self, key: Key, built: Built, observed: Observed, heard: Mapping[str, Member] | None = None
@@ -285,25 +229,9 @@ class Reconciler:
             observed,
             heard=heard,
             budget=self._fleet.budget(key, self._settings.max_rolling_clusters),
-            differences=self._differences(key, built, observed),
+            differences=self.builds.differences(key, built, observed),
         )
         return dataclasses.replace(without, database=self._databases.look(without))
-
-    def _differences(self, key: Key, built: Built, observed: Observed) -> dict[tuple[str, str], tuple[Difference, ...]]:
-        """Compared once per version of both sides: most passes compare nothing."""
-        found = {}
-        for body in built.intended:
-            place = (body["kind"], body["metadata"]["name"])
-            live = observed.objects.get(place)
-            if live is None:
-                continue
-            versions = (live.version, built.intended)
-            known = self.memory.compared.get((key, *place))
-            if known is None or known[0] != versions:
-                known = (versions, differences(body, live))
-                self.memory.compared[(key, *place)] = known
-            found[place] = known[1]
-        return found
 
     async def _disrupt(self, target: Target, built: Built, step: Step, outcome: Outcome) -> Outcome:
         """Look live, decide again, announce, and only then interrupt somebody."""
@@ -322,7 +250,9 @@ class Reconciler:
             return dataclasses.replace(outcome, failed=step, error="a live look decides otherwise", is_conflict=True)
         if (why_not := in_the_way(fresh, again)) is not None:
             return dataclasses.replace(outcome, failed=step, error=why_not, is_conflict=True)
-        self._fleet.begin((target.namespace, target.name), fresh)  # nothing was awaited since the budget was asked
+        self._fleet.begin(
+            (target.namespace, target.name), fresh, again
+        )  # nothing was awaited since the budget was asked
         try:
             intent = intent_of(again, observed.now)
             version = await self._applier.announce(target, intent, observed.resource.meta.resource_version)
@@ -389,64 +319,16 @@ class Reconciler:
 
     # saying
 
+    def _warn(self, resource: Live, problem: Problem) -> None:
+        self.teller.tell(resource, Event("Warning", "ManifestWarning", str(problem)))
+
     async def _say(self, key: Key, situation: Situation, plan: Plan, outcome: Outcome) -> PassResult | None:
         resource = situation.observed.resource
-        previous = self._latest(key, resource).decoded_status()
+        previous = self.teller.latest(key, resource).decoded_status()
         status = build_status(previous, findings_of(situation), plan, outcome, situation.observed.now)
-        return await self._write_status(key, resource, previous, status)
-
-    def _latest(self, key: Key, resource: Live) -> Live:
-        """The resource after our own last status, as long as the cache has not heard of it: the next change is that one."""
-        cached, written = self.memory.told.get(key, (None, resource))
-        return written if cached == resource.version else resource
-
-    async def _write_status(
-        self, key: Key, resource: Live, previous: dict[str, Any], status: dict[str, Any]
-    ) -> PassResult | None:
-        """One write, and only if something changed that the installed CRD keeps. When to try again, if it was not taken.
-
-        With the version that was seen: an operator with late caches must not have the last word.
-        """
-        self.memory.phases[key] = status["PostgresClusterStatus"]
-        kept = {name: value for name, value in status.items() if name not in self.memory.pruned}
-        if self._observe_only or kept == previous or not self._applier.may_write():
-            return None
-        body = {**{name: None for name in previous if name not in kept}, **kept}
-        latest = self._latest(key, resource).meta
-        seen = {"uid": latest.uid, "resourceVersion": latest.resource_version}
-        patch = {"metadata": seen, "status": body}
-        try:
-            answer = await self._client.merge_patch(
-                POSTGRESQLS, key[1], patch, namespace=key[0], subresource="status", type=Live
-            )
-        except NotFound:
-            return None
-        except Conflict:  # it was written since, mostly by this very pass
-            return PassResult(again_in_s=AFTER_CONFLICT_S)
-        except KubeError as error:
-            _log.warning("status not written", namespace=key[0], cluster=key[1], error=str(error))
-            if isinstance(error, Forbidden):  # where nothing can be said on the resource, an event may be read
-                self._tell(resource, Event("Warning", "StatusNotWritten", str(error)))
-            return PassResult(again_in_s=_patience_s(error), failed=str(error))
-        self.memory.told[key] = (resource.version, answer)
-        self._notice_pruning(kept, answer.decoded_status())
-        for event in transitions(previous, status):
-            self._tell(resource, event)
-        return None
-
-    def _notice_pruning(self, sent: Mapping[str, Any], kept: Mapping[str, Any]) -> None:
-        missing = frozenset(sent) - frozenset(kept)
-        if missing - self.memory.pruned:
-            self.memory.pruned |= missing
-            _log.warning("the installed CRD does not keep these status fields", fields=sorted(missing))
-
-    def _tell(self, resource: Live, event: Event) -> None:
-        meta = resource.meta
-        about = Reference(POSTGRESQLS, meta.name, meta.namespace, meta.uid)
-        if not self._observe_only:
-            self._recorder.record(
-                about, event.reason, event.message, type="Warning" if event.type == "Warning" else "Normal"
-            )
+        if any(isinstance(step, SetFinalizers) for step in outcome.done):
+            return PassResult(again_in_s=SOON_S)  # the version that was seen is past, by our own hand
+        return await self.teller.write_status(key, resource, previous, status)
 
     def _result(self, key: Key, plan: Plan, outcome: Outcome) -> PassResult:
         if outcome.error is not None and not outcome.is_conflict:
@@ -456,13 +338,11 @@ class Reconciler:
         return PassResult(again_in_s=plan.next_look_s)
 
 
-def _not_after(result: PassResult, moment: dt.datetime | None, now: dt.datetime) -> PassResult:
-    """The same, looking again at `moment` at the latest."""
-    if moment is None:
-        return result
-    left_s = max(0.0, (moment - now).total_seconds())
-    sooner_s = left_s if result.again_in_s is None else min(left_s, result.again_in_s)
-    return dataclasses.replace(result, again_in_s=sooner_s)
+def _awaits_others(invalid: InvalidSpec) -> bool:
+    """Whether another object may make the manifest right."""
+    if isinstance(invalid, UnresolvedSpec):
+        return True
+    return any(problem.path.endswith(".credentialsSecret") for problem in invalid.problems)
 
 
 def _with_failures(outcome: Outcome, failures: tuple[tuple[Step, str], ...]) -> Outcome:
@@ -473,48 +353,12 @@ def _with_failures(outcome: Outcome, failures: tuple[tuple[Step, str], ...]) -> 
     return dataclasses.replace(outcome, failed=failed, error=error, failures=failures)
 
 
-def findings_of(situation: Situation) -> Findings:
-    """What decisions and status share, for the status."""
-    cluster, database = situation.cluster, situation.database
-    head = situation.leader_view
-    return Findings(
-        generation=cluster.generation,
-        instances=cluster.instances,
-        is_standby=cluster.is_standby,
-        is_initialized=situation.config.is_initialized,
-        views=situation.views,
-        leader=head.name if head is not None else None,
-        accepts_writes=situation.accepts_writes,
-        leads=head is not None and head.unhealthy is None and not situation.leader.is_silent(situation.observed.now),
-        version=_version_text(database.server_version),
-        without_password=database.without_password,
-        credentials_in_sync=not database.edited if database.is_known else None,
-        database_error=database.error,
-        stream_problem=stream_problem(situation),
-        awaits_databases=situation.awaits_databases,
-        asked_version=cluster.asked_version,
-        version_held=cluster.rollout.version_held,
-        may_upgrade=cluster.rollout.may_upgrade,
-        poolers=pooler_views(situation),
-    )
-
-
 def _keep_what_is_not_known(status: dict[str, Any], previous: Mapping[str, Any]) -> None:
     """Without a valid manifest since the operator's start, nothing new can be said of the servers."""
     said = {c["type"]: c for c in previous.get("conditions") or ()}
     told = ("Progressing", "Degraded")
     status["conditions"] = [c if c["type"] in told else said.get(c["type"], c) for c in status["conditions"]]
     status |= {name: previous[name] for name in ("members", "leader") if name in previous}
-
-
-def _patience_s(error: Exception) -> float:
-    """A right is given by a person: no use in asking every few seconds."""
-    return AFTER_FORBIDDEN_S if isinstance(error, Forbidden) else AFTER_FAILURE_S
-
-
-def _version_text(server_version: int) -> str | None:
-    """180004 → 18.4 (since PostgreSQL 10)."""
-    return f"{server_version // 10000}.{server_version % 10000}" if server_version else None
 
 
 def _before_disruption(steps: tuple[Step, ...]) -> tuple[Step, ...]:
@@ -529,8 +373,4 @@ def _before_disruption(steps: tuple[Step, ...]) -> tuple[Step, ...]:
 def _asked(resource: Live) -> tuple[object, ...]:
     """What a person asks of the cluster by its resource: a disruptive step is only done for the newest of it."""
     meta = resource.meta
-    return meta.uid, meta.generation, meta.labels, _without_intent(meta.annotations), meta.deletion_timestamp
-
-
-def _without_intent(annotations: Mapping[str, str] | None) -> dict[str, str]:
-    return {key: value for key, value in (annotations or {}).items() if key != names.DISRUPTION}
+    return meta.uid, meta.generation, meta.labels, without_intent(meta.annotations), meta.deletion_timestamp

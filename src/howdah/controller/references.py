@@ -32,16 +32,29 @@ NOT_ASKED = "the teams API is asked by the operator only; members that only it k
 _log = structlog.get_logger("howdah.references")
 
 
-class _Spec(msgspec.Struct):
-    team: str = msgspec.field(default="", name="teamId")
+class Asking(msgspec.Struct, rename="camel"):
+    """What of a manifest says which objects are to be read, as it is written."""
+
+    team_id: Any = ""
+    archive: Any = None
+    logical_backup: Any = None
+
+    @property
+    def team(self) -> str:
+        """Empty where the manifest has none, or is wrong there."""
+        return self.team_id if isinstance(self.team_id, str) else ""
+
+    def stores(self) -> dict[str, Any]:
+        """The sections that may name Secrets."""
+        return {"archive": self.archive, "logicalBackup": self.logical_backup}
 
 
-def team_of(resource: Live) -> str:
-    """The owning team; empty where the manifest has none, or is wrong there."""
+def asking(resource: Live) -> Asking:
+    """Of a resource, perhaps one with mistakes."""
     try:
-        return msgspec.json.decode(resource.spec, type=_Spec).team
+        return msgspec.json.decode(resource.spec, type=Asking)
     except msgspec.DecodeError:
-        return ""
+        return Asking()
 
 
 class ReferenceReader:
@@ -64,12 +77,12 @@ class ReferenceReader:
         self._directory = directory
         self._read: dict[Reference, tuple[str, Any]] = {}
 
-    async def of(self, settings: Settings, key: Key, team: str) -> References:
-        """What the cluster `key` of `team` refers to; an object that is missing is not in it."""
+    async def of(self, settings: Settings, key: Key, asked: Asking) -> References:
+        """What the cluster `key` refers to; an object that is missing is not in it."""
         config_maps: dict[Reference, Mapping[str, str]] = {}
         secret_keys: dict[Reference, tuple[str, ...]] = {}
         role_secrets: dict[Reference, RoleSecret] = {}
-        for reference in required_references(settings, key[0]):
+        for reference in required_references(settings, key[0], asked.stores()):
             found = await self._first(reference)
             if found is not None and reference.kind == "ConfigMap":
                 config_maps[reference] = found
@@ -81,7 +94,7 @@ class ReferenceReader:
                 role_secrets[reference] = content
             elif content is not None:
                 config_maps[reference] = content
-        membership = await self._membership(settings, key, team) if heeds_teams(settings) else NOBODY
+        membership = await self._membership(settings, key, asked.team) if heeds_teams(settings) else NOBODY
         return References(config_maps, secret_keys, role_secrets, membership)
 
     def forget(self, key: Key) -> None:

@@ -19,8 +19,9 @@ import msgspec
 
 from howdah.adapters.kubernetes import EVENT_STREAMS, POSTGRESQLS
 from howdah.controller.lags import Lags
-from howdah.controller.locks import Locks, Place
+from howdah.controller.locks import Lock, Locks
 from howdah.controller.optional import OptionalKind
+from howdah.core.pooler_rolls import rollout
 from howdah.kube import resources as r
 from howdah.kube.client import Client
 from howdah.kube.errors import Forbidden
@@ -64,9 +65,10 @@ class Scope:
         """Of kinds that poolers have, too."""
         return names.selector_with_poolers(self.labels)
 
-    def selector_of(self, application: str) -> str:
-        """Of what belongs to a cluster and is no member of it."""
-        return names.selector_text({**self.labels, names.APPLICATION_LABEL: application})
+    @property
+    def backup_selector(self) -> str:
+        """Of the CronJobs of logical backups."""
+        return names.selector_with_backups(self.labels)
 
 
 class Watch:
@@ -109,9 +111,8 @@ class Watch:
                 (r.DEPLOYMENTS, _deployment, wide),
             )
         }
-        of_backups = scope.selector_of(names.BACKUP_APPLICATION)
         self.owned["CronJob"] = self._all(
-            client, r.CRON_JOBS, Live, Live.significant, self._label_key, labels=of_backups
+            client, r.CRON_JOBS, Live, Live.significant, self._label_key, labels=scope.backup_selector
         )
         self.shared_names = {"ServiceAccount": scope.service_account, "RoleBinding": scope.role_binding}
         self.shared = {
@@ -176,12 +177,15 @@ class Watch:
         """Every cluster that there is a resource for."""
         return tuple(key for part in self.clusters for key in part.keys())  # noqa: SIM118 - no mapping
 
+    def resource(self, key: Key) -> Live | None:
+        """The cluster's resource, if there is one now."""
+        return next((found for part in self.clusters if (found := part.get(*key)) is not None), None)
+
     def template(self, revision: Revision) -> Mapping[str, Any]:
         """The pod template that a revision holds; decoded once, for revisions never change."""
         uid = revision.metadata.uid
         if uid not in self._decoded:
-            data = msgspec.json.decode(bytes(revision.data) or b"{}")
-            self._decoded[uid] = data.get("spec", {}).get("template", {})
+            self._decoded[uid] = revision.template()
         return self._decoded[uid]
 
     # from events to keys
@@ -260,9 +264,8 @@ class Watch:
             if sweep % SWEEPS_PER_LAG == 0:
                 for key in self.lags.look(self._members()):
                     self._notify(key)
-            keys = {place: (key, meta) for place, key, meta in self._patroni_objects()}
-            for place in self.locks.look(((p, meta) for p, (_, meta) in keys.items()), time_s(), self._clock()):
-                self._notify(keys[place][0])
+            for key in self.locks.look(self._locks(), time_s(), self._clock()):
+                self._notify(key)
 
     def _members(self) -> Iterable[tuple[Key, Pod]]:
         for informer in self.pods:
@@ -270,12 +273,13 @@ class Watch:
                 if (key := self._member_key(pod)) is not None:
                     yield key, pod
 
-    def _patroni_objects(self) -> Iterable[tuple[Place, Key, Meta]]:
+    def _locks(self) -> Iterable[Lock]:
         for informer in (*self.configmaps, *self.endpoints):
             for obj in informer:
-                key = self._label_key(obj)
-                if key is not None:
-                    yield (informer.resource.kind, obj.metadata.namespace, obj.metadata.name), key, obj.metadata
+                meta = obj.metadata
+                if (renewed := meta.annotation("renewTime")) is not None and (key := self._label_key(obj)) is not None:
+                    place = (informer.resource.kind, meta.namespace, meta.name)
+                    yield Lock(place, key, renewed, meta.annotations or {})
 
 
 def every(informers: Iterable[Informer[Any]], key: Key) -> tuple[Any, ...]:
@@ -288,16 +292,9 @@ def _resource(resource: Live) -> tuple[object, ...]:
     return (_meta(resource.metadata, frozenset({names.DISRUPTION})), bytes(resource.spec))
 
 
-class _Available(msgspec.Struct, frozen=True, rename="camel"):
-    available_replicas: int = 0
-
-
-_decode_available = msgspec.json.Decoder(_Available).decode
-
-
 def _deployment(deployment: Live) -> tuple[object, ...]:
-    """With the number of available pods, which the status tells."""
-    return (*deployment.significant(), _decode_available(bytes(deployment.status) or b"{}"))
+    """With how far its pods are, which the status tells."""
+    return (*deployment.significant(), rollout(deployment, 0))
 
 
 def _is_denied(informer: Informer[Any]) -> bool:

@@ -110,7 +110,7 @@ def _aligned(body: Body, live: Live, situation: Situation) -> Decision:
     if not found:
         return Decision(steps=_taking_over(body, live) if is_of_reference(live) else ())
     if is_pooler_roll(body, found):
-        return NOTHING  # late in a pass: see `pooling.roll_poolers`
+        return NOTHING  # late in a pass: see `pooler_rolls`
     steps = _replacing(body, live, found) or _sized(body, live, found, situation)
     why_held = held_adoption(live, situation, found)
     if why_held is not None:
@@ -155,9 +155,6 @@ def _replacing(body: Body, live: Live, found: tuple[Difference, ...]) -> tuple[S
     if not fixed:
         return ()
     kind, name = body["kind"], body["metadata"]["name"]
-    if kind == "Deployment":
-        reason = f"{kind} {name} has to be made anew: {'; '.join(d.reason for d in fixed)}"
-        return (Delete(reason=reason, kind=kind, name=name, uid=live.meta.uid),)
     reason = f"{kind} {name} has to be made anew, leaving its pods: {'; '.join(d.reason for d in fixed)}"
     going = Delete(reason=reason, kind=kind, name=name, uid=live.meta.uid, propagation="Orphan")
     policy = live.body(body["apiVersion"], kind).get("spec", {}).get("persistentVolumeClaimRetentionPolicy") or {}
@@ -175,8 +172,9 @@ def _replacing(body: Body, live: Live, found: tuple[Difference, ...]) -> tuple[S
 
 def is_pooler_roll(body: Body, found: tuple[Difference, ...]) -> bool:
     """Whether the difference makes Kubernetes replace a pooler's pods."""
-    is_fixed = any(d.effect is Effect.REPLACE for d in found)
-    return body["kind"] == "Deployment" and not is_fixed and any(d.path.startswith("spec.template.") for d in found)
+    return body["kind"] == "Deployment" and any(
+        d.effect is Effect.REPLACE or d.path.startswith("spec.template.") for d in found
+    )
 
 
 def applying(body: Body, live: Live, found: tuple[Difference, ...]) -> tuple[Step, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping
 
 import msgspec
 
@@ -29,6 +30,11 @@ def intent_of(step: Step, now: dt.datetime) -> Intent:
     """The announcement of a disruptive step."""
     member = step.leader if isinstance(step, Switchover) else getattr(step, "name", "")
     return Intent(type(step).__name__, member, getattr(step, "uid", ""), step.reason, now)
+
+
+def without_intent(annotations: Mapping[str, str] | None) -> dict[str, str]:
+    """What people say by a resource's annotations."""
+    return {key: value for key, value in (annotations or {}).items() if key != names.DISRUPTION}
 
 
 def in_the_way(situation: Situation, step: Step) -> str | None:

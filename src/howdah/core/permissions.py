@@ -13,11 +13,11 @@ from enum import StrEnum
 from typing import Any
 
 from howdah.model.crds import all_crds
-from howdah.model.names import GROUP
+from howdah.model.names import GROUP, lease
 
 Body = dict[str, Any]
 
-LEASE = "howdah"
+LEASE = "{lease}"
 POD_ACCOUNT = "{pod_account}"
 CONFIGURATION = "{configuration}"
 
@@ -141,10 +141,13 @@ class Installation:
     pod_account: str = "postgres-pod"
     configuration: str = ""  # empty: any name
     registers_crds: bool = True
+    controller_id: str = ""  # CONTROLLER_ID of the operator
 
     @property
     def called(self) -> Mapping[str, str]:
-        return {"pod_account": self.pod_account, "configuration": self.configuration}
+        """The names that rows leave open."""
+        named = {"pod_account": self.pod_account, "configuration": self.configuration}
+        return {**named, "lease": lease(self.controller_id)}
 
 
 def roles(installation: Installation, grants: Iterable[Grant] = GRANTS) -> tuple[Body, ...]:

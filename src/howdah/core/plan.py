@@ -216,6 +216,13 @@ class Delete(Step):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReplacePooler(Delete):
+    """Delete a pooler's Deployment, pods and all, that the API does not let change; the next pass makes it anew."""
+
+    disruptive: ClassVar[bool] = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SetFinalizers(Step):
     """Set the resource's finalizers to this list, if its version is still the one seen."""
 

@@ -35,7 +35,8 @@ from howdah.core.plan import (
     UnlabelLeader,
     Wait,
 )
-from howdah.core.pooling import remove_poolers, roll_poolers, user_lists
+from howdah.core.pooler_rolls import roll_poolers
+from howdah.core.pooling import remove_poolers, user_lists
 from howdah.core.rollout import LOOK_AGAIN_S, beyond_budget, next_replacement
 from howdah.core.situation import Situation
 from howdah.core.slots import asked_slots, remember_slots

@@ -1,4 +1,4 @@
-"""What poolers need beside the objects that `alignment` keeps: their user lists, rolls of their pods, and their end.
+"""What poolers need beside the objects that `alignment` keeps: their user lists, and their end. Rolls: `pooler_rolls`.
 
 A pooler's pods never see a user list change (it is mounted as one file), nor a password among their variables. So a
 list in which a password changed is dated, and the date is part of the pods' template: Kubernetes rolls them.
@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from howdah.core.alignment import applying, held_adoption, is_pooler_roll
 from howdah.core.objects.secrets import secret
-from howdah.core.plan import Decision, Delete, Held, Step, WriteUserList
+from howdah.core.plan import Decision, Delete, Step, WriteUserList
 from howdah.core.situation import Situation
 from howdah.core.status import PoolerView
 from howdah.model import names
@@ -63,25 +62,6 @@ def _versions(asked: UserList, situation: Situation) -> str | None:
             return None
         found.append((live.metadata.uid, live.metadata.resource_version))
     return names.versions_text(found)
-
-
-def roll_poolers(situation: Situation) -> Decision:
-    """Changed templates of poolers: their pods are replaced, and whoever is connected has to connect again."""
-    steps: list[Step] = []
-    held: list[Held] = []
-    for body in situation.intended:
-        place = (body["kind"], body["metadata"]["name"])
-        found = situation.differences.get(place, ())
-        live = situation.observed.objects.get(place)
-        if live is None or live.meta.deletion_timestamp is not None or not is_pooler_roll(body, found):
-            continue
-        rolling = applying(body, live, found)
-        why = held_adoption(live, situation, found)
-        if why is not None:
-            held += [Held(step, why) for step in rolling]
-        else:
-            steps += rolling
-    return Decision(steps=tuple(steps), held=tuple(held))
 
 
 def remove_poolers(situation: Situation) -> Decision:

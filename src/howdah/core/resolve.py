@@ -21,6 +21,7 @@ from howdah.core.request.environment import environment, hidden_variables
 from howdah.core.request.identity import annotations, owner_references, service_account
 from howdah.core.request.logical_backup import backup_credentials, logical_backup
 from howdah.core.request.options import database_options, rotation_rules, user_options
+from howdah.core.request.own import own_settings
 from howdah.core.request.recovery import clone_credentials, is_standby
 from howdah.core.request.roles import roles_elsewhere
 from howdah.core.request.scheduling import affinity, tolerations
@@ -74,9 +75,11 @@ class UnresolvedSpec(InvalidSpec):
         super().__init__((*found, *map(faults.missing, missing)))
 
 
-def required_references(settings: Settings, namespace: str) -> tuple[Reference, ...]:
-    """The objects whose contents `resolve` wants, for a cluster in `namespace`; no manifest adds one today."""
-    return faults.required_references(settings, namespace)
+def required_references(
+    settings: Settings, namespace: str, spec: Mapping[str, Any] | None = None
+) -> tuple[Reference, ...]:
+    """The objects whose contents `resolve` wants, for a cluster in `namespace` with this `spec` as it is written."""
+    return faults.required_references(settings, namespace, spec)
 
 
 def resolve(
@@ -220,7 +223,7 @@ def _asked(manifest: Manifest, settings: Settings, references: References, live:
     return Asked(
         spec=spec,
         metadata=metadata,
-        settings=settings,
+        settings=own_settings(spec, settings),
         references=references,
         live=live,
         names=Names(namespace, metadata.name, live.dcs or _configured_store(settings), templates),

@@ -159,7 +159,7 @@ def _made_from(pod: Pod, observed: Observed) -> Mapping[str, Any] | None:
 
 
 def _standing(observed: Observed) -> Mapping[str, Any] | None:
-    """The template that the live StatefulSet has; decoded only where a pod is made from another one."""
+    """The template that the live StatefulSet has; not decoded where it cannot be compared with that of any pod."""
     if len(observed.templates) == 0:
         return None
     live = observed.objects.get(("StatefulSet", observed.resource.meta.name))

@@ -110,6 +110,17 @@ def build_status(
     return status
 
 
+def is_commentary(previous: Mapping[str, Any], status: Mapping[str, Any]) -> bool:
+    """Whether two statuses differ only in how far members have come: what nobody acts on, and changes many times a minute."""
+    return _verdict(previous) == _verdict(status)
+
+
+def _verdict(status: Mapping[str, Any]) -> dict[str, Any]:
+    conditions = status.get("conditions") or ()
+    told = {c["type"]: c["status"] if c["type"] == "Progressing" else c for c in conditions}
+    return {**status, "conditions": told, "members": None}
+
+
 def phase(previous: str, findings: Findings, plan: Plan, outcome: Outcome) -> str:
     """The reference's status string. `Running` only while the member that should accept writes does."""
     is_new = findings.instances > 0 and (

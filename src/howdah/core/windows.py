@@ -1,8 +1,9 @@
-"""Maintenance windows: what disturbs a healthy member waits for one.
+"""Maintenance windows: what disturbs a healthy member, or those connected through a pooler, waits for one.
 
-Held are replacing pods, restarting PostgreSQL, and handing over before either. Never held: a failover, which is Patroni's;
-the repair of a member that does not do its part; a pod that is marked for replacement, which is a person's word, or a
-password that was altered already and that its Patroni does not know; and fewer instances, which is the manifest's word.
+Held are replacing pods, restarting PostgreSQL, handing over before either, and replacing the pods of poolers. Never held:
+a failover, which is Patroni's; the repair of a member that does not do its part; a pod that is marked for replacement,
+which is a person's word, or a password that was altered already and that its Patroni does not know; and fewer instances,
+which is the manifest's word. Growing a volume disturbs nobody, and mostly is urgent.
 """
 
 from __future__ import annotations
@@ -17,9 +18,15 @@ from howdah.model.units import next_opening
 
 def outside_windows(decision: Decision, situation: Situation) -> Decision:
     """The same decision, with what has to wait held, why and until when."""
+    waiting = tuple(step for step in decision.steps if not _is_urgent(step, situation))
+    return until_opening(decision, waiting, situation)
+
+
+def until_opening(decision: Decision, waiting: tuple[Step, ...], situation: Situation) -> Decision:
+    """The same decision, with its steps that are `waiting` held until a window opens."""
     now = situation.observed.now
     opens = next_opening(situation.cluster.rollout.maintenance_windows, now)
-    waiting = tuple(step for step in decision.steps if not _is_urgent(step, situation))
+    waiting = tuple(step for step in waiting if step in decision.steps)
     if opens is None or not waiting:
         return decision
     why = f"the maintenance window opens at {opens:%a %Y-%m-%d %H:%M} UTC"

@@ -10,7 +10,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from .client import Client
@@ -19,6 +19,8 @@ from .resources import EVENTS, Resource
 
 MOST_PENDING = 1000
 MOST_REMEMBERED = 4000
+LONGEST_REMEMBERED = timedelta(hours=1)
+"""As long as an API server keeps an event by default: after that there is nothing to count up."""
 REPEAT_S = 10.0
 """A repeated event is written at most this often; the count is right anyway."""
 MOST_TRIES = 5
@@ -73,6 +75,7 @@ class EventRecorder:
         instance: str = "",
         repeat_s: float = REPEAT_S,
         on_failure: Callable[[KubeError], None] = lambda error: None,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.dropped = 0
         """Events that found the queue full."""
@@ -82,6 +85,7 @@ class EventRecorder:
         self._on_failure = on_failure
         self._component, self._instance = component, instance
         self._repeat_s = repeat_s
+        self._clock = clock
         self._series: OrderedDict[_Key, _Series] = OrderedDict()
         self._pending: dict[_Key, None] = {}
         self._wake = asyncio.Event()
@@ -90,7 +94,7 @@ class EventRecorder:
     def record(self, about: Reference, reason: str, message: str, *, type: EventType = "Normal") -> None:  # noqa: A002
         """Note an event; `reason` is a stable word in CamelCase, `message` a sentence without secrets."""
         key: _Key = (about, type, reason, message[:LONGEST_MESSAGE])
-        now = datetime.now(UTC)
+        now = self._clock()
         series = self._series.get(key)
         if series is None:
             if len(self._pending) >= MOST_PENDING:
@@ -101,7 +105,7 @@ class EventRecorder:
         series.count, series.last = series.count + 1, now
         if not series.waits:
             self._queue(key)
-        while len(self._series) > MOST_REMEMBERED:
+        while len(self._series) > MOST_REMEMBERED or self._oldest.last < now - LONGEST_REMEMBERED:
             self._series.popitem(last=False)
 
     async def run(self) -> None:
@@ -129,6 +133,10 @@ class EventRecorder:
             if series := self._series.get(key):
                 await self._write(key, series)
         self._pending.clear()
+
+    @property
+    def _oldest(self) -> _Series:
+        return next(iter(self._series.values()))
 
     def _queue(self, key: _Key) -> None:
         if series := self._series.get(key):

@@ -1,7 +1,8 @@
 """A work queue of keys: each key once in the queue, once at work, and again later if its work failed.
 
 The semantics of client-go's workqueue: a key added while it is at work gets one more pass afterwards, so the last change is
-never missed and a burst of changes is one pass. Not here: what a key means.
+never missed and a burst of changes is one pass. In a crowd a key rests after its pass, so that many changes of many keys are
+few passes of each; a key that has had none lately never waits. Not here: what a key means.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ K = TypeVar("K", bound=Hashable)
 
 FIRST_RETRY_S = 0.5
 LONGEST_RETRY_S = 300.0
+REST_S = 0.005
+LONGEST_REST_S = 0.5
+"""How long a key rests after a pass for each other key that has something to do, and at most. A key alone never rests."""
 
 _log = logging.getLogger(__name__)
 
@@ -34,7 +38,8 @@ class WorkQueue(Generic[K]):
         self._first_retry_s, self._longest_retry_s = first_retry_s, longest_retry_s
         self._on_error = on_error
         self._waiting: dict[K, float] = {}  # keys that want a pass, and since when; the oldest first
-        self._ready: deque[K] = deque()  # those of them that are not at work
+        self._ready: deque[K] = deque()  # those of them that are neither at work nor at rest
+        self._resting: set[K] = set()
         self._working: set[K] = set()
         self._timers: dict[K, asyncio.TimerHandle] = {}
         self._failures: dict[K, int] = {}
@@ -70,9 +75,7 @@ class WorkQueue(Generic[K]):
         if key in self._waiting:
             return
         self._waiting[key] = asyncio.get_running_loop().time()
-        if key not in self._working:
-            self._ready.append(key)
-            self._wake.set()
+        self._offer(key)
 
     def after(self, key: K, seconds: float) -> None:
         """Ask for a pass in some seconds; of several such wishes the earliest counts."""
@@ -107,7 +110,7 @@ class WorkQueue(Generic[K]):
         self.forget(key)
         if timer := self._timers.pop(key, None):
             timer.cancel()
-        if self._waiting.pop(key, None) is not None and key not in self._working:
+        if self._waiting.pop(key, None) is not None and key in self._ready:
             self._ready.remove(key)
 
     async def run(self, worker: Callable[[K], Awaitable[None]], *, concurrency: int = 32) -> None:
@@ -144,10 +147,25 @@ class WorkQueue(Generic[K]):
             self.forget(key)
         finally:
             self._working.discard(key)
-            if key in self._waiting:
-                self._ready.append(key)
-                self._wake.set()
+            self._rest(key)
+            self._offer(key)
             slots.release()
+
+    def _offer(self, key: K) -> None:
+        """A key that wants a pass and may have it now is next in line."""
+        if key in self._waiting and key not in self._working and key not in self._resting:
+            self._ready.append(key)
+            self._wake.set()
+
+    def _rest(self, key: K) -> None:
+        crowd = len(self._working) + len(self._waiting) - (key in self._waiting)
+        if crowd and key not in self._resting:
+            self._resting.add(key)
+            asyncio.get_running_loop().call_later(min(LONGEST_REST_S, crowd * REST_S), self._rested, key)
+
+    def _rested(self, key: K) -> None:
+        self._resting.discard(key)
+        self._offer(key)
 
     def _due(self, key: K) -> None:
         self._timers.pop(key, None)

@@ -63,6 +63,20 @@ _ANNOTATION_KEYS = (
         "an annotation's key is a name such as example.com/scrape",
     ),
 )
+
+
+def _store(own: str) -> tuple[tuple[str, str], ...]:
+    """Of an object store; `own` is the field that only this one has, and only for S3."""
+    of_s3 = ("region", "endpoint", own)
+    return (
+        ("(self.provider == 'az') == has(self.storageAccount)", "provider: az and storageAccount belong together"),
+        (
+            f"self.provider == 's3' || !({' || '.join(f'has(self.{field})' for field in of_s3)})",
+            f"{', '.join(of_s3)} have a meaning for provider s3 only",
+        ),
+    )
+
+
 _RULES = {
     "podAnnotations": _ANNOTATION_KEYS,
     "serviceAnnotations": _ANNOTATION_KEYS,
@@ -92,6 +106,8 @@ _RULES = {
             "removal: reassign and reassignTo, the role that gets what it owns, belong together",
         ),
     ),
+    "archive": _store("forcePathStyle"),
+    "logicalBackup.target": _store("sse"),
     "clone": (
         (
             "has(self.timestamp) || (size(self.cluster) <= 63 && self.cluster.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$'))",

@@ -32,6 +32,13 @@ INSTANT_PATTERN = (
     r"^([0-9]{4}-(0[1-9]|1[012])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]"
     r"(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])|infinity)$"
 )
+BUCKET_PATTERN = r"^[A-Za-z0-9][-A-Za-z0-9._]{1,220}[A-Za-z0-9]$"
+PREFIX_PATTERN = r"^[A-Za-z0-9_=-][A-Za-z0-9_=.-]*(/[A-Za-z0-9_=-][A-Za-z0-9_=.-]*)*$"
+REGION_PATTERN = r"^[A-Za-z0-9][-A-Za-z0-9]*$"
+ENDPOINT_PATTERN = r"^https?://[-A-Za-z0-9.:\[\]]+$"
+ENCRYPTION_PATTERN = r"^[A-Za-z0-9:_-]+$"
+ACCOUNT_PATTERN = r"^[a-z0-9]{3,24}$"
+OBJECT_NAME_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
 UUID_PATTERN = r"^[0-9a-fA-F]{8}(-?[0-9a-fA-F]{4}){3}-?[0-9a-fA-F]{12}$"
 
 _FLAGS = ("bypassrls", "createdb", "createrole", "inherit", "login", "replication", "superuser")
@@ -187,7 +194,6 @@ SourceRange = Annotated[
 
 Text = StrictStr
 Bool = StrictBool
-Int = StrictInt
 Count = Annotated[StrictInt, Field(ge=0, le=2**31 - 1)]
 Uint32 = Annotated[StrictInt, Field(ge=0, le=2**32 - 1)]
 Id = Annotated[StrictInt, Field(ge=0, le=2**63 - 1)]
@@ -261,6 +267,42 @@ SpreadConstraint = Annotated[
         {"maxSkew": "integer", "topologyKey": "string", "whenUnsatisfiable": "string"},
     ),
 ]
+Bucket = Annotated[
+    str,
+    _matching(BUCKET_PATTERN, "the name of a bucket", "one such as team-backups"),
+    _written(BUCKET_PATTERN, 222, "is not the name of a bucket; write one such as team-backups"),
+]
+ObjectPrefix = Annotated[
+    str,
+    _matching(PREFIX_PATTERN, "a folder in a bucket", "one such as postgres/team-a"),
+    _written(PREFIX_PATTERN, 512, "is not a folder in a bucket; write one such as postgres/team-a"),
+]
+Region = Annotated[
+    str,
+    _matching(REGION_PATTERN, "a region", "one such as eu-central-1"),
+    _written(REGION_PATTERN, 64, "is not a region; write one such as eu-central-1"),
+]
+Endpoint = Annotated[
+    str,
+    _matching(ENDPOINT_PATTERN, "the address of a store", "one such as https://minio.example.com:9000"),
+    _written(ENDPOINT_PATTERN, 512, "is not the address of a store; write one such as https://minio.example.com:9000"),
+]
+Encryption = Annotated[
+    str,
+    _matching(ENCRYPTION_PATTERN, "a server-side encryption", "AES256 or aws:kms"),
+    _written(ENCRYPTION_PATTERN, 64, "is not a server-side encryption; write AES256 or aws:kms"),
+]
+StorageAccount = Annotated[
+    str,
+    _matching(ACCOUNT_PATTERN, "a storage account", "3 to 24 lower-case letters and digits"),
+    _written(ACCOUNT_PATTERN, 24, "is not a storage account; write 3 to 24 lower-case letters and digits"),
+]
+SecretName = Annotated[
+    str,
+    _matching(OBJECT_NAME_PATTERN, "the name of a Secret", "lower-case letters, digits, - and ."),
+    _written(OBJECT_NAME_PATTERN, 253, "is not the name of a Secret; write lower-case letters, digits, - and ."),
+]
+StoreProvider = Literal["s3", "gcs", "az"]
 ConnectionLimit = Annotated[StrictInt, Field(ge=-1, le=2**31 - 1)]
 UserRemoval = Literal["retain", "drop", "reassign"]
 PoolMode = Literal["session", "transaction"]

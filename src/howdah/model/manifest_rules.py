@@ -12,7 +12,7 @@ from typing import Any
 
 from howdah.model.errors import Problem
 from howdah.model.pod_rules import pod_problems
-from howdah.model.spec import REMOVED_FIELDS, Manifest, Spec, UserOptions
+from howdah.model.spec import REMOVED_FIELDS, Manifest, ObjectStore, Spec, UserOptions
 
 _DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 _DNS_1035 = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
@@ -112,6 +112,25 @@ def _database_options(spec: Spec) -> Iterator[Problem]:
         for field in ("encoding", "locale", "template"):
             if getattr(options, field) == "":
                 yield Problem(f"{_at('spec.databaseOptions', name)}.{field}", "is empty", "write one, or remove it")
+
+
+def _stores(spec: Spec) -> Iterator[Problem]:
+    """A field of another provider would have no effect, and its author believes otherwise."""
+    target = spec.logical_backup.target if spec.logical_backup is not None else None
+    for path, store in (("spec.archive", spec.archive), ("spec.logicalBackup.target", target)):
+        if store is not None:
+            yield from _store(path, store)
+
+
+def _store(path: str, store: ObjectStore) -> Iterator[Problem]:
+    only_s3 = ("region", "endpoint", "force_path_style", "sse")
+    for field in only_s3 if store.provider != "s3" else ():
+        if getattr(store, field, None) is not None:
+            alias = type(store).model_fields[field].alias
+            yield Problem(f"{path}.{alias}", "has a meaning for provider s3 only", "remove it, or write provider: s3")
+    if (store.storage_account is None) == (store.provider == "az"):
+        hint = "write both, or neither"
+        yield Problem(path, "has one of provider: az and storageAccount", hint)
 
 
 def _clone_source(spec: Spec) -> Iterator[Problem]:
@@ -274,6 +293,7 @@ _REFUSED: tuple[Rule, ...] = (
     _user_flags,
     _user_options,
     _database_options,
+    _stores,
     _clone_source,
     _standby_source,
     _volume_size,

@@ -4,6 +4,7 @@ What is named here is contract: clusters made by the reference operator, people'
 """
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -38,12 +39,13 @@ ADOPTED = "howdah.dev/adopt"
 CLUSTER = "howdah.dev/cluster"
 """On a Secret in another namespace than its cluster's: the cluster, as `namespace/name`. Its labels do not tell."""
 
+LONGEST_ID = 63
+"""Of a controller that its Lease is named after."""
+
 CONTROLLER = f"{GROUP}/controller"
 """On the resource: the id of the operator that it belongs to."""
 ROLLING_UPDATE_REQUIRED = "zalando-postgres-operator-rolling-update-required"
 """On a pod: it has to be replaced."""
-UPGRADE_SUCCESS = "last-major-upgrade-success"
-UPGRADE_FAILURE = "last-major-upgrade-failure"
 
 EXTERNAL_DNS = "external-dns.alpha.kubernetes.io/hostname"
 KUBE2IAM_ROLE = "iam.amazonaws.com/role"
@@ -102,6 +104,10 @@ SOCKET_VOLUME = "postgresql-run"
 SOCKET_MOUNT = "/var/run/postgresql"
 TLS_MOUNT = "/tls"
 TLS_CA_MOUNT = "/tlsca"
+ARCHIVE_CREDENTIALS, ARCHIVE_CREDENTIALS_MOUNT = "archive-credentials", "/archive-credentials"
+BACKUP_CREDENTIALS, BACKUP_CREDENTIALS_MOUNT = "backup-credentials", "/backup-credentials"
+CREDENTIALS_FILE = "credentials.json"
+"""Key of a Secret, and the file that is made of it."""
 IRSA_TOKEN_FILE = "/var/run/secrets/eks.amazonaws.com/serviceaccount/token"  # noqa: S105  # a path
 
 Dcs = Literal["configmaps", "endpoints", "etcd"]
@@ -247,6 +253,15 @@ class Names:
         return "ConfigMap" if self.dcs == "configmaps" else "Endpoints"
 
 
+def lease(controller_id: str) -> str:
+    """The Lease of the operators with this id, one of which leads. An id that no name can hold is told by its digest."""
+    if not controller_id:
+        return "howdah"
+    if re.fullmatch(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?", controller_id) and len(controller_id) <= LONGEST_ID:
+        return f"howdah-{controller_id}"
+    return f"howdah-{hashlib.sha256(controller_id.encode()).hexdigest()[:16]}"
+
+
 def user_lists(cluster: str) -> frozenset[str]:
     """The Secrets of the poolers' user lists."""
     return frozenset({f"{cluster}-pooler-u", f"{cluster}-pooler-repl-u"})
@@ -259,11 +274,20 @@ def selector_text(labels: Mapping[str, str]) -> str:
 
 def selector_with_poolers(labels: Mapping[str, str]) -> str:
     """Finds what `labels` do, and the objects of poolers, which carry another application."""
+    return _selector_with(labels, POOLER_APPLICATION)
+
+
+def selector_with_backups(labels: Mapping[str, str]) -> str:
+    """Likewise with those of logical backups: in the reference's v1 a CronJob carries the cluster's own application."""
+    return _selector_with(labels, BACKUP_APPLICATION)
+
+
+def _selector_with(labels: Mapping[str, str], application: str) -> str:
     own = labels.get(APPLICATION_LABEL)
     if own is None:
-        return selector_text(labels)  # a pooler's objects carry one more
+        return selector_text(labels)  # the others' objects carry one more
     others = {key: value for key, value in labels.items() if key != APPLICATION_LABEL}
-    return ",".join(filter(None, (f"{APPLICATION_LABEL} in ({own},{POOLER_APPLICATION})", selector_text(others))))
+    return ",".join(filter(None, (f"{APPLICATION_LABEL} in ({own},{application})", selector_text(others))))
 
 
 def belongs(kind: str, name: str, cluster: str, templates: Templates) -> bool:

@@ -206,6 +206,11 @@ class Revision(_Wire, frozen=True):
     def __post_init__(self) -> None:
         _own(self, "data")
 
+    def template(self) -> dict[str, Any]:
+        """The pod template as the StatefulSet had it, without the word that says how a controller patches it in."""
+        spec = msgspec.json.decode(bytes(self.data) or b"{}").get("spec") or {}
+        return {name: part for name, part in (spec.get("template") or {}).items() if name != "$patch"}
+
 
 class Managed(_Wire, frozen=True):
     """One entry of managedFields; the paths stay raw until a comparison needs them."""
@@ -340,7 +345,7 @@ class Departed:
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """One cluster as seen at `now`: from the caches, or read live before a disruptive step (`is_live`)."""
+    """One cluster as seen at `now`: from the caches, or read live before a disruptive step."""
 
     now: dt.datetime
     resource: Live
@@ -361,4 +366,3 @@ class Observed:
     serves_event_streams: bool = True  # the kind FabricEventStream is installed, and we may see it
     problems: tuple[ExternalError, ...] = ()  # reads that failed: what they would have said is unknown, not absent
     unseen: Mapping[str, str] = field(default_factory=dict)  # the same of kinds that stand alone: kind → why
-    is_live: bool = False

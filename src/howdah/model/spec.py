@@ -13,23 +13,31 @@ from pydantic.config import JsonDict
 
 from howdah.model.fields import (
     Bool,
+    Bucket,
     ConnectionLimit,
     Container,
     Count,
     Cpu,
     Cron,
+    Encryption,
+    Endpoint,
     EnvVar,
     Id,
     Instant,
     NodePort,
+    ObjectPrefix,
     Opaque,
     Part,
     PoolMode,
     Port,
+    Region,
+    SecretName,
     Size,
     SnakePart,
     SourceRange,
     SpreadConstraint,
+    StorageAccount,
+    StoreProvider,
     Text,
     TextMap,
     Texts,
@@ -82,6 +90,20 @@ class Resources(Part):
     limits: Amounts | None = Field(None, description="what the container may use at most")
 
 
+class BasicAmounts(Part):
+    """Amounts of CPU and memory."""
+
+    cpu: Cpu | None = Field(None, description="CPUs, such as 500m or 1")
+    memory: Size | None = Field(None, description="memory, such as 500Mi")
+
+
+class BasicResources(Part):
+    """Requests and limits of CPU and memory."""
+
+    requests: BasicAmounts | None = Field(None, description="what the scheduler reserves")
+    limits: BasicAmounts | None = Field(None, description="what the container may use at most")
+
+
 class Volume(Part):
     """The data volume of each member."""
 
@@ -116,6 +138,38 @@ class Patroni(SnakePart):
     synchronous_mode_strict: Bool | None = Field(None, description="... even if there is none")
     synchronous_node_count: Uint32 | None = Field(None, description="standbys that commits wait for")
     failsafe_mode: Bool | None = Field(None, description="the leader stays while all members agree")
+
+
+class ObjectStore(Part):
+    """A place in an object store. It stands in for the configured one as a whole."""
+
+    provider: StoreProvider = Field(description="s3 (and what speaks its protocol), gcs or az")
+    bucket: Bucket = Field(description="bucket; with az the container")
+    prefix: ObjectPrefix | None = Field(None, description="folder in it, below which everything is")
+    region: Region | None = Field(None, description="region of the bucket, s3 only")
+    endpoint: Endpoint | None = Field(None, description="address of an S3 that is not Amazon's")
+    storage_account: StorageAccount | None = Field(None, description="account, az only")
+    credentials_secret: SecretName | None = Field(None, description="Secret in the cluster's namespace with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (s3), credentials.json (gcs) or AZURE_STORAGE_ACCESS_KEY (az); pods have what it holds when they start. Without it and without endpoint the configured access to the same provider counts")
+
+
+class Archive(ObjectStore):
+    """Where base backups and WAL go. An archive begins with its first base backup: take one after a change."""
+
+    force_path_style: Bool | None = Field(None, description="bucket in the path, not in the host name; s3 only")
+
+
+class BackupTarget(ObjectStore):
+    """Where dumps go."""
+
+    sse: Encryption | None = Field(None, description="server-side encryption, such as AES256; s3 only")
+
+
+class LogicalBackupOptions(Part):
+    """The job that dumps all databases, where it differs from what the operator's options say."""
+
+    docker_image: Text | None = Field(None, description="image of the job")
+    resources: BasicResources | None = Field(None, description="requests and limits of the job")
+    target: BackupTarget | None = Field(None, description="where its dumps go")
 
 
 class Clone(SnakePart):
@@ -282,6 +336,8 @@ class Spec(Part):
     env_from: tuple[Opaque, ...] | None = Field(None, description="sources of variables")
     additional_volumes: tuple[AdditionalVolume, ...] | None = Field(None, description="further volumes")
     resources: Resources | None = Field(None, description="requests and limits of the postgres container")
+    resource_defaults: BasicResources | None = Field(None, description="stand in for the operator's defaults, for every container that names none")
+    minimum_limits: BasicAmounts | None = Field(None, description="least limits of the postgres container; of the operator's and these the higher counts")
     tls: Tls | None = Field(None, description="the server's certificate")
     maintenance_windows: tuple[Window, ...] | None = Field(None, description="when disruptions are welcome, in UTC: Mon:01:00-02:00 or 01:00-02:00; may end on the next day")
 
@@ -321,6 +377,8 @@ class Spec(Part):
     enable_logical_backup: Bool | None = Field(None, description="dump all databases by schedule")
     logical_backup_schedule: Cron | None = Field(None, description="five cron fields")
     logical_backup_retention: Text | None = Field(None, description="how long dumps are kept, such as 2 weeks")
+    logical_backup: LogicalBackupOptions | None = Field(None, description="the job of enableLogicalBackup")
+    archive: Archive | None = Field(None, description="where base backups and WAL go, instead of where the operator's options say")
     streams: tuple[Stream, ...] | None = Field(None, description="changes of tables as streams of events")
 
     removed_init_containers: tuple[Container, ...] | None = Field(None, description="removed: initContainers")

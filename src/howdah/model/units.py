@@ -60,11 +60,6 @@ class Quantity:
         nanos = -(-numerator // scale)
         return cls(-nanos if sign == "-" else nanos, notation, text)
 
-    @classmethod
-    def of_bytes(cls, size_bytes: int) -> Self:
-        """`size_bytes` in binary notation."""
-        return cls(size_bytes * _NANO, "binary")
-
     def __int__(self) -> int:
         """Whole units (bytes of a memory size), rounded away from zero."""
         return _away_from_zero(self.nanos, _NANO)
@@ -153,11 +148,6 @@ class Duration:
             raise ValueError(f'"{text}" is not a duration; write a number with a unit, such as 30s, 10m or 1h30m')
         total = sum(_scaled(number, _DURATION_UNIT_NS[unit]) for number, unit in parts)
         return cls(-total if text.startswith("-") else total)
-
-    @classmethod
-    def of_seconds(cls, seconds: float) -> Self:
-        """`seconds`, rounded to nanoseconds."""
-        return cls(round(seconds * 10**9))
 
     @property
     def seconds(self) -> float:

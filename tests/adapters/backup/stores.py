@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 KEY, SECRET, BUCKET = "access-key", "secret-key-of-the-store", "backups"
+CACHED, CACHE_IS_OVER_S = "5ms", 0.02
+"""How long the server remembers a folder. With 0 it goes through every folder without a pause, and calls wait for it."""
 
 
 @dataclass
@@ -37,6 +39,7 @@ class S3:
         path = self.folder / BUCKET / key
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
+        time.sleep(CACHE_IS_OVER_S)
 
 
 @contextlib.contextmanager
@@ -49,7 +52,7 @@ def s3() -> Iterator[S3]:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         command = [Path(sys.executable).parent / "rclone", "serve", "s3", "--addr", f"127.0.0.1:{port}"]
-        options = ["--auth-key", f"{KEY},{SECRET}", "--etag-hash", "none", "--dir-cache-time", "0s", str(folder)]
+        options = ["--auth-key", f"{KEY},{SECRET}", "--etag-hash", "none", "--dir-cache-time", CACHED, str(folder)]
         process = subprocess.Popen(
             [*command, *options],
             env={"PATH": os.environ["PATH"], "HOME": name, "RCLONE_CONFIG": "/dev/null"},

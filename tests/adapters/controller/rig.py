@@ -21,7 +21,8 @@ from howdah.controller.databases import Databases, Server
 from howdah.controller.fleet import Fleet
 from howdah.controller.members import Members
 from howdah.controller.metrics import Metrics
-from howdah.controller.reconcile import PassResult, Reconciler
+from howdah.controller.passes import PassResult
+from howdah.controller.reconcile import Reconciler
 from howdah.controller.references import ReferenceReader
 from howdah.controller.sources import Sources
 from howdah.controller.teams import Directory
@@ -242,7 +243,7 @@ class Rig:
             ("spilo", names.POOLER_APPLICATION) if " in (" in informer.labels else ("spilo",)
         )
         if informer.resource.plural == "cronjobs":
-            applications = (names.BACKUP_APPLICATION,)
+            applications = ("spilo", names.BACKUP_APPLICATION)
         labelled = self.kube.store.select(
             informer.resource,
             namespace,

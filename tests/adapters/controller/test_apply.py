@@ -16,7 +16,15 @@ from howdah.core.intent import intent_of
 from howdah.core.objects.ownership import taken_over
 from howdah.core.objects.secrets import secret
 from howdah.kube.errors import Conflict
-from howdah.kube.resources import CONFIGMAPS, PERSISTENT_VOLUME_CLAIMS, PODS, SECRETS, SERVICES
+from howdah.kube.resources import (
+    CONFIGMAPS,
+    PERSISTENT_VOLUME_CLAIMS,
+    PODS,
+    ROLE_BINDINGS,
+    SECRETS,
+    SERVICE_ACCOUNTS,
+    SERVICES,
+)
 from howdah.kube.testing.store import Writer
 from howdah.model import names
 from unit.core.clusters import cluster, situation, three
@@ -61,6 +69,17 @@ async def test_what_exists_already_is_not_created_but_looked_at_again(operator):
     outcome = await carried_out(operator, p.Create(reason="r", body=service(team="ours")))
     assert outcome.is_conflict
     assert operator.told == [], "a lost race is no failure"
+
+
+@pytest.mark.parametrize("resource", [SERVICE_ACCOUNTS, ROLE_BINDINGS], ids=lambda r: r.kind)
+async def test_what_another_cluster_of_the_namespace_has_just_made_for_all_of_them_stops_no_pass(operator, resource):
+    body = {"apiVersion": resource.api_version, "kind": resource.kind}
+    body["metadata"] = {"name": "postgres-pod", "namespace": NAMESPACE, "labels": {"application": "spilo"}}
+    made(operator, resource, body)
+    steps = p.Create(reason="r", body=body), p.Create(reason="r", body=service())
+    outcome = await carried_out(operator, *steps)
+    assert outcome.done == steps
+    assert operator.find(SERVICES) is not None
 
 
 async def test_an_object_of_somebody_else_is_not_taken_but_said(operator):

@@ -179,7 +179,7 @@ async def test_the_password_is_in_no_step_no_log_no_event_and_no_status(capsys: 
         operator.told.clear()
         await operator.passes()
         assert [type(step) for step, _ in operator.told] == [CopySecret]
-        built = operator.reconciler.memory.built[(NAMESPACE, NAME)]
+        built = operator.reconciler.builds.known((NAMESPACE, NAME))
         events = operator.kube.store.select(EVENTS, NAMESPACE, lambda _: True)
         everything = [repr(operator.told), repr(built), json.dumps(events), json.dumps(operator.status)]
         everything.append(capsys.readouterr().out)

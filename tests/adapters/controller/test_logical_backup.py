@@ -43,6 +43,27 @@ async def test_a_changed_schedule_is_one_apply_and_switched_off_one_delete():
         assert jobs(operator) == []
 
 
+async def test_a_job_of_the_references_first_version_is_taken_over_and_goes_with_its_cluster():
+    async with rig() as operator:
+        await operator.running(enableLogicalBackup=True)
+        made = operator.read(CRON_JOBS, JOB)
+        operator.kube.store.delete(CRON_JOBS, (NAMESPACE, JOB))
+        labels = {"application": "spilo", "cluster-name": NAME, "team": "acid"}
+        entry = {"manager": "postgres-operator", "operation": "Update", "apiVersion": "batch/v1", "fieldsV1": {}}
+        metadata = {"name": JOB, "namespace": NAMESPACE, "labels": labels, "managedFields": [entry]}
+        operator.kube.store.seed(CRON_JOBS, {"metadata": metadata, "spec": made["spec"]})
+        await operator.passes()
+        assert "create" not in {verb for verb, resource, _ in asked(operator) if resource == "cronjobs"}
+        assert operator.read(CRON_JOBS, JOB)["metadata"]["labels"] == {
+            **labels,
+            "application": names.BACKUP_APPLICATION,
+        }
+        assert operator.condition("Degraded")[0] == "False"
+        operator.change(POSTGRESQLS, NAME, {"spec": {"enableLogicalBackup": False}})
+        await operator.passes()
+        assert jobs(operator) == []
+
+
 async def test_a_job_of_somebody_with_the_same_labels_stays():
     async with rig() as operator:
         await operator.running()

@@ -10,6 +10,8 @@ import pytest
 from adapters.controller.rig import KEY, LABELS, NAME, NAMESPACE, rig
 from howdah.adapters.kubernetes import POSTGRESQLS
 from howdah.controller.apply import NotLeading
+from howdah.controller.passes import SOON_S
+from howdah.controller.telling import COMMENTARY_S
 from howdah.kube.resources import (
     CONFIGMAPS,
     PERSISTENT_VOLUME_CLAIMS,
@@ -85,8 +87,7 @@ async def test_a_cluster_at_rest_costs_no_request_at_all():
 async def test_an_operator_that_starts_on_a_cluster_at_rest_writes_nothing():
     async with rig() as operator:
         await operator.running()
-        operator.reconciler.memory.built.clear()
-        operator.reconciler.memory.compared.clear()
+        operator.reconciler.builds.forget(KEY)
         await operator.one_pass()
         assert operator.kube.requests == []
 
@@ -129,7 +130,7 @@ async def test_an_observer_interrupts_and_deletes_nothing():
     async with rig() as writer:
         await writer.running()
         change_spec(writer, env=ENV)
-        writer.reconciler._observe_only = True
+        writer.reconciler._observe_only = writer.reconciler.teller._observe_only = True
         for _ in range(3):
             await writer.one_pass()
         delete(writer)
@@ -227,6 +228,39 @@ async def test_a_status_on_a_resource_that_changed_is_not_written_but_soon_tried
         assert operator.condition("Degraded")[:2] == ("True", "MembersMissing")
 
 
+async def test_how_far_new_members_have_come_is_not_written_at_every_step():
+    async with rig() as operator:
+        operator.create()
+        await operator.passes()
+        operator.populate()
+        operator.kube.store.delete(PODS, (NAMESPACE, f"{NAME}-1"))
+        operator.kube.store.delete(PODS, (NAMESPACE, f"{NAME}-2"))
+        await operator.passes()
+        operator.forget()
+        operator.pod(1)
+        result = await operator.one_pass()
+        assert operator.writes() == []
+        assert result.again_in_s is not None
+        assert result.again_in_s <= COMMENTARY_S
+        operator.reconciler.teller._told_at[KEY] -= COMMENTARY_S
+        await operator.one_pass()
+        assert asked(operator) == [("patch", "postgresqls/status", NAME)]
+        assert [member["name"] for member in operator.status["members"]] == [f"{NAME}-0", f"{NAME}-1"]
+        operator.pod(2)
+        await operator.one_pass()
+        assert operator.status["PostgresClusterStatus"] == "Running", "what is not commentary is said at once"
+
+
+async def test_a_pass_that_sets_the_finalizer_leaves_the_status_to_the_next_one():
+    async with rig() as operator:
+        operator.create()
+        result = await operator.one_pass()
+        assert "postgresqls/status" not in {resource for _, resource, _ in asked(operator)}
+        assert result.again_in_s == SOON_S
+        await operator.one_pass()
+        assert operator.status["PostgresClusterStatus"] == "Creating"
+
+
 # --- a manifest that cannot be acted on --------------------------------------------------------------------------------
 
 
@@ -255,6 +289,23 @@ async def test_a_first_manifest_that_is_invalid_makes_nothing():
         await operator.passes()
         assert {resource for _, resource, _ in asked(operator)} == {"postgresqls/status"}
         assert operator.status["PostgresClusterStatus"] == "CreateFailed"
+
+
+async def test_a_secret_that_a_manifest_names_is_waited_for_and_its_values_reach_no_object():
+    archive = {"provider": "s3", "bucket": "mine", "credentialsSecret": "store-keys"}
+    async with rig() as operator:
+        operator.create(archive=archive)
+        await operator.passes()
+        assert {resource for _, resource, _ in asked(operator)} == {"postgresqls/status"}
+        assert "store-keys in namespace ns does not exist" in operator.condition("Degraded")[2]
+        data = {"AWS_ACCESS_KEY_ID": "S0VZ", "AWS_SECRET_ACCESS_KEY": "SFVTSA=="}
+        operator.kube.store.seed(SECRETS, {"metadata": {"name": "store-keys", "namespace": NAMESPACE}, "data": data})
+        await operator.passes()
+        (container,) = operator.read(STATEFUL_SETS, NAME)["spec"]["template"]["spec"]["containers"]
+        entry = next(entry for entry in container["env"] if entry["name"] == "AWS_SECRET_ACCESS_KEY")
+        assert entry["valueFrom"] == {"secretKeyRef": {"name": "store-keys", "key": "AWS_SECRET_ACCESS_KEY"}}
+        assert "SFVTSA" not in str(container)
+        assert "HUSH" not in str(container)
 
 
 # --- interrupting somebody ---------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import pytest
 from adapters.teams.server import TOKEN, FakeTeams, teams_api
 from howdah.adapters.kubernetes import POSTGRES_TEAMS, POSTGRESQLS
 from howdah.adapters.teams import TeamsApi
-from howdah.controller.references import ReferenceReader
+from howdah.controller.references import Asking, ReferenceReader
 from howdah.controller.sources import Sources
 from howdah.controller.teams import Directory
 from howdah.controller.token import Token
@@ -47,7 +47,7 @@ class Case:
     told: list[tuple[str, str] | None]
 
     async def references(self, key: tuple[str, str] = A) -> References:
-        return await self.reader.of(self.settings, key, TEAMS[key])
+        return await self.reader.of(self.settings, key, Asking(TEAMS[key]))
 
     async def cluster(self, key: tuple[str, str] = A) -> Cluster:
         spec = {

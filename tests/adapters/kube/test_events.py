@@ -1,6 +1,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from howdah.kube import events
@@ -104,3 +105,18 @@ async def test_a_long_message_is_cut_to_what_the_api_takes(kube: FakeKubernetes,
         await asyncio.sleep(0.1)
     [(_, message, _)] = written(kube)
     assert len(message) == events.LONGEST_MESSAGE
+
+
+async def test_what_is_not_told_again_for_an_hour_is_forgotten(kube: FakeKubernetes, client: Client) -> None:
+    now = datetime(2026, 11, 25, 12, tzinfo=UTC)
+    recorder = EventRecorder(client, "howdah", clock=lambda: now)
+    recorder.record(POD, "Waits", "no leader")
+    await recorder.flush()
+    now += timedelta(minutes=59)
+    recorder.record(POD, "Waits", "no leader")
+    await recorder.flush()
+    now += timedelta(minutes=61)
+    recorder.record(POD, "Waits", "another sentence")
+    recorder.record(POD, "Waits", "no leader")
+    await recorder.flush()
+    assert written(kube) == [("Waits", "another sentence", 1), ("Waits", "no leader", 1), ("Waits", "no leader", 2)]

@@ -18,7 +18,7 @@ from howdah.adapters import postgres
 from howdah.adapters.kubernetes import POSTGRESQLS
 from howdah.cli.connect import find_login
 from howdah.cli.operator_settings import OperatorSettings
-from howdah.controller.reconcile import PassResult
+from howdah.controller.passes import PassResult
 from howdah.core.plan import ChangeSecret
 from howdah.kube.resources import CONFIGMAPS, PODS, SECRETS
 from howdah.kube.testing import FakeKubernetes

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from howdah.adapters.patroni import Endpoint, NodeStatus, Patroni, PatroniVersion, RefusedError, UnreachableError
@@ -22,6 +23,13 @@ from scenario.world.sql import Contents
 
 PATRONI = Writer("Patroni")
 SWITCHOVER_S = 1.0
+
+
+@lru_cache(maxsize=64)
+def _parsed(text: str) -> dict[str, Any]:
+    """Every member asks for the same text in every step."""
+    found: dict[str, Any] = json.loads(text)
+    return found
 
 
 @dataclass(slots=True)
@@ -67,9 +75,8 @@ class Dcs:
         return self.annotations("config")
 
     def dynamic(self) -> dict[str, Any]:
-        text = self.config().get("config")
-        found: dict[str, Any] = json.loads(text) if text else {}
-        return found
+        """Not to be changed in place."""
+        return _parsed(self.config().get("config") or "{}")
 
     # the lock
 

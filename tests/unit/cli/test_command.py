@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from howdah.cli.options import local_platform
+
 ROOT = Path(__file__).parents[3]
 NOWHERE = "apiVersion: v1\nkind: Config\ncurrent-context: c\n" + (
     "contexts: [{name: c, context: {cluster: c}}]\nclusters: [{name: c, cluster: {server: 'https://127.0.0.1:1'}}]\n"
@@ -85,3 +87,23 @@ def test_help_imports_nothing_heavy() -> None:
     )
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert not imported & {"aiohttp", "pydantic", "psycopg", "yaml", "asyncio", "structlog", "prometheus_client"}
+
+
+def test_without_a_named_cluster_a_local_platform_is_pointed_at(tmp_path: Path) -> None:
+    assert local_platform(tmp_path) == ""
+    (tmp_path / "kubeconfig").touch()
+    assert f"export KUBECONFIG={tmp_path}/kubeconfig" in local_platform(tmp_path)
+
+
+def test_without_a_named_cluster_it_is_said_what_can_name_one(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "howdah.cli.main", "status"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / "src"), "HOME": str(tmp_path)},
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "no Kubernetes cluster is named" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,11 +1,13 @@
 """Plans, explanations and orphans as people and programs read them."""
 
+from typing import Any
+
 import pytest
 
 from howdah.cli.documents import Document
 from howdah.cli.exits import Exit, Failed
 from howdah.cli.explain import headline
-from howdah.cli.local import refuse_missing_majors
+from howdah.cli.local import problems, refuse_what_cannot_run
 from howdah.cli.orphans import Orphan, orphans
 from howdah.cli.plan import Planned, action, as_data, is_file, text
 from howdah.cli.status import is_sound, summary
@@ -128,13 +130,33 @@ def test_old_resource_with_a_bare_status_is_summarised() -> None:
     assert (found["state"], found["members"], found["leader"]) == ("Running", {"wanted": 2, "ok": 0}, "")
 
 
-def asked(version: str) -> Document:
-    return Document("a.yaml", {"kind": "postgresql", "spec": {"postgresql": {"version": version}}})
+PRESENT = [Installation(15, "/a"), Installation(9, "/b")]
 
 
-def test_missing_major_is_refused_with_those_that_are_there() -> None:
-    present = [Installation(15, "/a"), Installation(9, "/b")]
-    refuse_missing_majors([asked("15")], present)
-    with pytest.raises(Failed, match="PostgreSQL 17 is not on this machine; present: 9, 15") as caught:
-        refuse_missing_majors([asked("15"), asked("17")], present)
+def asked(version: str, **spec: Any) -> Document:
+    whole = {"teamId": "acid", "numberOfInstances": 1, "volume": {"size": "1Gi"}, **spec}
+    body = {"apiVersion": "acid.zalan.do/v1", "kind": "postgresql", "metadata": {"name": "acid-a"}}
+    return Document("a.yaml", {**body, "spec": {**whole, "postgresql": {"version": version}}})
+
+
+def test_missing_major_is_refused_with_those_that_are_there(capsys: pytest.CaptureFixture[str]) -> None:
+    refuse_what_cannot_run([asked("15")], PRESENT)
+    with pytest.raises(Failed, match="1 problem; nothing is started") as caught:
+        refuse_what_cannot_run([asked("15"), asked("17")], PRESENT)
     assert caught.value.code is Exit.INVALID
+    said = "a.yaml: spec.postgresql.version: PostgreSQL 17 is not on this machine; present: 9, 15."
+    assert capsys.readouterr().err.startswith(said)
+
+
+def test_every_mistake_is_said_before_anything_is_started() -> None:
+    found = problems(asked("17", numberOfInstances="two", volume={"size": "1GB"}).body, PRESENT)
+    assert [problem.path for problem in found] == [
+        "spec.numberOfInstances",
+        "spec.volume.size",
+        "spec.postgresql.version",
+    ]
+
+
+@pytest.mark.parametrize("body", [{}, {"spec": None}, {"spec": []}, {"spec": {"postgresql": "15"}}])
+def test_what_is_no_manifest_at_all_is_a_mistake_too(body: dict[str, Any]) -> None:
+    assert list(problems(body, PRESENT))

@@ -1,10 +1,16 @@
 """How many clusters may roll for one cause, told from what the passes of all clusters saw."""
 
+from dataclasses import replace
+
 from howdah.controller.fleet import Fleet
 from howdah.core.plan import Plan, ReplacePod
 from howdah.core.planners import decide
+from howdah.core.pooler_rolls import UNKNOWN, pooler_causes
 from howdah.core.rollout import causes
+from howdah.model.errors import ExternalError
 from unit.core.clusters import OUTDATED, leader, pod, situation, three
+from unit.core.test_pooler_rolls import HALF_WAY as HALF
+from unit.core.test_pooler_rolls import LEADER, deployment, old, seen
 
 ONE, OTHER, THIRD = ("ns", "one"), ("ns", "other"), ("ns", "third")
 QUIET = situation(*three())
@@ -14,6 +20,7 @@ NEW_POD_STARTS = situation(leader(), pod(1), pod(2, ready=False))
 STOPPED = situation(leader(revision=OUTDATED), pod(1, revision=OUTDATED), pod(2, waiting="ErrImagePull"))
 (CAUSE,) = causes(DUE.views)
 LIMIT = 5
+REPLACING = next(step for step in decide(DUE).steps if step.disruptive)
 
 
 def fleet(**seen):
@@ -37,7 +44,7 @@ def test_a_cluster_that_is_due_does_not_count_before_its_roll_has_begun():
 
 def test_a_roll_counts_from_the_decision_on():
     made = fleet(one=DUE)
-    made.begin(ONE, DUE)
+    made.begin(ONE, DUE, REPLACING)
     assert made.budget(OTHER, LIMIT).rolling == {CAUSE: 1}
 
 
@@ -69,6 +76,13 @@ def test_a_roll_that_stopped_is_told_to_the_others_by_name():
     assert fleet(one=STOPPED).budget(OTHER, LIMIT).failed == {CAUSE: "one"}
 
 
+def test_a_cluster_that_cannot_be_seen_is_no_failed_roll():
+    forbidden = ExternalError("kubernetes", transient=True, message="listing secrets is not permitted")
+    blind = replace(DUE, observed=replace(DUE.observed, problems=(forbidden,)))
+    assert decide(blind).stopped is not None
+    assert fleet(one=blind).budget(OTHER, LIMIT).failed == {}
+
+
 def test_a_cluster_that_is_gone_is_forgotten():
     made = fleet(one=BEGUN)
     made.forget(ONE)
@@ -92,7 +106,7 @@ RESTARTING = situation(*three(pending_restart={"max_connections": ("100", "200")
 def test_a_restart_counts_from_its_decision_until_no_member_waits_for_one():
     made = fleet(one=RESTARTING, other=RESTARTING)
     assert made.budget(THIRD, LIMIT).rolling == {}, "nobody has begun"
-    made.begin(ONE, RESTARTING)
+    made.begin(ONE, RESTARTING, REPLACING)
     made.note(ONE, RESTARTING, Plan(), ())
     assert made.budget(OTHER, LIMIT).rolling == {RESTART: 1}
     assert made.budget(ONE, LIMIT).mine == {RESTART}
@@ -107,3 +121,46 @@ def test_a_roll_that_waits_for_its_window_keeps_nobody_waiting():
     )
     assert decide(waiting).held
     assert fleet(one=waiting).budget(OTHER, LIMIT).rolling == {}
+
+
+# --- poolers -----------------------------------------------------------------------------------------------------------
+
+OLD_POOLER, HALF_WAY = seen(old(LEADER)), seen(deployment(LEADER, HALF))
+FRESH = seen()
+(POOLER_CAUSE,) = pooler_causes(OLD_POOLER)
+(ROLLING,) = [step for step in decide(OLD_POOLER).steps if step.disruptive]
+
+
+def test_a_roll_of_a_pooler_counts_until_its_pods_are_new():
+    made = fleet(one=OLD_POOLER)
+    assert made.budget(OTHER, LIMIT).rolling == {}
+    made.begin(ONE, OLD_POOLER, ROLLING)
+    assert made.budget(OTHER, LIMIT).rolling == {POOLER_CAUSE: 1}
+    made.note(ONE, HALF_WAY, Plan(), (ROLLING,))
+    assert made.budget(OTHER, LIMIT).rolling[POOLER_CAUSE] == 1
+    made.note(ONE, FRESH, Plan(), ())
+    assert made.budget(OTHER, LIMIT).rolling == {}
+    assert made.budget(OTHER, LIMIT).finished >= {POOLER_CAUSE}
+
+
+def test_a_pooler_that_fails_stops_the_others():
+    made = fleet(one=OLD_POOLER)
+    made.begin(ONE, OLD_POOLER, ROLLING)
+    given_up = {
+        **HALF,
+        "conditions": [{"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}],
+    }
+    made.note(ONE, seen(deployment(LEADER, given_up)), Plan(), ())
+    assert made.budget(OTHER, LIMIT).failed == {POOLER_CAUSE: "one"}
+
+
+def test_after_a_restart_of_the_operator_a_poolers_roll_is_seen_if_not_its_cause():
+    assert fleet(one=HALF_WAY).budget(OTHER, LIMIT).rolling == {UNKNOWN: 1}
+
+
+def test_a_roll_of_a_pooler_is_no_permission_to_roll_members():
+    both = seen(old(LEADER), pods=three(revision=OUTDATED))
+    made = fleet(one=both)
+    made.begin(ONE, both, ROLLING)
+    made.note(ONE, both, Plan(), (ROLLING,))
+    assert made.budget(ONE, LIMIT).mine == {POOLER_CAUSE}

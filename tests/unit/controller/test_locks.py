@@ -2,17 +2,16 @@
 
 import datetime as dt
 
-from howdah.controller.locks import Locks
-from howdah.model.observed import Meta
+from howdah.controller.locks import Lock, Locks
 
-PLACE = ("ConfigMap", "ns", "acid-a-leader")
+PLACE, KEY = ("ConfigMap", "ns", "acid-a-leader"), ("ns", "acid-a")
 NOW = dt.datetime(2026, 11, 23, 10, 0, tzinfo=dt.UTC)
 FIRST, SECOND = "2026-11-23T10:00:00+00:00", "2026-11-23T10:00:10+00:00"
 
 
 def lock(renewed=FIRST, **annotations):
     said = {"leader": "acid-a-0", "ttl": "30", "renewTime": renewed, **annotations}
-    return [(PLACE, Meta(name=PLACE[2], namespace="ns", uid="u", resource_version="1", annotations=said))]
+    return [Lock(PLACE, KEY, renewed, said)]
 
 
 def test_a_renewed_lock_is_never_told_of():
@@ -34,11 +33,11 @@ def test_a_renewal_begins_anew():
     assert locks.look(lock(SECOND), 50.0, NOW) == []
     assert locks.unchanged_s(PLACE, SECOND, 50.0) == 21.0
     assert locks.unchanged_s(PLACE, FIRST, 50.0) == 0.0
-    assert locks.look(lock(SECOND), 60.0, NOW) == [PLACE]
+    assert locks.look(lock(SECOND), 60.0, NOW) == [KEY]
 
 
 def test_a_lock_that_has_been_silent_since_long_before_the_start_is_told_of_at_once():
-    assert Locks().look(lock(), 0.0, NOW + dt.timedelta(hours=1)) == [PLACE]
+    assert Locks().look(lock(), 0.0, NOW + dt.timedelta(hours=1)) == [KEY]
 
 
 def test_what_is_gone_is_forgotten():

@@ -12,7 +12,8 @@ from howdah.core.facts import live_facts
 from howdah.core.objects.secrets import secret
 from howdah.core.plan import Apply, Create, Delete, RollPooler, TakeOver, WriteUserList
 from howdah.core.planners import decide
-from howdah.core.pooling import pooler_views, remove_poolers, roll_poolers, user_lists
+from howdah.core.pooler_rolls import roll_poolers
+from howdah.core.pooling import pooler_views, remove_poolers, user_lists
 from howdah.core.situation import Situation
 from howdah.core.status import PoolerView
 from howdah.model import names

@@ -14,6 +14,7 @@ from howdah.core.status import (
     Outcome,
     PoolerView,
     build_status,
+    is_commentary,
     lag_class,
     phase,
     transitions,
@@ -256,6 +257,22 @@ def test_the_whole_status():
         "RestartPending",
         "CredentialsInSync",
     ]
+
+
+@pytest.mark.parametrize(
+    ("claim", "before", "after", "expected"),
+    [
+        ("a member starts", (NEW, Plan(waits=(Wait(5.0, "0 of 3 pods exist"),))),
+         (NEW, Plan(waits=(Wait(5.0, "1 of 3 pods exist"),))), True),
+        ("the last member is there", (GOOD, Plan(waits=(Wait(5.0, "Pod acid-a-2 is not ready"),))), (GOOD, NOTHING), False),
+        ("a member falls ill", (GOOD, NOTHING), (replace(GOOD, views=SICK), NOTHING), False),
+        ("another one leads", (GOOD, NOTHING), (replace(GOOD, leader="acid-a-1"), NOTHING), False),
+        ("a new manifest", (GOOD, NOTHING), (replace(GOOD, generation=2), NOTHING), False),
+    ],
+)  # fmt: skip
+def test_only_how_far_members_have_come_is_commentary(claim, before, after, expected):
+    one, other = (build_status({}, findings, plan, DONE, NOW) for findings, plan in (before, after))
+    assert is_commentary(one, other) is expected, claim
 
 
 def test_a_time_changes_only_with_what_it_dates():

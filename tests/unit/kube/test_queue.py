@@ -196,3 +196,49 @@ def test_no_change_is_missed(adds: list[tuple[float, str]], pass_s: float, fails
     with asyncio.Runner(loop_factory=looptime.new_event_loop) as runner:
         runner.get_loop().setup_looptime()  # type: ignore[attr-defined]
         runner.run(scenario())
+
+
+async def test_in_a_crowd_many_changes_of_a_key_are_few_passes() -> None:
+    queue, passes = WorkQueue[str](), Counter[str]()
+
+    async def work(key: str) -> None:
+        passes[key] += 1
+        await asyncio.sleep(0.02)
+
+    keys = [f"key-{number}" for number in range(100)]
+    async with running(queue, work, concurrency=1000):
+        for _ in range(100):
+            for key in keys:
+                queue.add(key)
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(1)
+    assert queue.depth == 0
+    assert all(2 <= passes[key] <= 5 for key in keys)  # one for every half second, and one for the last change
+
+
+async def test_a_key_alone_never_rests() -> None:
+    queue, began = WorkQueue[str](), list[float]()
+
+    async with running(queue, lambda _: began.append(asyncio.get_running_loop().time())):
+        for _ in range(20):
+            queue.add("a")
+            await asyncio.sleep(0.01)
+    assert len(began) == 20
+
+
+async def test_a_key_that_rests_and_is_of_no_interest_any_more_gets_no_pass() -> None:
+    queue, passes = WorkQueue[str](), Counter[str]()
+
+    async def work(key: str) -> None:
+        passes[key] += 1
+        await asyncio.sleep(0.05 if key == "b" else 0.01)
+
+    async with running(queue, work):
+        queue.add("a")
+        queue.add("b")
+        await asyncio.sleep(0.012)  # a rests, for b is at work
+        queue.add("a")
+        queue.discard("a")
+        await asyncio.sleep(1)
+    assert passes == {"a": 1, "b": 1}
+    assert queue.depth == 0

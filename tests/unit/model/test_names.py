@@ -9,6 +9,7 @@ from howdah.model.names import (
     Templates,
     credentials_secret,
     dns_name,
+    lease,
     pause_of,
     selector_with_poolers,
 )
@@ -87,3 +88,17 @@ def test_a_pause_is_read_in_doubt_as_the_wider_one(written: str, pause: Pause) -
 )
 def test_one_selector_finds_clusters_and_their_poolers(labels: dict[str, str], selector: str) -> None:
     assert selector_with_poolers(labels) == selector
+
+
+@pytest.mark.parametrize(
+    ("controller_id", "name"),
+    [
+        ("", "howdah"),
+        ("second", "howdah-second"),
+        ("No name!", "howdah-fc516e72a1e799fa"),
+        ("x" * 63, f"howdah-{'x' * 63}"),
+        ("x" * 64, "howdah-7ce100971f64e700"),
+    ],
+)
+def test_operators_of_another_id_have_a_lease_of_their_own(controller_id: str, name: str) -> None:
+    assert lease(controller_id) == name

@@ -17,6 +17,7 @@ ABSENT: Any = type("Absent", (), {"__repr__": lambda _: "absent", "__bool__": la
 """Stands for a side that has no such field."""
 
 _CONFIGURATION = "SPILO_CONFIGURATION"
+_SCALARS = frozenset({str, int, bool, float})
 
 
 class Scope(Enum):
@@ -90,15 +91,17 @@ def _mappings(intended: Mapping[str, Any], live: Mapping[str, Any], scope: Scope
     # A variable is one thing: which of value and valueFrom holds is not told by what is contained.
     scope = Scope.EQUAL if at.name == "env" else scope
     for name in sorted({*intended, *live}):
-        here = at.below(name)
-        if name not in intended:
-            if scope is Scope.EQUAL and _counts_beside(at.name, name, live[name]):
-                yield Found(here.steps, ABSENT, live[name])
-        elif name not in live:
-            if not is_same(name, intended[name], ABSENT):
-                yield Found(here.steps, intended[name], ABSENT)
+        one, other = intended.get(name, ABSENT), live.get(name, ABSENT)
+        if type(one) in _SCALARS and type(one) is type(other) and one == other:
+            continue  # nearly always: a comparison of two templates has hundreds of these
+        if one is ABSENT:
+            if scope is Scope.EQUAL and _counts_beside(at.name, name, other):
+                yield Found(at.below(name).steps, ABSENT, other)
+        elif other is ABSENT:
+            if not is_same(name, one, ABSENT):
+                yield Found(at.below(name).steps, one, ABSENT)
         else:
-            yield from found_differences(intended[name], live[name], scope, here)
+            yield from found_differences(one, other, scope, at.below(name))
 
 
 def _counts_beside(parent: str, name: str, value: Any) -> bool:

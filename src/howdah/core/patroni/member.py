@@ -70,7 +70,6 @@ class Leader:
 
     name: str | None = None
     renewed_at: dt.datetime | None = None
-    acquired_at: dt.datetime | None = None
     ttl_s: int | None = None
     transitions: int | None = None
     optime: int | None = None  # bytes: the leader's position at its last renewal
@@ -224,12 +223,11 @@ def _changes(reason: Any) -> tuple[ParameterChange, ...]:
 def parse_leader(annotations: Mapping[str, str] | None) -> Leader:
     """The leader object's annotations; without any, nobody leads."""
     said = annotations or {}
-    renewed, acquired = _time(said.get("renewTime")), _time(said.get("acquireTime"))
+    renewed = _time(said.get("renewTime"))
     name = said.get("leader") or None
     return Leader(
         name=name,
         renewed_at=renewed,
-        acquired_at=acquired,
         ttl_s=_integer(said.get("ttl")),
         transitions=_integer(said.get("transitions")),
         optime=_integer(said.get("optime")),

@@ -19,7 +19,7 @@ Json = Mapping[str, Any]
 class Reference:
     """An object that has to be read first, in the first of `namespaces` that has it; empty is the operator's own.
 
-    `option`: the path of the option that names it, for people.
+    `option`: the path of the option or of the field that names it, for people.
     """
 
     kind: Literal["ConfigMap", "Secret"]
@@ -122,17 +122,17 @@ def environment_config_map(settings: Settings, namespace: str) -> Reference | No
     if named is None:
         return None
     places = tuple(dict.fromkeys((named.namespace, namespace)))
-    return Reference("ConfigMap", named.name, places, "kubernetes.pod_environment_configmap")
+    return Reference("ConfigMap", named.name, places, "configuration.kubernetes.pod_environment_configmap")
 
 
 def backup_environment_secret(settings: Settings, namespace: str) -> Reference | None:
     """The Secret of the cluster's namespace whose entries become variables of the logical backup."""
     name = settings.logical_backup_cronjob_environment_secret
-    option = "logical_backup.logical_backup_cronjob_environment_secret"
+    option = "configuration.logical_backup.logical_backup_cronjob_environment_secret"
     return Reference("Secret", name, (namespace,), option) if name else None
 
 
 def environment_secret(settings: Settings, namespace: str) -> Reference | None:
     """The Secret of the cluster's namespace whose entries become variables."""
     name = settings.pod_environment_secret
-    return Reference("Secret", name, (namespace,), "kubernetes.pod_environment_secret") if name else None
+    return Reference("Secret", name, (namespace,), "configuration.kubernetes.pod_environment_secret") if name else None

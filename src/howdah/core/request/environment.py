@@ -10,6 +10,7 @@ from typing import Any
 
 from howdah.core.request.asked import Asked, Json, environment_config_map, environment_secret
 from howdah.core.request.recovery import from_secret, recovery_environment, variable
+from howdah.core.request.stores import archive_environment, is_displaced
 from howdah.model import names
 from howdah.model.errors import Problem
 from howdah.model.settings import Settings
@@ -23,8 +24,9 @@ def environment(asked: Asked, *, version: PgVersion, spilo: Json, certificates: 
     env = _added((), _generated(asked, version, spilo))
     env = _added(env, map(normalised, asked.spec.env or ()))
     env = overriding(env, recovery_environment(asked))
+    env = _added(env, archive_environment(asked, version))
     for source in (_from_secret, _from_config_map, _archive_and_logs):
-        env = _added(env, source(asked))
+        env = _added(env, (entry for entry in source(asked) if not is_displaced(str(entry["name"]), asked)))
     return _added(env, certificates)
 
 

@@ -12,6 +12,7 @@ from howdah.core.request.asked import (
     environment_secret,
 )
 from howdah.core.request.services import has_team_prefix
+from howdah.core.request.stores import manifest_references, needed_references, store_faults
 from howdah.core.request.volumes import clashes
 from howdah.model import names
 from howdah.model.errors import Problem
@@ -23,9 +24,18 @@ _OBJECT_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[
 _LONGEST_OBJECT_NAME = 253
 
 
-def required_references(settings: Settings, namespace: str) -> tuple[Reference, ...]:
-    """What has to be read before a request can be resolved: for the pods, and for backups where they are asked for."""
-    found = (*_of_pods(settings, namespace), backup_environment_secret(settings, namespace))
+def required_references(
+    settings: Settings, namespace: str, spec: Mapping[str, Any] | None = None
+) -> tuple[Reference, ...]:
+    """What has to be read before a request can be resolved: for the pods, and for backups where they are asked for.
+
+    `spec` is the manifest's as it is written, perhaps with mistakes.
+    """
+    found = (
+        *_of_pods(settings, namespace),
+        backup_environment_secret(settings, namespace),
+        *manifest_references(spec or {}, namespace),
+    )
     return tuple(dict.fromkeys(reference for reference in found if reference is not None))
 
 
@@ -35,14 +45,15 @@ def _of_pods(settings: Settings, namespace: str) -> tuple[Reference | None, ...]
 
 def missing_references(asked: Asked) -> tuple[Reference, ...]:
     """What was not found and this cluster needs."""
-    needed = required_references if asked.spec.enable_logical_backup else _of_pods
-    found = needed(asked.settings, asked.names.namespace)
+    settings, namespace = asked.settings, asked.names.namespace
+    of_backup = backup_environment_secret(settings, namespace) if asked.spec.enable_logical_backup else None
+    found = (*_of_pods(settings, namespace), of_backup, *needed_references(asked))
     return tuple(reference for reference in found if reference is not None and reference not in asked.references)
 
 
 def missing(reference: Reference) -> Problem:
     """The problem that a missing object is."""
-    return Problem(f"configuration.{reference.option}", f"{reference} does not exist", "create it")
+    return Problem(reference.option, f"{reference} does not exist", "create it")
 
 
 def faults(asked: Asked) -> Iterator[Problem]:
@@ -52,6 +63,7 @@ def faults(asked: Asked) -> Iterator[Problem]:
     yield from _options(asked.settings)
     yield from _node_affinity(asked.spec.node_affinity or {})
     yield from clashes(asked)
+    yield from store_faults(asked)
     # What runs already goes on running: the reference refuses these at creation only.
     if not asked.live.exists:
         yield from _forbidden(asked)

@@ -12,7 +12,8 @@ from howdah.core.request.environment import field_variable, overriding
 from howdah.core.request.recovery import from_secret, variable
 from howdah.core.request.resources import backup_defaults, resources
 from howdah.core.request.scheduling import readiness_affinity
-from howdah.core.request.volumes import additional_secret
+from howdah.core.request.stores import KEYS, is_displaced_in_job
+from howdah.core.request.volumes import additional_secret, backup_credentials_volume
 from howdah.model import names
 from howdah.model.cluster import Container, LogicalBackup
 
@@ -24,7 +25,7 @@ def logical_backup(asked: Asked, job_annotations: Json) -> LogicalBackup | None:
     spec, settings = asked.spec, asked.settings
     if not spec.enable_logical_backup:
         return None
-    volumes = tuple(additional_secret(asked))
+    volumes = (*additional_secret(asked), *backup_credentials_volume(asked))
     labels = asked.labels.full_of_application(names.BACKUP_APPLICATION)
     return LogicalBackup(
         name=asked.names.backup_job,
@@ -102,6 +103,18 @@ def _environment(asked: Asked) -> Iterator[Json]:
     yield from _of_provider(asked)
     for name, _ in _credentials(asked):
         yield from_secret(name, cluster.environment_secret, _key(name))
+    yield from _own_credentials(asked)
+
+
+def _own_credentials(asked: Asked) -> Iterator[Json]:
+    """Of the manifest's own target: Google's are a file."""
+    section = asked.spec.logical_backup
+    target = section.target if section is not None else None
+    if target is None or target.credentials_secret is None or target.provider == "gcs":
+        return
+    names_of_job = ("LOGICAL_BACKUP_AZURE_STORAGE_ACCOUNT_KEY",) if target.provider == "az" else KEYS["s3"]
+    for name, key in zip(names_of_job, KEYS[target.provider], strict=True):
+        yield from_secret(name, target.credentials_secret, key)
 
 
 def _of_provider(asked: Asked) -> Iterator[Json]:
@@ -121,11 +134,12 @@ def _of_provider(asked: Asked) -> Iterator[Json]:
 
 
 def _of_secret(asked: Asked) -> Iterator[Json]:
-    """Of the operator's Secret for the job: it wins over what is generated."""
+    """Of the operator's Secret for the job: it wins over what is generated, but not over the manifest's own target."""
     reference = backup_environment_secret(asked.settings, asked.names.namespace)
     if reference is not None:
         for key in sorted(asked.references.secret_keys.get(reference, ())):
-            yield from_secret(key, reference.name, key)
+            if not is_displaced_in_job(key, asked.spec):
+                yield from_secret(key, reference.name, key)
 
 
 def _affinity(asked: Asked, labels: Json) -> Json:

@@ -8,7 +8,7 @@ from howdah.core.request.asked import Asked, Json
 from howdah.core.request.recovery import variable
 from howdah.model import names
 from howdah.model.errors import Problem
-from howdah.model.spec import AdditionalVolume, Tls
+from howdah.model.spec import AdditionalVolume, ObjectStore, Tls
 from howdah.model.units import Quantity
 
 _ALL = "all"
@@ -39,7 +39,7 @@ def data_mount(asked: Asked) -> Json:
 
 def pod_volumes(asked: Asked) -> tuple[Volume, ...]:
     """All volumes but the data volume, in the contract's order."""
-    return (*_memory_volumes(asked), *additional_secret(asked), *_additional(asked))
+    return (*_memory_volumes(asked), *additional_secret(asked), *_archive_credentials(asked), *_additional(asked))
 
 
 CertificateVariables = tuple[str, str, str]
@@ -141,6 +141,26 @@ def certificate_volumes(tls: Tls | None) -> Iterator[Volume]:
     yield _certificate(tls.secret_name, names.TLS_MOUNT)
     if tls.ca_file and tls.ca_secret_name:
         yield _certificate(tls.ca_secret_name, names.TLS_CA_MOUNT)
+
+
+def _archive_credentials(asked: Asked) -> Iterator[Volume]:
+    if asked.spec.archive is not None:
+        yield from _key_file(asked.spec.archive, names.ARCHIVE_CREDENTIALS, names.ARCHIVE_CREDENTIALS_MOUNT)
+
+
+def backup_credentials_volume(asked: Asked) -> Iterator[Volume]:
+    """What the logical backup's job mounts of its own target."""
+    section = asked.spec.logical_backup
+    if section is not None and section.target is not None:
+        yield from _key_file(section.target, names.BACKUP_CREDENTIALS, names.BACKUP_CREDENTIALS_MOUNT)
+
+
+def _key_file(store: ObjectStore, name: str, path: str) -> Iterator[Volume]:
+    """Google's credentials are a file."""
+    if store.provider != "gcs" or store.credentials_secret is None:
+        return
+    source = {"secretName": store.credentials_secret, "defaultMode": _OWNER_AND_GROUP_READ}
+    yield Volume({"name": name, "secret": source}, _mount(name, path))
 
 
 def _certificate(secret: str, path: str) -> Volume:

@@ -10,7 +10,6 @@ from .errors import FieldError, invalid
 
 _LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _SUBDOMAIN = rf"{_LABEL}(\.{_LABEL})*"
-_LABEL_1035 = r"[a-z]([-a-z0-9]*[a-z0-9])?"
 _QUALIFIED = r"([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]"
 _VALUE = rf"({_QUALIFIED})?"
 _ENV = r"[ -<>-~]+"
@@ -22,11 +21,6 @@ _LABEL_TEXT = (
 _SUBDOMAIN_TEXT = (
     "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start "
     f"and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '{_SUBDOMAIN}')"
-)
-_LABEL_1035_TEXT = (
-    "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, "
-    "and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is "
-    f"'{_LABEL_1035}')"
 )
 _QUALIFIED_TEXT = (
     "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric "
@@ -52,7 +46,6 @@ def _matches(pattern: str, max_bytes: int, text: str) -> Callable[[str], list[st
 
 label_problems = _matches(_LABEL, 63, _LABEL_TEXT)
 subdomain_problems = _matches(_SUBDOMAIN, 253, _SUBDOMAIN_TEXT)
-label_1035_problems = _matches(_LABEL_1035, 63, _LABEL_1035_TEXT)
 value_problems = _matches(_VALUE, 63, _VALUE_TEXT)
 
 

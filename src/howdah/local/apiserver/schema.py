@@ -121,9 +121,6 @@ class Schema:
         """The schema of a field; one that allows anything where none is known."""
         return self.properties.get(name) or self.additional or ANYTHING
 
-    def knows(self, name: str) -> bool:
-        return name in self.properties or self.additional is not None or self.is_free
-
     def _part(self, raw: Raw) -> Schema:
         if self._definitions is not None:
             return self._definitions.resolved(raw)

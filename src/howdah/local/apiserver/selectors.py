@@ -66,8 +66,6 @@ class Selector:
         return all((_field_text(obj, path) == value) is equal for path, equal, value in self.fields)
 
 
-EVERYTHING = Selector()
-
 _NAME = r"[A-Za-z0-9](?:[-A-Za-z0-9_.]*[A-Za-z0-9])?"
 _KEY = rf"(?:[a-z0-9][-a-z0-9.]*/)?{_NAME}"
 _TERMS: tuple[tuple[re.Pattern[str], str], ...] = (

@@ -12,12 +12,6 @@ def controller_of(item: Object) -> Mapping[str, Any] | None:
     return next((reference for reference in references if reference.get("controller")), None)
 
 
-def is_controlled_by(item: Object, owner: Object) -> bool:
-    """Whether this very owner controls the item."""
-    reference = controller_of(item)
-    return reference is not None and reference["uid"] == owner["metadata"]["uid"]
-
-
 def controller_reference(owner: Object, api_version: str, kind: str) -> dict[str, Any]:
     """What a controlled object carries."""
     return {

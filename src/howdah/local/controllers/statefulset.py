@@ -39,11 +39,10 @@ class Create:
 
 @dataclass(frozen=True, slots=True)
 class Delete:
-    """Ask for the deletion of this very pod; `is_scale_in` says that its ordinal is not wanted any more."""
+    """Ask for the deletion of this very pod."""
 
     pod: Object
     reason: str
-    is_scale_in: bool = False
 
 
 Action = Create | Delete
@@ -111,7 +110,7 @@ def _scale_in(pods: Mapping[int, Object], wanted: range, in_turn: bool) -> list[
     condemned = [pods[ordinal] for ordinal in sorted(set(pods) - set(wanted), reverse=True)]
     if in_turn and any(_is_leaving(pod) for pod in condemned):
         return []
-    found: list[Action] = [Delete(pod, "scale in", is_scale_in=True) for pod in condemned if not _is_leaving(pod)]
+    found: list[Action] = [Delete(pod, "scale in") for pod in condemned if not _is_leaving(pod)]
     return found[:1] if in_turn else found
 
 

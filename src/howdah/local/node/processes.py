@@ -5,7 +5,6 @@ Only the standard library is used: the shim, which must be small, imports this m
 """
 
 import os
-import select
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,13 +75,6 @@ def open_pidfd(who: Identity) -> int | None:
         return descriptor
     os.close(descriptor)
     return None
-
-
-def has_ended(pidfd: int) -> bool:
-    """Whether the process behind the descriptor is dead."""
-    poll = select.poll()
-    poll.register(pidfd, select.POLLIN)
-    return bool(poll.poll(0))
 
 
 def all_pids() -> Iterator[int]:

@@ -1,0 +1,98 @@
+"""What each cluster's objects were last built from and compared with: most passes build and compare nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from howdah.controller.compared import Compared
+from howdah.controller.references import ReferenceReader, asking
+from howdah.controller.watch import Key
+from howdah.core.alignment import differences
+from howdah.core.facts import facts_version, live_facts
+from howdah.core.intent import without_intent
+from howdah.core.objects.build import build
+from howdah.core.objects.diff import Difference
+from howdah.core.resolve import resolve
+from howdah.model import names
+from howdah.model.cluster import Cluster
+from howdah.model.errors import Problem
+from howdah.model.observed import Live, Observed
+from howdah.model.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A resolved cluster with its objects, remembered as long as what it was made from stays the same."""
+
+    made_from: object
+    cluster: Cluster
+    intended: tuple[Mapping[str, Any], ...]
+
+    def is_over(self, now: dt.datetime) -> bool:
+        """Whether time alone has changed the request: a maintenance window has opened."""
+        until = self.cluster.rollout.version_held_until
+        return until is not None and until <= now
+
+
+class Builds:
+    """Remembered as long as what they were made from stays the same; a restart loses nothing but work.
+
+    `warn` is told of each warning of a manifest that was built anew.
+    """
+
+    def __init__(self, settings: Settings, references: ReferenceReader, warn: Callable[[Live, Problem], None]) -> None:
+        self._settings = settings
+        self._references = references
+        self._warn = warn
+        self._built: dict[Key, Built] = {}
+        self._compared: Compared[tuple[Difference, ...]] = Compared()
+
+    def known(self, key: Key) -> Built | None:
+        """What it was built to last, if it was since the start."""
+        return self._built.get(key)
+
+    def forget(self, key: Key) -> None:
+        """The cluster is gone."""
+        self._built.pop(key, None)
+        self._compared.forget(key)
+
+    async def of(self, key: Key, observed: Observed) -> Built:
+        """What the cluster is to be. Raises InvalidSpec with every mistake."""
+        references = await self._references.of(self._settings, key, asking(observed.resource))
+        meta = observed.resource.meta
+        of_resource = (meta.uid, meta.generation, meta.labels, without_intent(meta.annotations))
+        made_from = (of_resource, facts_version(observed), references)
+        known = self._built.get(key)
+        if known is not None and known.made_from == made_from and not known.is_over(observed.now):
+            return known
+        raw = observed.resource.body(names.API_VERSION, names.KIND)
+        raw["metadata"]["generation"] = meta.generation
+        cluster = resolve(raw, self._settings, references, live_facts(observed))
+        intended = build(cluster)
+        if known is not None and known.cluster == cluster and known.intended == intended:
+            built = dataclasses.replace(known, made_from=made_from)  # what was compared with it stays compared
+        else:
+            built = Built(made_from, cluster, intended)
+        self._built[key] = built
+        for warning in cluster.warnings:
+            self._warn(observed.resource, warning)
+        return built
+
+    def differences(self, key: Key, built: Built, observed: Observed) -> dict[tuple[str, str], tuple[Difference, ...]]:
+        """Compared once per version of both sides: most passes compare nothing."""
+        found = {}
+        for body in built.intended:
+            place = (body["kind"], body["metadata"]["name"])
+            live = observed.objects.get(place)
+            if live is None:
+                continue
+            versions = (live.version, built.intended)
+            known = self._compared.answer(key, place, versions)
+            if known is None:
+                known = self._compared.remember(key, place, versions, differences(body, live))
+            found[place] = known
+        return found

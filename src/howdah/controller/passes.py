@@ -1,0 +1,43 @@
+"""How a pass over one cluster ended, and when the next one is due."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+from dataclasses import dataclass
+
+from howdah.kube.errors import Forbidden
+
+SOON_S = 0.05  # after a write: the caches need a moment to hear of it
+AFTER_FAILURE_S = 5.0  # of a read or of the status
+AFTER_FORBIDDEN_S = 60.0
+AFTER_MISSING_S = 30.0  # an object that a manifest names and nobody watches
+AFTER_CONFLICT_S = 1.0  # what was in the way makes an event, which wakes the pass earlier
+
+
+@dataclass(frozen=True, slots=True)
+class PassResult:
+    """When to look again (None: when something happens, or at the resync), whether it failed, and whether that was all."""
+
+    again_in_s: float | None = None
+    failed: str | None = None
+    is_gone: bool = False  # there is no such cluster any more: only an event can bring it back
+
+
+def patience_s(error: Exception) -> float:
+    """A right is given by a person: no use in asking every few seconds."""
+    return AFTER_FORBIDDEN_S if isinstance(error, Forbidden) else AFTER_FAILURE_S
+
+
+def not_later(result: PassResult, seconds: float | None) -> PassResult:
+    """The same, looking again in `seconds` at the latest."""
+    if seconds is None or (result.again_in_s is not None and result.again_in_s <= seconds):
+        return result
+    return dataclasses.replace(result, again_in_s=seconds)
+
+
+def not_after(result: PassResult, moment: dt.datetime | None, now: dt.datetime) -> PassResult:
+    """The same, looking again at `moment` at the latest."""
+    if moment is None:
+        return result
+    return not_later(result, max(0.0, (moment - now).total_seconds()))

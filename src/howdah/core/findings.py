@@ -1,0 +1,39 @@
+"""What decisions and status share of a situation."""
+
+from __future__ import annotations
+
+from howdah.core.pooling import pooler_views
+from howdah.core.situation import Situation
+from howdah.core.status import Findings
+from howdah.core.streams import stream_problem
+
+
+def findings_of(situation: Situation) -> Findings:
+    """What the status says of it."""
+    cluster, database = situation.cluster, situation.database
+    head = situation.leader_view
+    return Findings(
+        generation=cluster.generation,
+        instances=cluster.instances,
+        is_standby=cluster.is_standby,
+        is_initialized=situation.config.is_initialized,
+        views=situation.views,
+        leader=head.name if head is not None else None,
+        accepts_writes=situation.accepts_writes,
+        leads=head is not None and head.unhealthy is None and not situation.leader.is_silent(situation.observed.now),
+        version=_version_text(database.server_version),
+        without_password=database.without_password,
+        credentials_in_sync=not database.edited if database.is_known else None,
+        database_error=database.error,
+        stream_problem=stream_problem(situation),
+        awaits_databases=situation.awaits_databases,
+        asked_version=cluster.asked_version,
+        version_held=cluster.rollout.version_held,
+        may_upgrade=cluster.rollout.may_upgrade,
+        poolers=pooler_views(situation),
+    )
+
+
+def _version_text(server_version: int) -> str | None:
+    """180004 → 18.4 (since PostgreSQL 10)."""
+    return f"{server_version // 10000}.{server_version % 10000}" if server_version else None

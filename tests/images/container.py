@@ -1,0 +1,131 @@
+"""A built image, unpacked, and processes in it as restricted Pod Security lets them be.
+
+Not root, no new privileges, nothing writable but what is mounted. Needs root (mounts, chroot), and no container runtime.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shlex
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Self
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "howdah" / "images"
+IS_WANTED = os.environ.get("HOWDAH_WITH_IMAGES") == "1"
+PATIENCE_S = 60
+
+
+def archives() -> ModuleType:
+    """images/archive.py, which is no part of a package."""
+    spec = importlib.util.spec_from_file_location("images_archive", ROOT / "images" / "archive.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["images_archive"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """One image: its file system in `root`, its configuration, sizes in bytes."""
+
+    name: str
+    root: Path
+    configuration: Mapping[str, Any]
+    uncompressed: int
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return dict(line.split("=", 1) for line in self.configuration["Env"])
+
+    @property
+    def entry_point(self) -> list[str]:
+        return [*self.configuration["Entrypoint"], *(self.configuration["Cmd"] or ())]
+
+    def start(
+        self,
+        command: Sequence[str],
+        *,
+        user: str = "",
+        environment: Mapping[str, str] | None = None,
+        writable: Sequence[str] = (),
+        files: Mapping[str, Path] | None = None,
+    ) -> subprocess.Popen[str]:
+        """A process in the image. `writable`: folders with an emptyDir; `files`: path in it → file that is mounted there."""
+        place, who = shlex.quote(str(self.root)), user or self.configuration["User"]
+        script = [
+            "set -e",
+            f"mount --bind {place} {place}",
+            *(
+                f"touch {place}{path}; mount --bind {shlex.quote(str(file))} {place}{path}"
+                for path, file in (files or {}).items()
+            ),
+            f"mount -o remount,bind,ro {place}",
+            f"mount --rbind /dev {place}/dev",
+            f"mount -t proc proc {place}/proc",
+            *(f"mount -t tmpfs -o mode=1777 tmpfs {place}{folder}" for folder in writable),
+            f"cd {place}",
+            f"exec setpriv --no-new-privs chroot --groups= --userspec={who} {place} {shlex.join(command)}",
+        ]
+        return subprocess.Popen(
+            ["unshare", "--mount", "--propagation", "private", "sh", "-c", "\n".join(script)],
+            env={**self.environment, **(environment or {})},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, *command: str, **how: Any) -> subprocess.CompletedProcess[str]:
+        """The same, to its end."""
+        with self.start(command, **how) as process:
+            try:
+                said, errors = process.communicate(timeout=PATIENCE_S)
+            finally:
+                process.kill()
+        return subprocess.CompletedProcess(list(command), process.returncode, said, errors)
+
+
+class Unpacked:
+    """Images, each unpacked once, when it is first asked for. Use it as a context: it removes them."""
+
+    def __init__(self) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="howdah-images-")
+        self._images: dict[str, Image] = {}
+
+    def __enter__(self) -> Self:
+        Path(self._folder.name).chmod(0o755)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._folder.cleanup()
+
+    def __getitem__(self, name: str) -> Image:
+        """From the archive that `make images` wrote; without it the test is left out, where that is allowed."""
+        if not IS_WANTED:
+            pytest.skip("images are not asked for: HOWDAH_WITH_IMAGES=1, after `make images`")
+        if name not in self._images:
+            self._images[name] = _unpack(name, Path(self._folder.name) / name)
+        return self._images[name]
+
+
+def _unpack(name: str, folder: Path) -> Image:
+    file = CACHE / f"{name}.tar"
+    assert os.geteuid() == 0, "images are run by chroot, which needs root"
+    assert file.exists(), f"{file} is not there: make images"
+    archive = archives().Archive(file)
+    folder.mkdir(mode=0o755)
+    archive.unpack(folder)
+    uncompressed, _ = archive.sizes()
+    archive.close()
+    return Image(name, folder, archive.configuration, uncompressed)

@@ -1,0 +1,243 @@
+"""The archives that `make images` wrote: what is in them, and what runs in them, restricted and read-only."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import socket
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from howdah import __version__
+from images.container import CACHE, PATIENCE_S, Image, Unpacked
+
+OPERATOR_MB = 120
+ANYBODY = "12345:12345"
+BILL = "usr/share/sbom/howdah.cdx.json"
+UNCHECKED_HASH = 1  # PEP 552: compiled from a known source, never compared with it
+DISTRIBUTIONS = (
+    "import importlib.metadata as m; print(*{d.metadata['Name'].lower() + '=' + d.version for d in m.distributions()})"
+)
+POOLER = {
+    "PGHOST": "127.0.0.1",
+    "PGPORT": "1",
+    "PGUSER": "pooler",
+    "PGPASSWORD": "not-in-a-log",
+    "PGSCHEMA": "pooler",
+    "CONNECTION_POOLER_MODE": "transaction",
+    "CONNECTION_POOLER_DEFAULT_SIZE": "5",
+    "CONNECTION_POOLER_MIN_SIZE": "0",
+    "CONNECTION_POOLER_RESERVE_SIZE": "1",
+    "CONNECTION_POOLER_MAX_CLIENT_CONN": "100",
+    "CONNECTION_POOLER_MAX_DB_CONN": "10",
+}
+INSTANCE = {
+    "SCOPE": "acid-a",
+    "HOSTNAME": "acid-a-0",
+    "POD_IP": "10.2.3.4",
+    "DCS_ENABLE_KUBERNETES_API": "true",
+}
+
+pytestmark = [pytest.mark.images, pytest.mark.timeout(300)]
+
+
+@pytest.fixture(scope="module")
+def images() -> Iterator[Unpacked]:
+    with Unpacked() as found:
+        yield found
+
+
+@pytest.fixture(params=["operator", "instance", "pooler", "logical-backup"])
+def image(request: pytest.FixtureRequest, images: Unpacked) -> Image:
+    return images[request.param]
+
+
+@pytest.fixture
+def operator(images: Unpacked) -> Image:
+    return images["operator"]
+
+
+@pytest.fixture
+def instance(images: Unpacked) -> Image:
+    return images["instance"]
+
+
+@pytest.fixture
+def pooler(images: Unpacked) -> Image:
+    return images["pooler"]
+
+
+@pytest.fixture
+def backup(images: Unpacked) -> Image:
+    return images["logical-backup"]
+
+
+def test_the_operator_is_small(operator: Image) -> None:
+    assert operator.uncompressed < OPERATOR_MB * 1_000_000
+
+
+def test_an_image_is_not_run_as_root(image: Image) -> None:
+    user, group = (int(number) for number in image.configuration["User"].split(":"))
+    assert user > 0
+    assert group > 0
+
+
+def test_every_module_is_compiled_and_its_bytecode_never_checked(image: Image) -> None:
+    libraries = [*image.root.glob("usr/local/lib/python3*/dist-packages"), *image.root.glob("usr/lib/python3.*")]
+    sources = [file for library in libraries for file in library.rglob("*.py")]
+    assert any(file.parent.name == "howdah" for file in sources)
+    for source in sources:
+        (compiled,) = (source.parent / "__pycache__").glob(f"{source.stem}.cpython-*[0-9].pyc")
+        assert compiled.read_bytes()[4] == UNCHECKED_HASH, compiled
+
+
+def test_nothing_is_compiled_when_the_operator_starts(operator: Image) -> None:
+    done = operator.run("python3", "-v", "-c", "import howdah.cli.operator, howdah.controller.main")
+    assert done.returncode == 0, done.stderr
+    origins = re.findall(r"^# code object from '?([^'\n]+?)'?$", done.stderr, re.MULTILINE)
+    assert any("howdah" in origin for origin in origins)
+    assert [origin for origin in origins if origin.endswith(".py")] == []
+    assert "wrote " not in done.stderr
+
+
+def test_the_bill_of_materials_lists_every_distribution_and_every_package(image: Image) -> None:
+    bill = json.loads((image.root / BILL).read_text())
+    assert bill == json.loads((CACHE / f"{image.name}.cdx.json").read_text())
+    assert bill["metadata"]["component"]["version"] == __version__
+    listed = {c["purl"]: c for c in bill["components"]}
+    distributions = image.run("python3", "-c", DISTRIBUTIONS).stdout.split()
+    assert distributions
+    for distribution in distributions:
+        name, _, version = distribution.partition("=")
+        component = listed[f"pkg:pypi/{re.sub(r'[-_.]+', '-', name)}@{version}"]
+        assert component["licenses"], name
+    packages = {c["name"] for c in bill["components"] if c["purl"].startswith("pkg:deb/debian/")}
+    documented = {path.parent.name for path in image.root.glob("usr/share/doc/*/copyright")}
+    assert {"libc6", "libssl3"} <= packages
+    assert documented <= packages
+
+
+def test_nothing_of_the_machine_that_built_it_is_in_an_image(image: Image) -> None:
+    for path in ("etc/pip.conf", "etc/apt/apt.conf", "run/machine-ca.crt"):
+        place = image.root / path
+        assert not place.exists() or place.stat().st_size == 0, path
+    assert list((image.root / "etc/apt/sources.list.d").glob("*")) == []
+    bundle = image.root / "etc/ssl/certs/ca-certificates.crt"
+    count = len(list((image.root / "usr/share/ca-certificates/mozilla").glob("*.crt")))
+    assert bundle.read_text().count("BEGIN CERTIFICATE") == count > 0
+    keys = [file for file in (image.root / "etc").rglob("*") if file.is_file() and b"PRIVATE KEY" in file.read_bytes()]
+    assert keys == []
+
+
+@pytest.mark.parametrize("program", ["bin/sh", "usr/bin/apt-get", "usr/bin/pip", "usr/bin/pip3"])
+def test_a_service_has_no_shell_and_no_installer(program: str, operator: Image, pooler: Image, backup: Image) -> None:
+    for image in (operator, pooler, backup):
+        assert not (image.root / program).exists(), image.name
+
+
+def test_the_command_runs_as_anybody_and_writes_nothing(operator: Image) -> None:
+    done = operator.run(*operator.configuration["Entrypoint"], "--help", user=ANYBODY)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "operator" in done.stdout
+    done = operator.run("howdah", "crds", user=ANYBODY)
+    assert done.stdout.count("kind: CustomResourceDefinition") >= 2
+
+
+def test_an_operator_without_a_cluster_says_what_it_lacks(operator: Image) -> None:
+    done = operator.run(*operator.entry_point)
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr
+    assert "KUBECONFIG" in done.stdout + done.stderr
+
+
+def test_the_instance_has_its_programs_on_the_path(instance: Image) -> None:
+    for command, said in (
+        (("postgres", "--version"), r"postgres \(PostgreSQL\) \d+"),
+        (("psql", "--version"), r"psql \(PostgreSQL\) \d+"),
+        (("pg_controldata", "--version"), r"pg_controldata"),
+        (("patronictl", "version"), r"patronictl version 4"),
+    ):
+        done = instance.run(*command)
+        assert re.match(said, done.stdout), (command, done)
+
+
+def test_an_instance_without_an_environment_says_all_that_it_lacks(instance: Image) -> None:
+    done = instance.run(*instance.entry_point)
+    assert done.returncode == 78, done
+    assert all(name in done.stderr for name in ("SCOPE", "POD_IP", "HOSTNAME", "DCS_ENABLE_KUBERNETES_API"))
+
+
+def test_an_instance_that_lacks_a_major_says_which_it_has(instance: Image) -> None:
+    present = sorted(int(path.parent.name) for path in instance.root.glob("usr/lib/postgresql/*/bin"))
+    assert present
+    done = instance.run(*instance.entry_point, environment={**INSTANCE, "PGVERSION": "12"}, writable=["/run"])
+    assert done.returncode == 64, done
+    assert "PostgreSQL 12 is not installed; present: " in done.stderr
+    assert all(f"{major} (/usr/lib/postgresql/{major}/bin)" in done.stderr for major in present)
+
+
+def test_the_instance_brings_no_cluster_of_debians_own(instance: Image) -> None:
+    assert not list(instance.root.glob("etc/postgresql/*"))
+    assert not list(instance.root.glob("var/lib/postgresql/*"))
+
+
+def test_the_instance_makes_a_database_as_spilo_does(instance: Image) -> None:
+    made = "/home/postgres/pgdata/data"
+    script = (
+        f"initdb --data-checksums --locale=en_US.UTF-8 --encoding=UTF8 -D {made} >/dev/null"
+        f" && pg_ctl -w -D {made} -l /home/postgres/pgdata/log -o '-c listen_addresses= -c ssl=off"
+        " -c shared_preload_libraries=pg_stat_statements,pg_stat_kcache,pgextwlist,set_user,pg_cron' start >/dev/null"
+        " && psql -d postgres -Atc 'SHOW data_checksums' -c 'CREATE EXTENSION plpython3u' -c 'CREATE EXTENSION set_user'"
+        " -c 'CREATE EXTENSION pg_stat_kcache CASCADE' -c \"SELECT 'ä' < 'b', pg_jit_available()\""
+        f" && pg_ctl -m fast -D {made} stop >/dev/null"
+    )
+    done = instance.run("sh", "-c", script, writable=["/home/postgres/pgdata", "/run/postgresql", "/dev/shm"])
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split("\n")[0] == "on"
+    assert done.stdout.rstrip().endswith("t|t")
+
+
+def test_a_pooler_starts_and_ends_when_it_is_told_to(pooler: Image) -> None:
+    port = free_port()
+    environment = {**POOLER, "CONNECTION_POOLER_PORT": str(port)}
+    with pooler.start(pooler.entry_point, environment=environment, writable=["/tmp"]) as process:
+        try:
+            await_port(port)
+            process.send_signal(signal.Signals[pooler.configuration["StopSignal"]])
+            _, errors = process.communicate(timeout=PATIENCE_S)
+        finally:
+            process.kill()
+    assert process.returncode == 0, errors
+    assert "process up" in errors
+    assert "not-in-a-log" not in errors
+
+
+def test_a_backup_has_its_client_and_says_what_it_lacks(backup: Image) -> None:
+    (program,) = list(backup.root.glob("usr/lib/postgresql/*/bin/pg_dumpall"))[-1:]
+    assert backup.run("/" + str(program.relative_to(backup.root)), "--version").stdout.startswith(
+        "pg_dumpall (PostgreSQL)"
+    )
+    done = backup.run(*backup.entry_point)
+    assert done.returncode == 2, done
+    assert "wrong environment" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        return int(held.getsockname()[1])
+
+
+def await_port(port: int) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=5).close()
+        except OSError:
+            assert time.monotonic() < deadline, f"nothing listens on {port}"
+            time.sleep(0.1)
+        else:
+            return
