@@ -328,16 +328,15 @@ async def measure_cut_off(bench: Bench, probe_node: str) -> None:
             await bench.cluster.settled(180)
             name, _ = await bench.leader()
         node = await bench.world.node_of(bench.client, name)
+        await steady(bench, time.time() - STEADY_S)
+        begun = time.time()
         async with bench.world.cut_off(node):
-            begun = await gap(bench, _nothing)
-            bench.note("leader's node cut off", max(longest_gap_s(bench, kind, begun - 1) for kind in ("held", "new")))
+            await asyncio.sleep(1)
+            await steady(bench, begun)
+            bench.note("leader's node cut off", max(longest_gap_s(bench, kind, begun) for kind in ("held", "new")))
         back = time.time()
         await _all_stream(bench)
         bench.note("leader's node cut off: healed after it is back", time.time() - back)
-
-
-async def _nothing(_: Bench) -> None:
-    await asyncio.sleep(0)
 
 
 async def measure_memory(bench: Bench) -> None:
@@ -349,8 +348,11 @@ async def measure_memory(bench: Bench) -> None:
 
 
 def pss_mib(pid: int) -> float:
-    """Proportional set size of one process."""
-    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    """Proportional set size of one process; nothing of one that has just ended."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0
     return sum(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
+import sys
+from pathlib import Path
 
 from e2e.nodes_world import NodesWorld
 
@@ -13,7 +16,10 @@ TIMEOUT_S = 180
 async def run(world: NodesWorld, *arguments: str, timeout_s: float = TIMEOUT_S) -> subprocess.CompletedProcess[str]:
     """Whatever becomes of it."""
     argv = ["kubectl", f"--kubeconfig={world.directory / 'kubeconfig'}", *arguments]
-    return await asyncio.to_thread(subprocess.run, argv, capture_output=True, text=True, timeout=timeout_s)
+    env = os.environ | {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    }  # the plugin is beside our interpreter
+    return await asyncio.to_thread(subprocess.run, argv, env=env, capture_output=True, text=True, timeout=timeout_s)
 
 
 async def said(world: NodesWorld, *arguments: str) -> str:
