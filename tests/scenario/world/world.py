@@ -175,6 +175,7 @@ class World:
             election=lambda gained, lost: AlwaysLeading(gained, lost),
             clock=now,
             when_full=lambda: None,
+            now_and_then=lambda: None,
         )
         options = Options(client.access, {"OPERATOR_NAMESPACE": OPERATORS}, observe_only=hand.observe_only)
         operator = Operator(client, options, settings, Metrics(), edges)
