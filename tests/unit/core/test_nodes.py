@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from howdah.controller.reconcile import findings_of
+from howdah.core.findings import findings_of
 from howdah.core.nodes import due_move, leader_move, leave_nodes
 from howdah.core.plan import FleetBudget, Plan, Switchover
 from howdah.core.planners import decide
