@@ -176,6 +176,20 @@ def test_it_comes_before_a_roll() -> None:
     assert isinstance(first, Switchover)
 
 
+# a leader that hands over for another reason
+
+
+def test_a_roll_hands_over_to_a_replica_on_a_node_that_stays_if_there_is_one() -> None:
+    rolled = (leader(0, node="n1", revision=OUTDATED), pod(1, node="n0", lsn=2000), pod(2, node="n2"))
+    (step,) = [step for step in decide(seen(*rolled)).steps if step.disruptive]
+    assert isinstance(step, Switchover)
+    assert step.candidate == "acid-a-2"
+    alone = (leader(0, node="n1", revision=OUTDATED), pod(1, node="n0"))
+    (step,) = [step for step in decide(seen(*alone)).steps if step.disruptive]
+    assert isinstance(step, Switchover)
+    assert step.candidate == "acid-a-1", "there is no other"
+
+
 # what the status says
 
 
