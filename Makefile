@@ -51,10 +51,12 @@ demo-down: $(VENV)/.local ## remove all that the demo made
 PYTEST ?= $(BIN)/python -m pytest
 TESTS ?= tests
 E2E ?= tests/e2e
+# For two cores: some tests wait for servers. The end-to-end tests measure times, and get two processes, a file at a time.
+JOBS ?= 3
 
 .PHONY: test
 test: $(VENV)/.dev ## all tests (TESTS=path for some)
-	@$(PYTEST) -q -n 2 -m "not e2e" $(TESTS)
+	@$(PYTEST) -q -n $(JOBS) -m "not e2e" $(TESTS)
 	@test "$(TESTS)" != tests || $(PYTEST) -q -n 2 --dist loadfile --no-loadscope-reorder -m e2e $(E2E)
 
 .PHONY: format lint types imports

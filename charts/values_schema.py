@@ -65,7 +65,7 @@ _OWN: Mapping[str, Schema] = {
     "extraArgs": {"type": "array", "items": _TEXT},
     "enableStreams": _BOOL,
     "crds": _closed(upgrade=_BOOL),
-    "rbac": _closed(create=_BOOL, createAggregateClusterRoles=_BOOL),
+    "rbac": _closed(create=_BOOL, createAggregateClusterRoles=_BOOL, nodes=_BOOL),
     "serviceAccount": _closed(create=_BOOL, name=_NAME, annotations=_TEXTS),
     "podServiceAccount": _closed(name=_NAME),
     "priorityClassName": _NAME,

@@ -6,6 +6,7 @@
 #   IMAGES_PREFIX=localhost/howdah        IMAGES_VERSION=0.1.0 (default: the version of the source)
 #   BASE=IMAGE                            what they are built on; BASE=local: Debian, made here by mmdebstrap, no registry is asked
 #   BUILD_ARGS="PG_MAJORS=15 16"          one a line
+#   FRESH=1                               nothing kept is used, so that packages are today's: for a release
 set -euo pipefail
 umask 022
 root=$(dirname "$(dirname "$(realpath "$0")")")
@@ -24,6 +25,7 @@ works() { command -v "$1" >/dev/null && "$1" info >/dev/null 2>&1; }
 engine=${ENGINE:-$(for e in docker podman buildah; do works $e && { echo $e; break; }; done)} || true
 [ -n "$engine" ] || die "neither docker nor podman nor buildah works here: install one (Debian, as root: apt-get install buildah)"
 export BUILDAH_ISOLATION=${BUILDAH_ISOLATION:-chroot}  # needs no container runtime, and no namespaces
+exec 9>"$dir/.lock" && flock 9  # two at once would wait for each other in the engine's store
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 
@@ -31,7 +33,7 @@ trap 'rm -rf "$scratch"' EXIT
 
 make_base() {  # the tag carries the packages' state only in its layers: remove it to have a newer one
     base=localhost/howdah-base/debian:$release
-    has_image "$base" && return
+    [ -n "${FRESH:-}" ] || ! has_image "$base" || return 0
     command -v mmdebstrap >/dev/null || die "BASE=local needs mmdebstrap and root (Debian: apt-get install mmdebstrap)"
     echo "making $base with mmdebstrap ..."
     local without=()
@@ -73,7 +75,7 @@ save() {  # IMAGE FILE
     esac
 }
 build() {  # NAME IMAGE
-    local options=(--file "$root/images/$1/Containerfile" --tag "$2" --build-arg "BASE=$base") more=() line
+    local options=(--file "$root/images/$1/Containerfile" --tag "$2" --build-arg "BASE=$base" ${FRESH:+--no-cache}) more=() line
     while read -r line; do [ -z "$line" ] || options+=(--build-arg "$line"); done <<<"${BUILD_ARGS:-}"
     mapfile -t more < <(mounts)
     case $engine in
@@ -87,13 +89,13 @@ build() {  # NAME IMAGE
 
 inputs() {  # NAME: a hash of all that the image is made of
     (cd "$root" && { printf '%s\n' "$version" "$prefix" "$base" "${BUILD_ARGS:-}"
-        find images requirements src/howdah -type f ! -name '*.pyc' ! -path 'images/*/*' -o -path "images/$1/*" -type f |
+        find images requirements src/howdah -type f ! -name '*.pyc' ! -name archive.py ! -name '*.mk' ! -path 'images/*/*' -o -path "images/$1/*" -type f |
             LC_ALL=C sort | xargs sha256sum; }) | sha256sum | cut -d' ' -f1
 }
 make_image() {  # NAME
     local image=$prefix/$1:$version file=$dir/$1.tar hash
     hash=$(inputs "$1")
-    if [ -s "$file" ] && [ "$(cat "$dir/.$1.inputs" 2>/dev/null)" = "$hash" ]; then echo "$image is up to date: $file"; return; fi
+    if [ -z "${FRESH:-}" ] && [ -s "$file" ] && [ "$(cat "$dir/.$1.inputs" 2>/dev/null)" = "$hash" ]; then echo "$image is up to date: $file"; return; fi
     build "$1" "$image" >"$scratch/log" 2>&1 || { tail -n 40 "$scratch/log" >&2; die "$1 could not be built"; }
     rm -f "$file.new" && save "$image" "$file.new" && mv "$file.new" "$file"
     python3 "$root/images/archive.py" read "$file" usr/share/sbom/howdah.cdx.json >"$dir/$1.cdx.json"

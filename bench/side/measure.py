@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import statistics
+import sys
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -13,7 +15,7 @@ from bench import fleet, processes
 from bench.side import operators
 from bench.side.audit import OWN, Request, by_verb_and_kind, of_clusters
 from bench.side.operators import Howdah, Operator, Reference, Running
-from bench.side.plane import Plane, plane, simulated_patroni, until
+from bench.side.plane import ROOT, Plane, plane, simulated_patroni, until
 from bench.world import say
 
 CHANGES = 20
@@ -38,7 +40,9 @@ class Result:
     steady_cpu_s: float = 0.0
     create_cpu_s: float = 0.0
     restart_cpu_s: float = 0.0
-    simulator_cpu_s: float = 0.0  # while the clusters were made
+    simulator_cpu_s: float = 0.0  # of the simulated Patroni, while the clusters were made
+    plane_cpu_s: float = 0.0  # of the control plane and kwok, meanwhile
+    load: float = 0.0  # of the machine, averaged over a minute, when the clusters were made
     rss_mib: float = 0.0
 
     @property
@@ -74,9 +78,10 @@ def _measured(name: str, operator: Operator, made: Plane, simulator: int, cluste
     found: dict[str, Any] = {}
     with operators.started(made, operator, f"{name}-create") as running:
         _until_ready(operator, running)
-        simulated = processes.cpu_s(simulator)
+        simulated, others = processes.cpu_s(simulator), made.cpu_s()
         found |= _create(operator, running, clusters)
-        found["simulator_cpu_s"] = processes.cpu_s(simulator) - simulated
+        found |= {"simulator_cpu_s": processes.cpu_s(simulator) - simulated, "plane_cpu_s": made.cpu_s() - others}
+        found["load"] = os.getloadavg()[0]
         found |= _steady(operator, running, steady_s)
         say(f"  {name}, {clusters}: {found}")
     made.apply([operators.configuration(resync="10s" if clusters <= 100 else "30s")])
@@ -110,7 +115,7 @@ def _create(operator: Operator, running: Running, clusters: int) -> dict[str, An
     """From the first manifest on until the last object was made; and until every cluster is said to run."""
     log, cpu = running.plane.audit, running.cpu_s()
     log.skip()
-    running.plane.apply(manifests(clusters))
+    _make(running.plane, clusters)
     until(
         lambda: _phases(running).count("Running") >= clusters,
         lambda: f"{_phases(running).count('Running')} of {clusters} run; {running.said()[-1500:]}",
@@ -130,6 +135,11 @@ def _create(operator: Operator, running: Running, clusters: int) -> dict[str, An
         "create_cpu_s": used,
         "create_requests": _each(mine, clusters),
     }
+
+
+def _make(plane: Plane, clusters: int) -> None:
+    command = (sys.executable, "-m", "bench.side.make", plane.kubeconfig)
+    plane.run(*command, text=json.dumps(manifests(clusters)), timeout_s=300, PYTHONPATH=f"{ROOT / 'src'}:{ROOT}")
 
 
 def _phases(running: Running) -> list[str]:

@@ -21,11 +21,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench import processes
 from bench.side.audit import LOG, POLICY, Audit
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = ROOT / "e2e" / "kubernetes"
 PROGRAMS = ("kube-apiserver", "kwok", "postgres-operator")
+OWN_PROCESSES = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok")
 USERS = ("howdah", "reference", "patroni")
 PODS_RANGE = "10.245.0.0/16"
 _HOLD = f"""
@@ -111,6 +113,10 @@ class Plane:
         """Server-side, as one call of kubectl."""
         text = "\n---\n".join(json.dumps(body) for body in objects)
         self.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", text=text, timeout_s=timeout_s)
+
+    def cpu_s(self) -> float:
+        """Processor time of the control plane's own processes so far."""
+        return sum(processes.cpu_s(int((self.directory / "run" / name).read_text())) for name in OWN_PROCESSES)
 
     @property
     def audit(self) -> Audit:

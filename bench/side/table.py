@@ -36,9 +36,11 @@ ROWS: tuple[Row, ...] = (
     Row("writes per unchanged cluster and resync", "", lambda r: r.resync_writes, {10: 0, 100: 0, 500: 0}),
     Row("writes in a minute in which nothing happens", "", lambda r: r.steady_writes, {10: 0, 100: 0, 500: 0}),
     Row("CPU to make the clusters", "s", lambda r: r.create_cpu_s),
+    Row("… of the control plane and kwok meanwhile", "s", lambda r: r.plane_cpu_s),
     Row("CPU of the restart", "s", lambda r: r.restart_cpu_s),
     Row("CPU in a minute in which nothing happens", "s", lambda r: r.steady_cpu_s),
     Row("memory (RSS) at the end", "MiB", lambda r: r.rss_mib),
+    Row("load average of the machine while clusters were made", "", lambda r: r.load),
 )
 
 

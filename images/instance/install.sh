@@ -9,7 +9,7 @@ groupadd --gid 103 postgres
 useradd --uid 101 --gid 103 --home-dir /home/postgres --create-home --shell /bin/bash postgres
 
 "$(dirname "$0")/postgresql-archive.sh" $PG_MAJORS
-install ca-certificates locales python3-minimal libpython3-stdlib postgresql-common procps
+install ca-certificates curl less libpython3-stdlib locales postgresql-common procps python3-minimal
 for locale in $LOCALES; do echo "$locale ${locale##*.}"; done >/etc/locale.gen
 locale-gen
 echo 'create_main_cluster = false' >>/etc/postgresql-common/createcluster.conf  # pods bring their own
@@ -21,6 +21,9 @@ for major in $PG_MAJORS; do
     install "postgresql-$major" "postgresql-plpython3-$major" $(cat /tmp/extensions)
     newest=$major
 done
+# Patroni would take it instead of the pinned psycopg 3; it comes with scripts of some extensions.
+rm -rf /usr/lib/python3/dist-packages/psycopg2 /usr/lib/python3/dist-packages/psycopg2-*
+python3 -m compileall -q -f --invalidation-mode unchecked-hash /usr/lib/python3.*/
 ln -s /usr/lib/postgresql/"$newest"/bin/* /usr/local/bin/  # a newer client serves older servers, too
 
 # What the container writes outside its volume: the socket, certificates and patroni.yaml.

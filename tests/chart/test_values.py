@@ -100,6 +100,7 @@ KEYS: tuple[tuple[str, Any, See, Any], ...] = (
     ("crds.upgrade", False, lambda o: names(o, "Job"), []),
     ("rbac.create", False, lambda o: [kind for kind in ("Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding", "Job") if names(o, kind)], []),
     ("rbac.createAggregateClusterRoles", True, lambda o: [n for n in names(o, "ClusterRole") if ":" in n], ["howdah:users:admin", "howdah:users:edit", "howdah:users:view"]),
+    ("rbac.nodes", True, lambda o: "howdah-nodes" in names(o, "ClusterRole"), True),
     ("serviceAccount.create", False, lambda o: names(o, "ServiceAccount"), ["howdah-install-crds"]),
     ("serviceAccount.name", "sa", lambda o: (pod(o)["serviceAccountName"], one(o, "RoleBinding", "sa-own")["subjects"][0]["name"]), ("sa", "sa")),
     ("serviceAccount.annotations", {"a": "b"}, lambda o: one(o, "ServiceAccount", "howdah")["metadata"]["annotations"], {"a": "b"}),
@@ -361,7 +362,13 @@ def test_permissions_are_those_of_the_table_in_each_mode(values: Json, watched: 
 
 def test_without_registration_the_operator_may_not_write_definitions() -> None:
     objects = rendered({"configGeneral": {"enable_crd_registration": False}}, "--no-hooks")
-    assert names(objects, "ClusterRole") == ["howdah", "postgres-pod"]
+    assert names(objects, "ClusterRole") == ["howdah", "howdah-nodes", "postgres-pod"]
+
+
+def test_an_operator_of_single_namespaces_sees_nodes_only_where_that_is_said() -> None:
+    single = {"configKubernetes": {"watched_namespace": "team-a"}}
+    assert "howdah-nodes" not in names(rendered(single, "--no-hooks"), "ClusterRole")
+    assert "howdah-nodes" in names(rendered({**single, "rbac": {"nodes": True}}, "--no-hooks"), "ClusterRole")
 
 
 def _identity(body: Json) -> tuple[str, str, str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parents[1]
-COPIED = ("src", "tests", "examples", "pyproject.toml")
+COPIED = ("src", "tests", "examples", "images", "requirements", "charts", "pyproject.toml")
 NOT_COPIED = shutil.ignore_patterns("__pycache__", "*.pyc", ".hypothesis")
 APPLY_TIMEOUT_S = 20
 

@@ -158,10 +158,17 @@ def test_the_instance_has_its_programs_on_the_path(instance: Image) -> None:
         (("postgres", "--version"), r"postgres \(PostgreSQL\) \d+"),
         (("psql", "--version"), r"psql \(PostgreSQL\) \d+"),
         (("pg_controldata", "--version"), r"pg_controldata"),
-        (("patronictl", "version"), r"patronictl version 4"),
+        (("patronictl", "--help"), r"Usage: patronictl"),
+        (("python3", "-P", "-m", "patroni", "--version"), r"\S+ 4\."),
     ):
         done = instance.run(*command)
         assert re.match(said, done.stdout), (command, done)
+
+
+def test_patroni_speaks_to_postgresql_by_the_pinned_driver(instance: Image) -> None:
+    """It would prefer psycopg2, which packages of extensions may bring."""
+    done = instance.run("python3", "-P", "-c", "import patroni.psycopg as driver; print(driver.Error.__module__)")
+    assert done.stdout == "psycopg\n", done
 
 
 def test_an_instance_without_an_environment_says_all_that_it_lacks(instance: Image) -> None:

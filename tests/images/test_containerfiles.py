@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -157,3 +158,21 @@ def test_the_local_platform_runs_what_the_image_runs(image: str) -> None:
 
 def test_a_pooler_is_told_to_end_after_its_transactions() -> None:
     assert last_stage("pooler")["STOPSIGNAL"] == "SIGINT"
+
+
+def test_without_a_program_that_builds_one_line_says_what_to_install(tmp_path: Path) -> None:
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name in ("bash", "dirname", "mkdir", "realpath", "sed"):
+        (programs / name).symlink_to(str(shutil.which(name)))
+    done = subprocess.run(
+        [ROOT / "images" / "build.sh", tmp_path / "archives"],
+        env={"PATH": str(programs)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "install one (Debian, as root: apt-get install buildah)" in done.stderr

@@ -46,6 +46,14 @@ def _crashed(pod: str) -> Act:
     return lambda world: world.crash(pod)
 
 
+def _cordoned(node: str) -> Act:
+    return lambda world: world.cordon(node)
+
+
+def _drained(node: str) -> Act:
+    return lambda world: world.drain(node)
+
+
 async def _made_again(world: World) -> None:
     world.annotate(NAME, names.PAUSE, None)
     world.delete(NAME)
@@ -102,6 +110,9 @@ ACTS: Mapping[str, Act] = {
     **{f"crash {n}": _crashed(f"{NAME}-{n}") for n in range(3)},
     **{f"pod {n} deleted": _removed(PODS, f"{NAME}-{n}") for n in range(3)},
     **{f"node of {n} lost": _removed(PODS, f"{NAME}-{n}", grace_s=0) for n in range(3)},
+    **{f"node-{n} cordoned": _cordoned(f"node-{n}") for n in (1, 2, 3)},
+    **{f"node-{n} drained": _drained(f"node-{n}") for n in (1, 2)},
+    "nodes take pods again": lambda world: world.uncordon_all(),
     "operator killed": _operator_dies,
     "second operator, late": _a_second_one,
     "watches cut": lambda world: world.server.cut_watches(),
@@ -125,6 +136,7 @@ Story = list[tuple[str, float]]
 def mended(world: World) -> None:
     """All that is wrong on purpose is put right; the cluster has to manage the rest."""
     world.server.faults.clear()
+    world.uncordon_all()
     world.annotate(NAME, names.PAUSE, None)
     # Asked for where a StatefulSet is made anew for a cluster that was scaled to 0 before it had initialised.
     world.annotate(NAME, names.USE_KEPT_VOLUMES, "true")

@@ -61,8 +61,9 @@ class Lack:
 
 
 LACKS = tuple(Lack(grant, verb) for grant in GRANTS for verb in grant.verbs if not grant.unproved)
-OF_CLUSTERS = tuple(lack for lack in LACKS if lack.grant.place is Place.WATCHED)
-OF_THE_PROCESS = tuple(lack for lack in LACKS if lack.grant.place is not Place.WATCHED)
+OF_A_CLUSTER = (Place.WATCHED, Place.NODES)
+OF_CLUSTERS = tuple(lack for lack in LACKS if lack.grant.place in OF_A_CLUSTER)
+OF_THE_PROCESS = tuple(lack for lack in LACKS if lack.grant.place not in OF_A_CLUSTER)
 
 
 # What makes the operator use every right. Nothing here waits for success, so that it goes on without a right.
@@ -186,7 +187,7 @@ def _permissions_of(world: World) -> Permissions:
 def _permissions(lack: Lack) -> Permissions:
     """The rights without one, of an operator of another namespace; of the whole cluster, where that is needed."""
     watched = None if lack.grant.place is Place.CLUSTER else (NAMESPACE,)
-    installation = Installation(namespace="operators", watched=watched, configuration="main")
+    installation = Installation(namespace="operators", watched=watched, configuration="main", sees_nodes=True)
     return Permissions(roles(installation, lack.left), account=installation.name, namespace="operators")
 
 
@@ -255,9 +256,11 @@ async def _is_patient(world: World) -> None:
     """What is refused is not asked for again and again."""
     before = len(world.server.requests)
     await asyncio_sleep(world, 300.0)
-    # An operator of single namespaces may not see definitions; that it asks now and then is its way to hear of a change.
+    # One of single namespaces may see neither definitions nor nodes; it asks now and then to hear of a change.
     refused = [
-        r for r in world.server.requests[before:] if r.status == 403 and r.resource != "customresourcedefinitions"
+        r
+        for r in world.server.requests[before:]
+        if r.status == 403 and r.resource not in ("customresourcedefinitions", "nodes")
     ]
     assert len(refused) <= 120, f"{len(refused)} refused requests in five minutes"
 

@@ -77,13 +77,16 @@ def rbac(
         str, typer.Option(help="service account of the pods, and name of its role")
     ] = "postgres-pod",
     controller_id: Annotated[str, typer.Option(help="CONTROLLER_ID of the operator: its Lease is named after it")] = "",
+    nodes: Annotated[
+        bool, typer.Option("--nodes", help="with --watch: see nodes, too, so that leaders leave cordoned ones")
+    ] = False,
     output: Documents = "yaml",
 ) -> None:
     """Print the roles and bindings that the operator and the pods need, and no more."""
     from howdah.cli.permissions import print_roles
     from howdah.core.permissions import Installation
 
-    installation = Installation(name, namespace, pod_account=pod_account, controller_id=controller_id)
+    installation = Installation(name, namespace, pod_account=pod_account, controller_id=controller_id, sees_nodes=nodes)
     print_roles(installation, watch or [], output)
 
 

@@ -9,6 +9,7 @@ import structlog
 
 from howdah.cli.exits import Exit, Failed
 from howdah.cli.options import Connection
+from howdah.controller.log_level import LogLevel
 from howdah.controller.main import Options, run
 from howdah.kube.credentials import load_access
 from howdah.kube.errors import KubeError
@@ -17,8 +18,13 @@ from howdah.model.errors import InvalidSpec
 
 def run_operator(connection: Connection, *, observe_only: bool, listen: str | None) -> None:
     """Run until told to stop."""
+    try:
+        level = LogLevel(os.environ)
+    except InvalidSpec as invalid:
+        raise Failed(str(invalid), Exit.INVALID) from invalid
     structlog.configure(
         processors=[
+            level,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
@@ -35,6 +41,7 @@ def run_operator(connection: Connection, *, observe_only: bool, listen: str | No
             access=load_access(path, context=connection.context),
             environment=os.environ,
             observe_only=observe_only,
+            log_level=level,
             listen_host=host or "0.0.0.0",  # noqa: S104 - probes and Prometheus come from outside the pod
             listen_port=int(port) if listen else None,
         )

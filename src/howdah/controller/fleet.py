@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from howdah.controller.watch import Key
-from howdah.core.plan import FleetBudget, Plan, ReplacePooler, RollPooler, Step
+from howdah.core.intent import IN_FLIGHT
+from howdah.core.nodes import due_move
+from howdah.core.plan import FleetBudget, Plan, ReplacePooler, RollPooler, Step, Switchover
 from howdah.core.pooler_rolls import pooler_causes, rollouts
 from howdah.core.rollout import MemberView, causes
 from howdah.core.situation import Situation
@@ -40,6 +43,17 @@ def _is_of_pooler(step: Step) -> bool:
     return isinstance(step, RollPooler | ReplacePooler)
 
 
+def _is_move(step: Step, situation: Situation) -> bool:
+    """A leader leaves its node: that is no part of a roll, unless it has to be replaced as well."""
+    view = situation.leader_view
+    is_due = view is not None and view.replace is not None
+    return isinstance(step, Switchover) and not is_due and due_move(situation) is not None
+
+
+def _is_of_members(step: Step, situation: Situation) -> bool:
+    return step.disruptive and not _is_of_pooler(step) and not _is_move(step, situation)
+
+
 class Fleet:
     """Belongs to one event loop. `all_keys` tells every cluster that has to be looked at before a roll may start."""
 
@@ -48,11 +62,14 @@ class Fleet:
         self._rolls: dict[Key, _Rolls] = {}
         self._finished: set[str] = set()
         self._noted: set[Key] = set()
+        self._moving: dict[Key, dt.datetime] = {}
 
     def begin(self, key: Key, situation: Situation, step: Step) -> None:
         """A step of a roll is about to be taken: it counts from the moment of its decision, for others decide meanwhile."""
         before = self._rolls.get(key, _Rolls())
-        if _is_of_pooler(step):
+        if _is_move(step, situation):
+            self._moving[key] = situation.observed.now
+        elif _is_of_pooler(step):
             self._rolls[key] = _Rolls(before.members, _Roll(pooler_causes(situation), is_under_way=True))
         else:
             self._rolls[key] = _Rolls(_Roll(causes(situation.views), is_under_way=True), before.poolers)
@@ -61,6 +78,9 @@ class Fleet:
         """Remember what this pass saw and did. A roll is finished when every new pod is there and does its part."""
         self._noted.add(key)
         before = self._rolls.get(key, _Rolls())
+        since = self._moving.get(key)
+        if since is not None and (situation.observed.now - since > IN_FLIGHT or due_move(situation) is None):
+            del self._moving[key]
         self._rolls[key] = _Rolls(
             self._members(before.members, situation, plan, done), self._poolers(before.poolers, situation, plan, done)
         )
@@ -73,7 +93,7 @@ class Fleet:
             before,
             causes(views),
             is_settled=len(views) >= situation.cluster.instances and all(view.unhealthy is None for view in views),
-            has_begun=has_begun or any(step.disruptive and not _is_of_pooler(step) for step in done),
+            has_begun=has_begun or any(_is_of_members(step, situation) for step in done),
             waits=any(held.until is not None and not _is_of_pooler(held.step) for held in plan.held),
         )
         # A plan may stop for other reasons than its roll: what cannot be seen is no lesson for other clusters.
@@ -114,6 +134,7 @@ class Fleet:
         """The cluster is gone."""
         self._rolls.pop(key, None)
         self._noted.discard(key)
+        self._moving.pop(key, None)
 
     @property
     def keys(self) -> tuple[Key, ...]:
@@ -137,5 +158,6 @@ class Fleet:
             finished=frozenset(self._finished),
             mine=frozenset().union(*mine),
             limit=limit,
+            moving=sum(1 for other in self._moving if other != key),
             is_complete=self.is_complete,
         )

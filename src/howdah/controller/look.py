@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import dataclasses
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,9 +31,9 @@ from howdah.core.resolve import label_keys, resolve
 from howdah.core.situation import Situation, look
 from howdah.kube.client import Client
 from howdah.kube.errors import Forbidden, NotFound
-from howdah.kube.resources import CONTROLLER_REVISIONS, PERSISTENT_VOLUME_CLAIMS, SECRETS
+from howdah.kube.resources import CONTROLLER_REVISIONS, NODES, PERSISTENT_VOLUME_CLAIMS, SECRETS
 from howdah.model import names
-from howdah.model.observed import Claim, Live, Observed, Revision, SecretMeta
+from howdah.model.observed import Claim, Live, Node, Observed, Pod, Revision, SecretMeta
 from howdah.model.settings import Settings
 
 DATABASES_TIMEOUT_S = 30.0
@@ -71,6 +71,7 @@ async def observe_live(
         _objects(client, settings, namespace, selector),
         _event_streams(client, namespace, labels),
     )
+    nodes = await _nodes(client, pods)
     in_use = {pod.metadata.label(names.REVISION_LABEL) for pod in pods}
     return Observed(
         now=now,
@@ -81,6 +82,7 @@ async def observe_live(
         serves_event_streams=streams is not None,
         secrets={(s.metadata.namespace, s.metadata.name): s for s in secrets},
         patroni={**configmaps, **endpoints},
+        nodes=nodes,
         templates={r.metadata.name: r.template() for r in revisions.items if r.metadata.name in in_use},
     )
 
@@ -112,6 +114,15 @@ async def _objects(
         for (kind, _, _), answer in zip(asked, answers, strict=True)
         for found in answer.items
     }
+
+
+async def _nodes(client: Client, pods: Iterable[Pod]) -> dict[str, Node]:
+    """Those that the pods are on; nothing where the one who asks may not see them."""
+    found: dict[str, Node] = {}
+    for name in sorted({pod.spec.node_name for pod in pods if pod.spec.node_name}):
+        with contextlib.suppress(NotFound, Forbidden):
+            found[name] = await client.get(NODES, name, type=Node)
+    return found
 
 
 async def _event_streams(client: Client, namespace: str, labels: str) -> dict[tuple[str, str], Live] | None:

@@ -10,7 +10,7 @@ import signal
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 import aiohttp
@@ -26,6 +26,7 @@ from howdah.controller.configuration import CHECK_S, Following
 from howdah.controller.copies import Copies
 from howdah.controller.databases import Databases, Server
 from howdah.controller.fleet import Fleet
+from howdah.controller.log_level import LogLevel
 from howdah.controller.members import Members
 from howdah.controller.metrics import Metrics
 from howdah.controller.observe import Clock, utc_now
@@ -64,6 +65,7 @@ class Options:
     listen_host: str = "0.0.0.0"  # noqa: S104 - probes and Prometheus come from outside the pod
     listen_port: int | None = None  # None: the operator's api_port
     configuration_check_s: float = CHECK_S
+    log_level: LogLevel = field(default_factory=LogLevel)
 
     @property
     def operator_namespace(self) -> str:
@@ -90,6 +92,7 @@ async def run(options: Options) -> None:
             client, where, in_force=metrics.configuration_is_in_force, check_s=options.configuration_check_s
         )
         while current is not None and not stop.is_set():
+            options.log_level.take_up(current.settings)
             for warning in current.warnings:
                 _log.warning("configuration", source=str(where), warning=str(warning))
             _log.info("configured", source=str(where), version=current.version, observe_only=options.observe_only)

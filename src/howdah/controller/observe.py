@@ -43,6 +43,8 @@ def from_caches(watch: Watch, key: Key, now: dt.datetime) -> Observed | None:
         problems=tuple(error for kind, error in watch.denied if kind not in STANDS_ALONE),
         unseen={kind: error.message for kind, error in watch.denied if kind in STANDS_ALONE},
         serves_event_streams=watch.event_streams.is_served,
+        nodes=watch.nodes.of(pods),
+        nodes_unseen=watch.nodes.unseen,
         departed=tuple(departed for at, departed in watch.departed if at == key),
     )
 

@@ -109,7 +109,10 @@ class Reconciler:
             result = PassResult(again_in_s=patience_s(error), failed=str(error))
             if isinstance(error, Forbidden):
                 await self._say_forbidden(key, error)
-        self._metrics.passes.labels("failed" if result.failed else "ok").observe(time.perf_counter() - started)
+        took_s = time.perf_counter() - started
+        self._metrics.passes.labels("failed" if result.failed else "ok").observe(took_s)
+        again_s = None if result.again_in_s is None else round(result.again_in_s, 1)
+        _log.debug("pass", namespace=key[0], cluster=key[1], took_ms=round(took_s * 1000, 1), again_in_s=again_s)
         if result.failed is None:
             self._metrics.last_success.set_to_current_time()
         return result
@@ -202,6 +205,7 @@ class Reconciler:
         observed = dataclasses.replace(observed, outdated_copies=await self._copies.outdated(built.cluster, observed))
         situation = self._situation(key, built, observed)
         plan = decide(situation)
+        _log_plan(key, plan)
         target = Target(*key, observed.resource.meta.uid, situation)
         harmless = _before_disruption(plan.steps)
         outcome = await self._carry_out(target, harmless)
@@ -336,6 +340,21 @@ class Reconciler:
         if outcome.done or outcome.is_conflict:
             return PassResult(again_in_s=SOON_S if outcome.done else AFTER_CONFLICT_S)
         return PassResult(again_in_s=plan.next_look_s)
+
+
+def _log_plan(key: Key, plan: Plan) -> None:
+    """What was decided; reasons name no values."""
+    if plan.is_quiet:
+        return
+    _log.debug(
+        "decided",
+        namespace=key[0],
+        cluster=key[1],
+        steps=[step.target for step in plan.steps],
+        waits=[wait.why for wait in plan.waits],
+        held=[f"{held.step.target}: {held.why}" for held in plan.held],
+        stopped=plan.stopped,
+    )
 
 
 def _awaits_others(invalid: InvalidSpec) -> bool:

@@ -20,6 +20,7 @@ import msgspec
 from howdah.adapters.kubernetes import EVENT_STREAMS, POSTGRESQLS
 from howdah.controller.lags import Lags
 from howdah.controller.locks import Lock, Locks
+from howdah.controller.nodes import Nodes
 from howdah.controller.optional import OptionalKind
 from howdah.core.pooler_rolls import rollout
 from howdah.kube import resources as r
@@ -127,6 +128,7 @@ class Watch:
             )
             for resource in (r.SERVICE_ACCOUNTS, r.ROLE_BINDINGS)
         }
+        self.nodes = Nodes(client, self._node_changed)
         self.event_streams = OptionalKind(
             client,
             names.STREAM_DEFINITION,
@@ -142,6 +144,7 @@ class Watch:
             for informer in self._informers:
                 tasks.create_task(informer.run())
             tasks.create_task(self.event_streams.run())
+            tasks.create_task(self.nodes.run())
             tasks.create_task(self._sweep())
 
     async def synced(self) -> None:
@@ -151,6 +154,7 @@ class Watch:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(informer.synced.wait(), SYNC_POLL_S)
         await self.event_streams.looked()
+        await self.nodes.looked()
 
     @property
     def denied(self) -> tuple[tuple[str, ExternalError], ...]:
@@ -189,6 +193,11 @@ class Watch:
         return self._decoded[uid]
 
     # from events to keys
+
+    def _node_changed(self, name: str) -> None:
+        for key, pod in self._members():
+            if pod.spec.node_name == name:
+                self._notify(key)
 
     def _notify_all(self) -> None:
         for key in self.cluster_keys():
@@ -258,7 +267,7 @@ class Watch:
         denied: frozenset[str] = frozenset()
         for sweep in itertools.count(1):
             await asyncio.sleep(SWEEP_S)
-            before, denied = denied, frozenset(error.message for _, error in self.denied)
+            before, denied = denied, frozenset((*(error.message for _, error in self.denied), self.nodes.unseen or ""))
             for key in self.cluster_keys() if denied != before else ():
                 self._notify(key)
             if sweep % SWEEPS_PER_LAG == 0:

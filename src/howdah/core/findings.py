@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from howdah.core.nodes import leader_move
 from howdah.core.pooling import pooler_views
 from howdah.core.situation import Situation
 from howdah.core.status import Findings
@@ -31,6 +32,7 @@ def findings_of(situation: Situation) -> Findings:
         version_held=cluster.rollout.version_held,
         may_upgrade=cluster.rollout.may_upgrade,
         poolers=pooler_views(situation),
+        leader_move=leader_move(situation),
     )
 
 

@@ -30,7 +30,8 @@ class Place(StrEnum):
 
     WATCHED = "watched"  # each namespace that has clusters
     OWN = "own"  # the operator's own namespace
-    CLUSTER = "cluster"  # objects without a namespace
+    CLUSTER = "cluster"  # definitions
+    NODES = "nodes"  # the machines
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,7 @@ GRANTS: tuple[Grant, ...] = (
     Grant(_RBAC, "rolebindings", (*_SEE, "get"), "the same, and no other", _HELD, names=(POD_ACCOUNT,)),
     Grant(_RBAC, "clusterroles", ("bind",), "to give the pods their role without having its rights", _HELD, names=(POD_ACCOUNT,),
           unproved="not a call: the API server asks for it when the role binding is made"),
+    Grant("", "nodes", _SEE, "leaders go from cordoned nodes before a drain would kill them", "leaders stay there; the condition LeaderMovePending says so", Place.NODES),
     Grant("coordination.k8s.io", "leases", ("create",), "one operator leads", "no operator leads; /readyz says so", Place.OWN),
     Grant("coordination.k8s.io", "leases", ("get", "update"), "the same, and no other", "no operator leads; /readyz says so", Place.OWN, (LEASE,)),
     Grant(GROUP, "operatorconfigurations", ("get",), "the configuration", "the operator waits for it; /readyz says so", Place.OWN, (CONFIGURATION,)),
@@ -142,6 +144,7 @@ class Installation:
     configuration: str = ""  # empty: any name
     registers_crds: bool = True
     controller_id: str = ""  # CONTROLLER_ID of the operator
+    sees_nodes: bool = False  # also where single namespaces are watched; who watches all does
 
     @property
     def called(self) -> Mapping[str, str]:
@@ -160,6 +163,8 @@ def roles(installation: Installation, grants: Iterable[Grant] = GRANTS) -> tuple
     for namespace in ("",) if installation.watched is None else installation.watched:
         made += _bound(installation, name, namespace, rules[Place.WATCHED])
     made += _bound(installation, f"{name}-own", installation.namespace, rules[Place.OWN])
+    if installation.watched is None or installation.sees_nodes:
+        made += _bound(installation, f"{name}-nodes", "", rules[Place.NODES])
     if installation.watched is None and installation.registers_crds:
         made += _bound(installation, f"{name}-crds", "", rules[Place.CLUSTER])
     return tuple(made)

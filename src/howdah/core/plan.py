@@ -489,6 +489,7 @@ class FleetBudget:
     finished: frozenset[str] = frozenset()  # causes for which at least one cluster has finished its roll
     limit: int = 5
     mine: frozenset[str] = frozenset()
+    moving: int = 0  # other clusters whose leader is just leaving a node
     is_complete: bool = True  # False until every cluster has been looked at once
 
 

@@ -13,6 +13,7 @@ from howdah.core.alignment import align_objects, align_pod_annotations, grow_cla
 from howdah.core.copies import copied_secrets
 from howdah.core.credentials import kept_roles, rotations
 from howdah.core.inheritance import inherit
+from howdah.core.nodes import leave_nodes
 from howdah.core.obsolete import obsolete_objects
 from howdah.core.patroni.dynamic import dynamic_patch
 from howdah.core.patroni.member import call_value
@@ -346,8 +347,9 @@ PLANNERS: tuple[Planner, ...] = (
     system_passwords,  # marks pods before the role is altered
     databases,
     event_streams,  # after the publications that they read
+    leave_nodes,  # disruptive from here on; the first of them, for a drain waits
     roll_poolers,  # when the server knows the passwords that their new pods have
-    replacements,  # disruptive from here on; replaced pods need no restart
+    replacements,  # replaced pods need no restart
     restarts,
     awaited,
     kept_roles,  # only says what is not done

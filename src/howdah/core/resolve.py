@@ -409,5 +409,7 @@ def _rollout(asked: Asked, version: Version) -> Rollout:
         version_held=str(version.held) if version.held is not None else "",
         version_held_until=version.until,
         resize_mode=settings.storage_resize_mode,
+        ready_node_labels=settings.node_readiness_label,
+        move_timeout_s=settings.master_pod_move_timeout.seconds,
         ignored_annotations=settings.ignored_annotations,
     )

@@ -45,6 +45,17 @@ class PoolerView:
 
 
 @dataclass(frozen=True, slots=True)
+class LeaderMove:
+    """That the leader has to leave its node; or, where nodes are not visible, that nobody can know whether it has."""
+
+    message: str
+    candidate: str | None = None
+    is_only_member: bool = False
+    is_overdue: bool = False
+    are_nodes_visible: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Findings:
     """The judged look at a cluster that decisions and status share."""
 
@@ -65,6 +76,7 @@ class Findings:
     stream_problem: str | None = None  # why streams that are asked for do not run
     awaits_databases: bool = False  # nobody knows yet whether they are as the manifest says
     poolers: tuple[PoolerView, ...] = ()
+    leader_move: LeaderMove | None = None
     problems: tuple[Problem, ...] = ()  # of the manifest: it is not acted on
     asked_version: PgVersion | None = None  # the major that is wanted
     version_held: str = ""  # why the pods are told another one
@@ -203,6 +215,8 @@ def _degraded(findings: Findings, plan: Plan, outcome: Outcome) -> Condition:
     if not findings.is_new and len(findings.views) < findings.instances:
         said = f"{len(findings.views)} of {findings.instances} members exist"
         return Condition("Degraded", "True", "MembersMissing", said)
+    if findings.leader_move is not None and findings.leader_move.is_overdue:
+        return Condition("Degraded", "True", "LeaderNotMoved", findings.leader_move.message)
     if findings.stream_problem is not None:
         return Condition("Degraded", "True", "StreamsIncomplete", findings.stream_problem)
     return Condition("Degraded", "False", "AsDesired", "")
@@ -251,6 +265,21 @@ def _poolers(findings: Findings, plan: Plan, outcome: Outcome) -> Condition | No
     return Condition("PoolersReady", "True", "AllPods", said)
 
 
+def _leader_move(findings: Findings, plan: Plan, outcome: Outcome) -> Condition | None:
+    """Only while the leader is on a node that is to be emptied, or where nodes may not be seen."""
+    del plan, outcome
+    move = findings.leader_move
+    if move is None:
+        return None
+    if not move.are_nodes_visible:
+        return Condition("LeaderMovePending", "Unknown", "NodesNotVisible", move.message)
+    if move.candidate is not None:
+        return Condition("LeaderMovePending", "True", "Moving", move.message)
+    if move.is_only_member:
+        return Condition("LeaderMovePending", "True", "OnlyMember", move.message)
+    return Condition("LeaderMovePending", "True", "NoCandidate", move.message)
+
+
 def _upgrade_pending(findings: Findings, plan: Plan, outcome: Outcome) -> Condition | None:
     """Only while a major upgrade is due: what holds it."""
     del plan, outcome
@@ -280,14 +309,20 @@ CONDITIONS: tuple[Callable[[Findings, Plan, Outcome], Condition | None], ...] = 
     _restart_pending,
     _credentials,
     _poolers,
+    _leader_move,
     _upgrade_pending,
 )
-"""The last two are only said of clusters that they concern."""
+"""The last three are only said of clusters that they concern."""
 
 
 def _remembered(condition: Condition, previous: Mapping[str, Any], findings: Findings) -> Condition:
     """While a first look is under way (after a restart of the operator), what was found last still holds."""
-    if condition.status != "Unknown" or not findings.accepts_writes or findings.database_error is not None:
+    if (
+        condition.status != "Unknown"
+        or condition.reason != "NotChecked"
+        or not findings.accepts_writes
+        or findings.database_error is not None
+    ):
         return condition
     before = next((c for c in previous.get("conditions") or () if c.get("type") == condition.type), None)
     return Condition(condition.type, before["status"], before["reason"], before["message"]) if before else condition
@@ -363,6 +398,7 @@ _EVENTS: Mapping[tuple[str, str], tuple[str, str, str]] = {
     ("Degraded", "True"): ("Warning", "", ""),
     ("Degraded", "False"): ("Normal", "Recovered", "the cluster is as desired again"),
     ("RestartPending", "True"): ("Normal", "RestartPending", ""),
+    ("LeaderMovePending", "True"): ("Normal", "LeaderMovePending", ""),
     ("UpgradePending", "True"): ("Normal", "UpgradePending", ""),
     ("CredentialsInSync", "False"): ("Normal", "CredentialsDiffer", ""),
     ("PoolersReady", "True"): ("Normal", "PoolersReady", ""),

@@ -62,13 +62,11 @@ OPTIONS: Mapping[str, Coverage] = {
     "aws_region": _EBS,
     "cluster_domain": Coverage(State.NEEDLESS, "pods are spoken to by their addresses"),
     "cluster_history_entries": Coverage(State.NEEDLESS, "what was done is in events and in the log"),
-    "debug_logging": _not_built("levels of the log are"),
     "enable_finalizers": Coverage(State.NEEDLESS, "a resource always has the finalizer"),
     "major_version_upgrade_mode": Coverage(State.PARTLY, "decides the version of new clusters; " + _UPGRADE.why),
     "major_version_upgrade_team_allow_list": Coverage(
         State.PARTLY, "said with an upgrade that is due; " + _UPGRADE.why
     ),
-    "master_pod_move_timeout": _not_built("moving leaders off nodes is"),
     "minimal_major_version": Coverage(State.PARTLY, "decides the version of new clusters; " + _UPGRADE.why),
     "patroni_api_check_interval": _WAITS,
     "patroni_api_check_timeout": _WAITS,

@@ -168,6 +168,50 @@ class Pod(_Wire, frozen=True):
         return is_over and bool(statuses) and all(s.state.terminated is not None for s in statuses)
 
 
+class NodeMeta(_Wire, frozen=True):
+    """Of a node only what decisions use: its annotations change all the time."""
+
+    name: str
+    uid: str = ""
+    resource_version: str = ""
+    deletion_timestamp: dt.datetime | None = None
+    labels: dict[str, str] | None = None
+
+    def label(self, key: str) -> str | None:
+        return (self.labels or {}).get(key)
+
+
+class NodeSpec(_Wire, frozen=True):
+    unschedulable: bool = False
+
+
+class NodeCondition(_Wire, frozen=True):
+    type: str
+    status: str
+
+
+class NodeStatus(_Wire, frozen=True):
+    conditions: list[NodeCondition] | None = None
+
+
+class Node(_Wire, frozen=True):
+    """A machine that pods run on."""
+
+    metadata: NodeMeta
+    spec: NodeSpec = NodeSpec()
+    status: NodeStatus = NodeStatus()
+
+    @property
+    def is_ready(self) -> bool:
+        """What its kubelet says, or what is said for a kubelet that is silent."""
+        return any(c.type == "Ready" and c.status == "True" for c in self.status.conditions or ())
+
+    def significant(self) -> tuple[object, ...]:
+        """Everything but heartbeats and what other conditions say."""
+        m = self.metadata
+        return m.uid, m.deletion_timestamp, m.labels, self.spec.unschedulable, self.is_ready
+
+
 class ClaimSpecResources(_Wire, frozen=True):
     requests: dict[str, str | int] | None = None
 
@@ -361,6 +405,8 @@ class Observed:
     templates: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # revision name → pod template
     revisions: tuple[Revision, ...] = ()
     departed: tuple[Departed, ...] = ()
+    nodes: Mapping[str, Node] = field(default_factory=dict)  # by name, those that the pods are on
+    nodes_unseen: str | None = None  # why nothing is known of nodes
     outdated_keys: Mapping[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
     """Of Secrets whose values we keep, by (namespace, name): the keys whose value is not the one asked for."""
     serves_event_streams: bool = True  # the kind FabricEventStream is installed, and we may see it

@@ -10,8 +10,9 @@ from adapters.controller.rig import KEY, LABELS, NAME, NAMESPACE
 from howdah.adapters.kubernetes import POSTGRESQLS
 from howdah.controller.observe import from_caches, utc_now
 from howdah.controller.watch import Scope, Watch
-from howdah.kube.resources import CONFIGMAPS, DEPLOYMENTS, PODS, SECRETS, SERVICES
-from howdah.kube.testing import FakeKubernetes
+from howdah.core.permissions import Installation, roles
+from howdah.kube.resources import CONFIGMAPS, DEPLOYMENTS, NODES, PODS, SECRETS, SERVICES
+from howdah.kube.testing import FakeKubernetes, Permissions
 from howdah.kube.testing.store import Writer
 
 POOLER = f"{NAME}-pooler"
@@ -33,6 +34,14 @@ def terminated():
     return {"containerStatuses": [{"name": "postgres", "state": state}]}
 
 
+def beat(number, ready="True"):
+    """What a kubelet writes of its node, every few minutes."""
+    when = f"2026-01-01T00:{number:02}:00Z"
+    kinds = {"MemoryPressure": "False", "Ready": ready}
+    conditions = [{"type": kind, "status": status, "lastHeartbeatTime": when} for kind, status in kinds.items()]
+    return {"conditions": conditions, "images": [{"names": [f"image-{number}"]}]}
+
+
 class World:
     """A server with one cluster, a watch on it, and what it was told."""
 
@@ -43,7 +52,14 @@ class World:
         scope = Scope((NAMESPACE,), {"application": "spilo"}, "cluster-name", "postgres-pod", "postgres-pod")
         self.watch = Watch(self.client, scope, self.told.append)
         kube.store.seed(POSTGRESQLS, {"metadata": {"name": NAME, "namespace": NAMESPACE}, "spec": {"a": 1}})
-        kube.store.seed(PODS, {**labelled(f"{NAME}-0", status=json.dumps(HEARTBEAT)), "status": terminated()})
+        pod = {
+            **labelled(f"{NAME}-0", status=json.dumps(HEARTBEAT)),
+            "spec": {"nodeName": "n0"},
+            "status": terminated(),
+        }
+        kube.store.seed(PODS, pod)
+        for node in ("n0", "n1"):
+            kube.store.seed(NODES, {"metadata": {"name": node}, "spec": {}, "status": beat(0)})
         kube.store.seed(CONFIGMAPS, labelled(f"{NAME}-leader", **LOCK))
         kube.store.seed(SERVICES, {**labelled(), "spec": {"type": "ClusterIP"}})
         kube.store.seed(SECRETS, labelled("password"))
@@ -135,7 +151,7 @@ async def test_only_what_a_decision_uses_is_work(world, claim, change, is_work):
 
 
 async def test_how_a_pod_ended_is_remembered_when_it_is_gone(world):
-    await world.keys_after(lambda w: w.kube.store.delete(PODS, (NAMESPACE, f"{NAME}-0")))
+    await world.keys_after(lambda w: w.kube.store.delete(PODS, (NAMESPACE, f"{NAME}-0"), grace_s=0))
     observed = from_caches(world.watch, KEY, utc_now())
     assert observed is not None
     assert observed.pods == ()
@@ -167,3 +183,45 @@ async def test_everything_of_a_cluster_is_observed_and_nothing_of_another(world)
     assert set(observed.objects) == {("Service", NAME), ("Service", POOLER), ("Deployment", POOLER)}
     assert set(observed.secrets) == {(NAMESPACE, "password"), (NAMESPACE, f"{POOLER}-u")}
     assert set(observed.patroni) == {("ConfigMap", f"{NAME}-leader")}
+
+
+# --- nodes -------------------------------------------------------------------------------------------------------------
+
+
+def change_node(name, **parts):
+    by = Writer("kubelet", subresource="status") if "status" in parts else Writer("somebody")
+    return lambda world: world.kube.store.patch(NODES, ("", name), lambda live: {**live, **parts}, by)
+
+
+async def test_a_heartbeat_of_a_node_is_no_work(world):
+    assert await world.keys_after(change_node("n0", status=beat(5))) == []
+
+
+@pytest.mark.parametrize("parts", [{"spec": {"unschedulable": True}}, {"status": beat(5, "Unknown")}])
+async def test_a_node_that_changes_is_work_for_the_clusters_on_it(world, parts):
+    assert await world.keys_after(change_node("n0", **parts)) == [KEY]
+    assert await world.keys_after(change_node("n1", **parts)) == []
+
+
+async def test_a_cluster_is_seen_with_the_nodes_of_its_pods(world):
+    await world.keys_after(change_node("n0", spec={"unschedulable": True}))
+    observed = from_caches(world.watch, KEY, utc_now())
+    assert {name: (node.spec.unschedulable, node.is_ready) for name, node in observed.nodes.items()} == {
+        "n0": (True, True)
+    }
+    assert observed.nodes_unseen is None
+
+
+async def test_nodes_that_may_not_be_seen_are_not_waited_for_and_not_believed_any_more(world):
+    world.kube.permissions = Permissions(
+        roles(Installation(watched=(NAMESPACE,))), account="howdah", namespace="howdah"
+    )
+    world.kube.cut_watches()
+    await world.keys_after(lambda _: None)
+    async with asyncio.timeout(5):
+        while world.watch.nodes.unseen is None:
+            await asyncio.sleep(0.02)
+    observed = from_caches(world.watch, KEY, utc_now())
+    assert observed.nodes == {}
+    assert "leaders are not moved off cordoned nodes: " in observed.nodes_unseen
+    await asyncio.wait_for(world.watch.nodes.looked(), 1)

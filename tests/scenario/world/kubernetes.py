@@ -14,6 +14,7 @@ from typing import Any
 
 from howdah.kube.resources import (
     CONTROLLER_REVISIONS,
+    NODES,
     PERSISTENT_VOLUME_CLAIMS,
     PODS,
     SECRETS,
@@ -127,9 +128,15 @@ class Machinery:
             key = (claim["metadata"]["namespace"], claim["metadata"]["name"])
             if self.store.find(PERSISTENT_VOLUME_CLAIMS, *key) is None:
                 self.store.create(PERSISTENT_VOLUME_CLAIMS, claim, CONTROLLER)
-        pod = pod_of(owner, ordinal, revision, "node-1")
+        pod = pod_of(owner, ordinal, revision, self._node_for(owner))
         if self.store.find(PODS, pod["metadata"]["namespace"], pod["metadata"]["name"]) is None:
             self.store.create(PODS, pod, CONTROLLER)
+
+    def _node_for(self, owner: Object) -> str:
+        """The node that takes pods and has the fewest; nothing where none does."""
+        nodes = [node["metadata"]["name"] for node in self.store.select(NODES, None, _takes_pods)]
+        pods = [pod["spec"].get("nodeName") for pod in self.store.select(PODS, owner["metadata"]["namespace"], _all)]
+        return min(sorted(nodes), key=pods.count, default="")
 
     def _revision(self, owner: Object) -> Object:
         data, metadata = revisions.data_of(owner), owner["metadata"]
@@ -157,12 +164,21 @@ class Machinery:
         machine = self.machines.get(uid)
         if pod["metadata"].get("deletionTimestamp"):
             self._end(pod, container, machine, now_s)
+        elif not pod["spec"].get("nodeName"):
+            self._place(pod, container, now_s)
         elif machine is None and now_s >= container.seen_s + PULL_S:
             self._begin(pod, container, now_s)
         elif machine is not None and container.restarts_s is not None and now_s >= container.restarts_s:
             container.restarts_s = None
             machine.state, machine.until_s, machine.role = "starting", now_s + START_S, "replica"
             self._say(pod, container, {"running": {}}, machine.ip)
+
+    def _place(self, pod: Object, container: Container, now_s: float) -> None:
+        """The scheduler: a pod that fitted nowhere goes to the first node that takes pods again."""
+        node = self._node_for(pod)
+        if node:
+            container.seen_s = now_s
+            self._patch(PODS, pod, {"spec": {"nodeName": node}})
 
     def _begin(self, pod: Object, container: Container, now_s: float) -> None:
         spec = pod["spec"]["containers"][0]
@@ -255,6 +271,10 @@ def secret_value(secret: Mapping[str, Any], key: str) -> str | None:
     """One decoded entry of a Secret."""
     encoded = (secret.get("data") or {}).get(key)
     return base64.b64decode(encoded).decode() if encoded is not None else None
+
+
+def _takes_pods(node: Mapping[str, Any]) -> bool:
+    return not node["spec"].get("unschedulable")
 
 
 def _all(_: object) -> bool:

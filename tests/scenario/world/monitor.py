@@ -13,7 +13,7 @@ from typing import Any
 
 from howdah.adapters.kubernetes import POSTGRESQLS, RESOURCES
 from howdah.core.patroni.member import parse_leader
-from howdah.kube.resources import CONTROLLER_REVISIONS, PODS, STATEFUL_SETS, Resource
+from howdah.kube.resources import CONTROLLER_REVISIONS, NODES, PODS, STATEFUL_SETS, Resource
 from howdah.kube.testing import Request, Store
 from howdah.local.controllers.owners import is_ready
 from howdah.model import names
@@ -165,12 +165,19 @@ class Monitor:
         pods = self._pods(machine.namespace, machine.cluster)
         sick = [why for p in pods if p["metadata"]["name"] != machine.pod and (why := self.unhealthy(p)) is not None]
         scale_in = cluster is not None and _ordinal(machine.pod) >= cluster["spec"]["numberOfInstances"]
-        if sick and not (verb == "switchover" and scale_in):
+        leaves = self._node_is_cordoned(machine)
+        if sick and not (verb == "switchover" and (scale_in or leaves)):
             self.breach(f"{what}: while {'; '.join(sick)}")
-        if verb == "switchover" and not scale_in:
+        if verb == "switchover" and not (scale_in or leaves):
             older = [p["metadata"]["name"] for p in pods if p["metadata"]["name"] != machine.pod and self._is_due(p)]
             if older:
                 self.breach(f"{what}: the leader goes before {', '.join(older)}")
+
+    def _node_is_cordoned(self, machine: Machine) -> bool:
+        """A drain waits for the leader, whatever else is under way."""
+        pod = self.store.find(PODS, machine.namespace, machine.pod)
+        node = self.store.find(NODES, "", pod["spec"].get("nodeName", "")) if pod is not None else None
+        return node is not None and bool(node["spec"].get("unschedulable"))
 
     def unhealthy(self, pod: Object) -> str | None:
         """Why this pod does not do its part, by what its processes do."""

@@ -23,7 +23,7 @@ from howdah.controller.main import Edges, Operator, Options
 from howdah.controller.metrics import Metrics
 from howdah.core.permissions import GRANTS, Grant, Installation, roles
 from howdah.kube.errors import KubeError
-from howdah.kube.resources import PODS, SECRETS, STATEFUL_SETS, Resource
+from howdah.kube.resources import NODES, PODS, SECRETS, STATEFUL_SETS, Resource
 from howdah.kube.testing import FakeKubernetes, Permissions
 from howdah.kube.testing.patches import merge_patched
 from howdah.kube.testing.store import Writer
@@ -38,6 +38,7 @@ from scenario.world.sql import SimulatedServers
 from scenario.world.wire import SimulatedClient
 
 STEP_S = 0.5
+NODES_THERE = 4
 NAMESPACE, OPERATORS = "team", "operators"
 PERSON = Writer("kubectl")
 CONVERGE_S = 900.0
@@ -116,6 +117,10 @@ class World:
         self.server.permissions = rights()
         self.store = self.server.store
         self.machinery = Machinery(self.store)
+        for number in range(1, NODES_THERE + 1):
+            conditions = [{"type": "Ready", "status": "True"}]
+            body = {"metadata": {"name": f"node-{number}"}, "spec": {}, "status": {"conditions": conditions}}
+            self.store.create(NODES, body, PERSON)
         self.monitor = Monitor(self.store, self.machinery)
         self.hands: list[Hand] = []
         self.operators: list[Operator] = []
@@ -243,6 +248,27 @@ class World:
         if machine is not None:
             self.machinery.crash(machine, self.now_s)
 
+    def cordon(self, node: str, *, is_cordoned: bool = True) -> None:
+        self._note(f"{'cordon' if is_cordoned else 'uncordon'} {node}")
+        patch = {"spec": {"unschedulable": is_cordoned}}
+        self.store.patch(NODES, ("", node), lambda live: dict(merge_patched(live, patch)), PERSON)
+
+    def uncordon_all(self) -> None:
+        for number in range(1, NODES_THERE + 1):
+            self.cordon(f"node-{number}", is_cordoned=False)
+
+    def drain(self, node: str) -> None:
+        """As `kubectl drain`: cordon, and evict every pod that its budget lets go."""
+        self.cordon(node)
+        for pod in self._all_pods():
+            is_leader = pod["metadata"]["labels"].get("spilo-role") == "master"
+            if pod["spec"].get("nodeName") == node and not is_leader:
+                self.remove(PODS, pod["metadata"]["name"])
+
+    def node_of(self, pod: str) -> str:
+        found = self.store.find(PODS, NAMESPACE, pod)
+        return found["spec"].get("nodeName", "") if found is not None else ""
+
     def hand_over(self, name: str, candidate: str) -> None:
         """Somebody asks Patroni for a switchover."""
         self._note(f"hand over {name} to {candidate}")
@@ -321,9 +347,9 @@ class World:
         return self.store.select(PODS, NAMESPACE, lambda _: True)
 
 
-def rights(grants: Iterable[Grant] = GRANTS) -> Permissions:
+def rights(grants: Iterable[Grant] = GRANTS, *, sees_nodes: bool = True) -> Permissions:
     """What an operator may do that watches this one namespace: exactly what `howdah rbac` gives it."""
-    installation = Installation(namespace=OPERATORS, watched=(NAMESPACE,))
+    installation = Installation(namespace=OPERATORS, watched=(NAMESPACE,), sees_nodes=sees_nodes)
     return Permissions(roles(installation, grants), account=installation.name, namespace=OPERATORS)
 
 

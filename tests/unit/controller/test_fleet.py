@@ -1,14 +1,16 @@
 """How many clusters may roll for one cause, told from what the passes of all clusters saw."""
 
+import datetime as dt
 from dataclasses import replace
 
 from howdah.controller.fleet import Fleet
+from howdah.core.nodes import leave_nodes
 from howdah.core.plan import Plan, ReplacePod
 from howdah.core.planners import decide
 from howdah.core.pooler_rolls import UNKNOWN, pooler_causes
 from howdah.core.rollout import causes
 from howdah.model.errors import ExternalError
-from unit.core.clusters import OUTDATED, leader, pod, situation, three
+from unit.core.clusters import OUTDATED, leader, node, pod, situation, three
 from unit.core.test_pooler_rolls import HALF_WAY as HALF
 from unit.core.test_pooler_rolls import LEADER, deployment, old, seen
 
@@ -164,3 +166,40 @@ def test_a_roll_of_a_pooler_is_no_permission_to_roll_members():
     made.begin(ONE, both, ROLLING)
     made.note(ONE, both, Plan(), (ROLLING,))
     assert made.budget(ONE, LIMIT).mine == {POOLER_CAUSE}
+
+
+# --- leaders that leave a node -----------------------------------------------------------------------------------------
+
+NODES = (node("n0", cordoned=True), node("n1"), node("n2"))
+STAYING = situation(*three())
+MOVING = situation(leader(0, node="n0"), pod(1, node="n1"), pod(2, node="n2"), nodes=NODES)
+(MOVE,) = leave_nodes(MOVING).steps
+
+
+def test_a_move_counts_from_the_decision_until_the_leader_is_elsewhere():
+    made = fleet(one=MOVING)
+    made.begin(ONE, MOVING, MOVE)
+    assert (made.budget(OTHER, LIMIT).moving, made.budget(ONE, LIMIT).moving) == (1, 0)
+    made.note(ONE, MOVING, Plan(), (MOVE,))
+    assert made.budget(OTHER, LIMIT).moving == 1
+    made.note(ONE, STAYING, Plan(), ())
+    assert made.budget(OTHER, LIMIT).moving == 0
+
+
+def test_a_move_that_patroni_refuses_holds_up_the_others_for_a_minute_at_most():
+    made = fleet(one=MOVING)
+    made.begin(ONE, MOVING, MOVE)
+    later = replace(MOVING, observed=replace(MOVING.observed, now=MOVING.observed.now + dt.timedelta(seconds=61)))
+    made.note(ONE, later, Plan(), ())
+    assert made.budget(OTHER, LIMIT).moving == 0
+
+
+def test_a_move_is_no_permission_to_roll():
+    waiting = {"max_connections": ("100", "200")}
+    replicas = (pod(1, node="n1", pending_restart=waiting), pod(2, node="n2", pending_restart=waiting))
+    due = situation(leader(0, node="n0"), *replicas, nodes=NODES)
+    made = fleet(one=due)
+    made.begin(ONE, due, MOVE)
+    made.note(ONE, due, Plan(), (MOVE,))
+    assert made.budget(OTHER, LIMIT).moving == 1
+    assert made.budget(ONE, LIMIT).mine == frozenset()

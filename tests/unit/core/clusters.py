@@ -16,7 +16,7 @@ from howdah.core.resolve import resolve
 from howdah.core.situation import DatabaseLook, Situation, look
 from howdah.model import names
 from howdah.model.cluster import Cluster
-from howdah.model.observed import Claim, Departed, Live, Observed, PatroniObject, Pod, SecretMeta
+from howdah.model.observed import Claim, Departed, Live, Node, Observed, PatroniObject, Pod, SecretMeta
 from howdah.model.settings import settings_from_configmap
 
 Json = dict[str, Any]
@@ -108,6 +108,7 @@ def pod(
     annotations: Mapping[str, str] | None = None,
     pending_restart: Mapping[str, tuple[str, str]] | None = None,
     age: dt.timedelta = dt.timedelta(minutes=1),
+    node: str = "",
 ) -> Pod:
     """A member's pod. The first is made leader by `situation`; `state` is what `patronictl list` would show."""
     is_leader = (role or ("primary" if state == "running" else "replica")) == "primary"
@@ -148,7 +149,7 @@ def pod(
     if no_node is not None:
         unscheduled = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": no_node}
         status = {"phase": "Pending", "conditions": [unscheduled]}
-    return decoded(Pod, {"metadata": metadata, "status": status})
+    return decoded(Pod, {"metadata": metadata, "spec": {"nodeName": node} if node else {}, "status": status})
 
 
 def leader(ordinal: int = 0, **changes: Any) -> Pod:
@@ -199,6 +200,12 @@ def claim(ordinal: int, size: str = "1Gi") -> Claim:
     return decoded(Claim, {"metadata": metadata, "spec": {"resources": {"requests": {"storage": size}}}})
 
 
+def node(name: str, *, cordoned: bool = False, ready: bool = True, **labels: str) -> Node:
+    conditions = [{"type": "Ready", "status": "True" if ready else "Unknown"}]
+    body = {"metadata": {"name": name, "labels": labels}, "spec": {"unschedulable": cordoned}}
+    return decoded(Node, {**body, "status": {"conditions": conditions}})
+
+
 def secrets_of(asked: Cluster) -> dict[tuple[str, str], SecretMeta]:
     return {
         (request.namespace, request.name): decoded(
@@ -233,6 +240,8 @@ def situation(
     database: DatabaseLook = QUIET,
     budget: FleetBudget = SETTLED,
     status: Json | None = None,
+    nodes: Sequence[Node] = (),
+    nodes_unseen: str | None = None,
 ) -> Situation:
     """A cluster in which all is as the manifest says, but for what the arguments change.
 
@@ -262,6 +271,8 @@ def situation(
         ),
         templates={CURRENT: template, OUTDATED: outdated(template)},
         departed=tuple(departed),
+        nodes={node.metadata.name: node for node in nodes},
+        nodes_unseen=nodes_unseen,
     )
     compared = {
         place: differences(body, found[place])

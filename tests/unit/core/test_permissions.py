@@ -15,9 +15,11 @@ def test_for_the_whole_cluster():
     assert kinds(Installation("op", "system")) == [
         ("ClusterRole", "", "op"),
         ("ClusterRole", "", "op-crds"),
+        ("ClusterRole", "", "op-nodes"),
         ("ClusterRole", "", "postgres-pod"),
         ("ClusterRoleBinding", "", "op"),
         ("ClusterRoleBinding", "", "op-crds"),
+        ("ClusterRoleBinding", "", "op-nodes"),
         ("Role", "system", "op-own"),
         ("RoleBinding", "system", "op-own"),
     ]
@@ -32,6 +34,15 @@ def test_for_single_namespaces_nothing_of_the_operator_is_cluster_wide():
         ("RoleBinding", "a", "op"),
         ("RoleBinding", "system", "op"),
         ("RoleBinding", "system", "op-own"),
+    ]
+
+
+def test_an_operator_of_single_namespaces_sees_nodes_only_where_that_is_asked_for():
+    made = kinds(Installation("op", "system", ("a",), sees_nodes=True))
+    assert [one for one in made if one[1] == ""] == [
+        ("ClusterRole", "", "op-nodes"),
+        ("ClusterRole", "", "postgres-pod"),
+        ("ClusterRoleBinding", "", "op-nodes"),
     ]
 
 

@@ -451,6 +451,7 @@ def test_the_planners_are_asked_in_this_order():
         "system_passwords",
         "databases",
         "event_streams",
+        "leave_nodes",
         "roll_poolers",
         "replacements",
         "restarts",

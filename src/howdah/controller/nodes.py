@@ -1,0 +1,65 @@
+"""The nodes of the cluster, as far as decisions use them: labels, whether they take pods, whether they are ready.
+
+A node's heartbeat is a Lease, which nobody watches; its status is written every few minutes, and tells nothing new mostly.
+Where nodes may not be seen, as in an installation for single namespaces, everything else goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterable, Mapping
+
+from howdah.kube.client import Client
+from howdah.kube.errors import Forbidden
+from howdah.kube.informer import Informer
+from howdah.kube.resources import NODES
+from howdah.model.observed import Node, Pod
+
+POLL_S = 0.02
+LONGEST_FIRST_LOOK_S = 30.0
+
+
+class Nodes:
+    """`on_change(name)` is called when something that counts has changed about a node."""
+
+    def __init__(self, client: Client, on_change: Callable[[str], None]) -> None:
+        self._informer = Informer(
+            client,
+            NODES,
+            Node,
+            significant=Node.significant,
+            on_change=self._changed,
+        )
+        self._on_change = on_change
+
+    def _changed(self, old: Node | None, new: Node | None) -> None:
+        node = new or old
+        if node is not None:
+            self._on_change(node.metadata.name)
+
+    async def run(self) -> None:
+        """Keep the cache true until cancelled."""
+        await self._informer.run()
+
+    async def looked(self) -> None:
+        """Wait until the nodes are known, or that they may not be; not for long."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LONGEST_FIRST_LOOK_S):
+                while not self._informer.synced.is_set() and self.unseen is None:  # noqa: ASYNC110 - either event
+                    await asyncio.sleep(POLL_S)
+
+    @property
+    def unseen(self) -> str | None:
+        """Why nothing is known of any node."""
+        error = self._informer.last_error
+        if isinstance(error, Forbidden):
+            return f"leaders are not moved off cordoned nodes: {error}"
+        return None
+
+    def of(self, pods: Iterable[Pod]) -> Mapping[str, Node]:
+        """By name, those that the pods are on; nothing where they may not be seen, whatever was seen before."""
+        if self.unseen is not None:
+            return {}
+        names = {pod.spec.node_name for pod in pods if pod.spec.node_name}
+        return {name: node for name in names if (node := self._informer.get("", name)) is not None}
