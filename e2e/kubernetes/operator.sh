@@ -10,7 +10,7 @@ install() {  # NAMESPACE VALUES...
     "$bin/helm" upgrade --install howdah "$chart" --namespace "$1" --create-namespace --timeout 120s \
         --set "image.registry=${images%/*},image.repository=${images##*/}/operator,image.tag=$tag" \
         --set "images.from=howdah,images.registry=${images%/*},images.repository=${images##*/},images.tag=$tag" \
-        --set "configKubernetes.watched_namespace=$1,configKubernetes.enable_pod_antiaffinity=true" "${@:2}"
+        --set "configKubernetes.watched_namespace=$1,configKubernetes.enable_pod_antiaffinity=true,rbac.nodes=true" "${@:2}"
 }
 [ -s majors ] || {  # what the database containers have
     k run majors --image "$images/instance:$tag" --restart Never --command -- \

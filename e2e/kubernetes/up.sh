@@ -61,12 +61,14 @@ run kube-controller-manager "${as[@]}" "$bin/kube-controller-manager" --kubeconf
     --kube-api-qps 200 --kube-api-burst 400 --enable-hostpath-provisioner
 run kube-scheduler "$bin/kube-scheduler" --kubeconfig pki/scheduler.conf --secure-port 0 --leader-elect=false --kube-api-qps 200 --kube-api-burst 400
 
-k apply -f - >/dev/null <<'YAML'
+# With real nodes as clouds have it: without it each pod waits a second for the scheduler's second look.
+k apply -f - >/dev/null <<YAML
 apiVersion: storage.k8s.io/v1
 kind: StorageClass
 metadata: {name: standard, annotations: {storageclass.kubernetes.io/is-default-class: "true"}}
 provisioner: kubernetes.io/host-path
 allowVolumeExpansion: true
+volumeBindingMode: $([ -n "$VOLUME_OWNER" ] && echo WaitForFirstConsumer || echo Immediate)
 YAML
 k wait --for create serviceaccount default --timeout 60s >/dev/null  # the controller manager works
 echo "export KUBECONFIG=$KUBECONFIG PATH=\"$bin:\$PATH\""

@@ -92,6 +92,12 @@ class LocalWorld:
         names = tuple(claim["metadata"]["uid"] for claim in claims)
         return [folder for folder in (self.directory / "volumes").rglob("*") if folder.name.endswith(names)]
 
+    def psql(self, pod: str, **env: str) -> list[str]:
+        """The newest one of this machine."""
+        del pod
+        newest = max(installations(os.environ.get("PATH", "")), key=lambda build: build.major)
+        return ["env", *(f"{key}={value}" for key, value in env.items()), f"{newest.bin_dir}/psql"]
+
     async def leading_operator(self, client: Client) -> str:
         """The name of the operator that holds the Lease now."""
 

@@ -68,6 +68,11 @@ class NodesWorld:
         volumes = [await client.get(PERSISTENT_VOLUMES, claim["spec"]["volumeName"]) for claim in claims]
         return [Path(volume["spec"]["hostPath"]["path"]) for volume in volumes]
 
+    def psql(self, pod: str, **env: str) -> list[str]:
+        """The image's; this machine need not have one that knows TLS."""
+        kubectl = ["kubectl", f"--kubeconfig={self.directory / 'kubeconfig'}", "exec", pod, "--"]
+        return [*kubectl, "env", *(f"{key}={value}" for key, value in env.items()), "psql"]
+
     async def leading_operator(self, client: Client) -> str:
         """The pod that holds the Lease now."""
 

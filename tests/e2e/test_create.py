@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import subprocess
 from collections.abc import Callable
-from pathlib import Path
 
 import psycopg
 import pytest
 
 from e2e.clusters import PostgresCluster
 from e2e.world import World
-from howdah.instance.binaries import installations
 
 Named = Callable[[str], PostgresCluster]
-PRESENT = {str(build.major): build for build in installations(os.environ.get("PATH", ""))}
 
 
 async def test_minimal_manifest_becomes_a_leader_and_a_streaming_replica(cluster_named: Named, world: World) -> None:
@@ -37,18 +33,20 @@ async def test_minimal_manifest_becomes_a_leader_and_a_streaming_replica(cluster
     assert (await cluster.ask(owner % "foo"), await cluster.ask(owner % "bar")) == ("zalando", "bar_owner")
 
 
-async def test_psql_connects_through_the_service_address(cluster_named: Named) -> None:
+async def test_psql_connects_through_the_service_address(cluster_named: Named, world: World) -> None:
     cluster = cluster_named("acid-psql")
     await cluster.create(numberOfInstances=1)
     await cluster.settled()
-    psql = Path(PRESENT[max(PRESENT, key=int)].bin_dir) / "psql"
-    env = {"PGPASSWORD": await cluster.password("foo_user"), "PGCONNECT_TIMEOUT": "5"}
-    argv = [psql, "-XAt", "-h", await cluster.address(), "-U", "foo_user", "-d", "foo", "-c", "select 40 + 2"]
-    done = await asyncio.to_thread(subprocess.run, argv, env=env, capture_output=True, text=True, timeout=20)
+    address = await cluster.address()
+
+    async def asked(password: str) -> subprocess.CompletedProcess[str]:
+        psql = world.psql(f"{cluster.name}-0", PGPASSWORD=password, PGCONNECT_TIMEOUT="5")
+        argv = [*psql, "-XAt", "-h", address, "-U", "foo_user", "-d", "foo", "-c", "select 40 + 2"]
+        return await asyncio.to_thread(subprocess.run, argv, capture_output=True, text=True, timeout=30)
+
+    done = await asked(await cluster.password("foo_user"))
     assert (done.stdout, done.returncode) == ("42\n", 0), done.stderr
-    wrong = env | {"PGPASSWORD": "wrong"}
-    done = await asyncio.to_thread(subprocess.run, argv, env=wrong, capture_output=True, text=True, timeout=20)
-    assert "authentication failed" in done.stderr
+    assert "authentication failed" in (await asked("wrong")).stderr
 
 
 async def test_prepared_roles_may_what_their_names_say(cluster_named: Named) -> None:

@@ -50,6 +50,9 @@ class World(Protocol):
     async def volume_folders(self, client: Client, claims: Iterable[Mapping[str, Any]]) -> list[Path]:
         """The folders of this machine where the claims' data are."""
 
+    def psql(self, pod: str, **env: str) -> list[str]:
+        """The beginning of a command line that runs psql where it is: on this machine, or in the pod."""
+
     async def leading_operator(self, client: Client) -> str:
         """The name of the operator that holds the Lease now."""
 

@@ -15,11 +15,11 @@ TIMEOUT_S = 180
 
 async def run(world: NodesWorld, *arguments: str, timeout_s: float = TIMEOUT_S) -> subprocess.CompletedProcess[str]:
     """Whatever becomes of it."""
-    argv = ["kubectl", f"--kubeconfig={world.directory / 'kubeconfig'}", *arguments]
-    env = os.environ | {
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    }  # the plugin is beside our interpreter
-    return await asyncio.to_thread(subprocess.run, argv, env=env, capture_output=True, text=True, timeout=timeout_s)
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # the plugin is beside our interpreter
+    env = os.environ | {"PATH": path, "KUBECONFIG": str(world.directory / "kubeconfig")}
+    return await asyncio.to_thread(
+        subprocess.run, ["kubectl", *arguments], env=env, capture_output=True, text=True, timeout=timeout_s
+    )
 
 
 async def said(world: NodesWorld, *arguments: str) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import psycopg
+
 from e2e.clusters import QUICK_PATRONI, PostgresCluster
 from e2e.nodes_world import OPERATOR_NAMESPACE, NodesWorld
 from e2e.world import PATIENCE, until
@@ -70,5 +72,10 @@ async def test_names_lead_there_from_inside_and_the_plugin_from_outside(
     argv = ["exec", operator, "--", "python3", "-P", "-c", ask, password, *hosts]
     assert (await kubectl.said(world, *argv)).split() == ["False", "False", "True"]
     assert trio.name in await kubectl.said(world, "pg", "status")
-    asked = ["pg", "psql", trio.name, "--", "-XAtc", "select 40 + 2"]
-    assert await kubectl.said(world, *asked) == "42\n"
+    url = (await kubectl.said(world, "pg", "url", trio.name, "--user", "zalando", "--dbname", "foo")).strip()
+    async with await psycopg.AsyncConnection.connect(url, connect_timeout=5) as connection:
+        row = await (await connection.execute("select pg_is_in_recovery()")).fetchone()
+        assert row == (False,)
+    before = await trio.leader()
+    await kubectl.said(world, "pg", "switchover", trio.name)
+    await trio.status_where("another member to lead", lambda r: r["status"].get("leader") not in (None, "", before))
