@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -53,6 +54,7 @@ def keep(path: Path | None, results: Sequence[Result], argv: Sequence[str]) -> N
 def main(argv: Sequence[str]) -> int:
     """Exit code 1 where a figure could not be had, 2 where this machine cannot run the lane."""
     asked = arguments(argv)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is taken down
     results, complete = known(asked.json), True
     if not asked.report and (why := missing()) is not None:
         say(why)

@@ -188,6 +188,6 @@ def prepare(plane: Plane, asked: Json, *namespaces: str, of_reference: bool = Fa
     assert binary is not None
     of_chart = ("-k", ROOT / "charts" / "howdah" / "crds")
     crds = ("-f", binary.with_name("postgres-operator-crds.yaml")) if of_reference else of_chart
-    plane.kubectl("apply", "--server-side", *map(str, crds))
+    plane.kubectl("apply", "--server-side", "--force-conflicts", *map(str, crds))
     plane.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
     plane.apply([asked])

@@ -17,12 +17,13 @@ HEADS: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line. `asked`: the most that howdah may need, by number of clusters; "reference": not more than that one."""
+    """One line. `asked`: the most that howdah may need, by number of clusters."""
 
     what: str
     unit: str
     value: Callable[[Result], float]
     asked: Mapping[int, float] | None = None
+    is_optional: bool = False  # 0: of a run that did not note it
 
 
 ROWS: tuple[Row, ...] = (
@@ -36,11 +37,11 @@ ROWS: tuple[Row, ...] = (
     Row("writes per unchanged cluster and resync", "", lambda r: r.resync_writes, {10: 0, 100: 0, 500: 0}),
     Row("writes in a minute in which nothing happens", "", lambda r: r.steady_writes, {10: 0, 100: 0, 500: 0}),
     Row("CPU to make the clusters", "s", lambda r: r.create_cpu_s),
-    Row("… of the control plane and kwok meanwhile", "s", lambda r: r.plane_cpu_s),
+    Row("… of the control plane and kwok meanwhile", "s", lambda r: r.plane_cpu_s, is_optional=True),
     Row("CPU of the restart", "s", lambda r: r.restart_cpu_s),
     Row("CPU in a minute in which nothing happens", "s", lambda r: r.steady_cpu_s),
     Row("memory (RSS) at the end", "MiB", lambda r: r.rss_mib),
-    Row("load average of the machine while clusters were made", "", lambda r: r.load),
+    Row("load average of the machine while clusters were made", "", lambda r: r.load, is_optional=True),
 )
 
 
@@ -66,6 +67,8 @@ def _table(size: int, results: Sequence[Result]) -> str:
 
 def _cell(row: Row, result: Result, limit: float | None) -> str:
     value = row.value(result)
+    if row.is_optional and not value:
+        return ""
     is_missed = limit is not None and result.operator == "howdah" and value > limit
     return f"{number(value)}{' (missed)' if is_missed else ''}"
 

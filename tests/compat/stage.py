@@ -99,7 +99,8 @@ class Stage:
     # the reference's work
 
     def load(self) -> None:
-        """The resource, what people made, and all that the reference made from it."""
+        """A node, the resource, what people made, and all that the reference made from it."""
+        self.machinery.join(nodes=1)
         manifest = self.case.manifest
         metadata = {key: value for key, value in manifest["metadata"].items() if key not in ("uid", "generation")}
         made = self.store.create(POSTGRESQLS, {**manifest, "metadata": metadata}, PERSON)

@@ -5,17 +5,18 @@ Not root, no new privileges, nothing writable but what is mounted. Needs root (m
 
 from __future__ import annotations
 
+import fcntl
 import importlib.util
 import os
 import shlex
+import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Self
+from typing import Any
 
 import pytest
 
@@ -96,36 +97,28 @@ class Image:
         return subprocess.CompletedProcess(list(command), process.returncode, said, errors)
 
 
-class Unpacked:
-    """Images, each unpacked once, when it is first asked for. Use it as a context: it removes them."""
+def unpacked(name: str) -> Image:
+    """From the archive that `make images` wrote; without it the test is left out, where that is allowed.
 
-    def __init__(self) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="howdah-images-")
-        self._images: dict[str, Image] = {}
-
-    def __enter__(self) -> Self:
-        Path(self._folder.name).chmod(0o755)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._folder.cleanup()
-
-    def __getitem__(self, name: str) -> Image:
-        """From the archive that `make images` wrote; without it the test is left out, where that is allowed."""
-        if not IS_WANTED:
-            pytest.skip("images are not asked for: HOWDAH_WITH_IMAGES=1, after `make images`")
-        if name not in self._images:
-            self._images[name] = _unpack(name, Path(self._folder.name) / name)
-        return self._images[name]
-
-
-def _unpack(name: str, folder: Path) -> Image:
+    It stays unpacked beside the archives, for the next run and for other workers.
+    """
+    if not IS_WANTED:
+        pytest.skip("images are not asked for: HOWDAH_WITH_IMAGES=1, after `make images`")
     file = CACHE / f"{name}.tar"
     assert os.geteuid() == 0, "images are run by chroot, which needs root"
     assert file.exists(), f"{file} is not there: make images"
     archive = archives().Archive(file)
-    folder.mkdir(mode=0o755)
-    archive.unpack(folder)
-    uncompressed, _ = archive.sizes()
+    place, mark = CACHE / "unpacked" / name, CACHE / "unpacked" / f".{name}"
+    place.parent.mkdir(mode=0o755, exist_ok=True)
+    stamp = f"{file.stat().st_mtime_ns} {file.stat().st_size}"
+    with (CACHE / "unpacked" / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not mark.exists() or mark.read_text() != stamp:
+            mark.unlink(missing_ok=True)
+            shutil.rmtree(place, ignore_errors=True)
+            place.mkdir(mode=0o755)
+            archive.unpack(place)
+            mark.write_text(stamp)
+    made = Image(name, place, archive.configuration, archive.uncompressed())
     archive.close()
-    return Image(name, folder, archive.configuration, uncompressed)
+    return made

@@ -7,12 +7,11 @@ import re
 import signal
 import socket
 import time
-from collections.abc import Iterator
 
 import pytest
 
 from howdah import __version__
-from images.container import CACHE, PATIENCE_S, Image, Unpacked
+from images.container import CACHE, PATIENCE_S, Image, unpacked
 
 OPERATOR_MB = 120
 ANYBODY = "12345:12345"
@@ -44,35 +43,29 @@ INSTANCE = {
 pytestmark = [pytest.mark.images, pytest.mark.timeout(300)]
 
 
-@pytest.fixture(scope="module")
-def images() -> Iterator[Unpacked]:
-    with Unpacked() as found:
-        yield found
-
-
 @pytest.fixture(params=["operator", "instance", "pooler", "logical-backup"])
-def image(request: pytest.FixtureRequest, images: Unpacked) -> Image:
-    return images[request.param]
+def image(request: pytest.FixtureRequest) -> Image:
+    return unpacked(request.param)
 
 
 @pytest.fixture
-def operator(images: Unpacked) -> Image:
-    return images["operator"]
+def operator() -> Image:
+    return unpacked("operator")
 
 
 @pytest.fixture
-def instance(images: Unpacked) -> Image:
-    return images["instance"]
+def instance() -> Image:
+    return unpacked("instance")
 
 
 @pytest.fixture
-def pooler(images: Unpacked) -> Image:
-    return images["pooler"]
+def pooler() -> Image:
+    return unpacked("pooler")
 
 
 @pytest.fixture
-def backup(images: Unpacked) -> Image:
-    return images["logical-backup"]
+def backup() -> Image:
+    return unpacked("logical-backup")
 
 
 def test_the_operator_is_small(operator: Image) -> None:

@@ -20,7 +20,7 @@ import pytest
 import yaml
 
 from chart.rendering import CACHE, CHART, IS_WANTED, ROOT, Json, one, rendered, tool
-from images.container import PATIENCE_S, Image, Unpacked
+from images.container import PATIENCE_S, Image, unpacked
 from images.test_archives import free_port
 
 SCRIPTS = ROOT / "e2e" / "kubernetes"
@@ -69,9 +69,8 @@ def plane() -> Iterator[ControlPlane]:
 
 
 @pytest.fixture(scope="module")
-def operator() -> Iterator[Image]:
-    with Unpacked() as images:
-        yield images["operator"]
+def operator() -> Image:
+    return unpacked("operator")
 
 
 def container(kind: str) -> Json:

@@ -6,7 +6,9 @@ resourceVersion for what interrupts somebody. A disruptive step is announced on 
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -33,6 +35,8 @@ from howdah.model import names
 from howdah.model.errors import ExternalError
 from howdah.model.observed import Live, Meta
 
+SERVICES_AT_ONCE = 8
+"""The API server gives addresses out one after the other: more requests only wait there, time out, and keep others out."""
 SHARED_KINDS = frozenset({"ServiceAccount", "RoleBinding"})  # made once, for all clusters of a namespace
 
 
@@ -80,6 +84,7 @@ class Applier:
         self._told = told
         self._operator_namespace = operator_namespace
         self._clock = clock
+        self._making_services = asyncio.Semaphore(SERVICES_AT_ONCE)
 
     async def carry_out(self, target: Target, steps: tuple[p.Step, ...]) -> Outcome:
         """Do the steps in order, up to the first that fails."""
@@ -130,7 +135,8 @@ class Applier:
     async def _create(self, target: Target, step: p.Create) -> None:
         kind = step.body["kind"]
         try:
-            await self._client.create(RESOURCES[kind], step.body)
+            async with self._making_services if kind == "Service" else contextlib.nullcontext():
+                await self._client.create(RESOURCES[kind], step.body)
         except AlreadyExists as exists:
             try:
                 await self._explain_existing(target, step.body, exists)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import random
 import signal
 from collections import Counter
@@ -20,7 +19,7 @@ from howdah.adapters import postgres
 from howdah.adapters.kubernetes import POSTGRESQLS
 from howdah.adapters.patroni import Patroni
 from howdah.adapters.teams import TeamsApi
-from howdah.controller import api, configuration
+from howdah.controller import api, configuration, memory
 from howdah.controller.apply import Applier, NotLeading, Target
 from howdah.controller.configuration import CHECK_S, Following
 from howdah.controller.copies import Copies
@@ -160,13 +159,6 @@ class Election(Protocol):
     async def stop(self) -> None: ...
 
 
-def settle_memory() -> None:
-    """What the caches hold stays: half of a start's time is cyclic garbage collection otherwise."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(100_000, 20, 100)
-
-
 @dataclass(frozen=True, slots=True)
 class Edges:
     """Where an operator touches what is not the Kubernetes API; a simulated world puts its own here.
@@ -177,7 +169,8 @@ class Edges:
     postgres: Server = postgres
     election: Callable[[Callable[[], None], Callable[[], None]], Election] | None = None  # None: by Lease
     clock: Clock = utc_now
-    when_full: Callable[[], None] = settle_memory
+    when_full: Callable[[], None] = memory.settle
+    now_and_then: Callable[[], None] = memory.give_back
 
 
 REAL = Edges()
@@ -246,7 +239,7 @@ class Operator:
     async def work(self, patroni: Patroni, *until: asyncio.Task[Any]) -> None:
         """All but the HTTP endpoints, until one of `until` ends."""
         self._wire(Members(self._client, patroni))
-        works = (self._watch.run(), self._sources.run(), self._recorder.run(), self._lead())
+        works = (self._watch.run(), self._sources.run(), self._recorder.run(), self._lead(), self._keep_house())
         tasks: list[asyncio.Task[Any]] = [*(asyncio.create_task(work) for work in works), *until]
         ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in tasks:
@@ -296,6 +289,11 @@ class Operator:
         else:
             self._election.start()
         await self._queue.run(self._work, concurrency=PASSES_AT_A_TIME)
+
+    async def _keep_house(self) -> None:
+        while True:
+            await asyncio.sleep(memory.GIVE_BACK_EVERY_S)
+            self._edges.now_and_then()
 
     async def _work(self, key: Key) -> None:
         if self._reconciler is None or not self._may_write():

@@ -34,6 +34,16 @@ def leaving_reason(node: Node | None, ready_labels: Mapping[str, str]) -> str | 
     return f"node {node.metadata.name} is cordoned"
 
 
+def leaving_members(situation: Situation) -> frozenset[str]:
+    """Members on nodes that are to be emptied: where a leader is chosen for another reason, they come last."""
+    nodes, labels = situation.observed.nodes, situation.cluster.rollout.ready_node_labels
+    return frozenset(
+        view.name
+        for view in situation.views
+        if leaving_reason(nodes.get(view.pod.spec.node_name or ""), labels) is not None
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Move:
     """A leader that has to leave its node. `candidate` is None while nobody can take over, and `why_not` says why."""

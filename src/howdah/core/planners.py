@@ -13,7 +13,7 @@ from howdah.core.alignment import align_objects, align_pod_annotations, grow_cla
 from howdah.core.copies import copied_secrets
 from howdah.core.credentials import kept_roles, rotations
 from howdah.core.inheritance import inherit
-from howdah.core.nodes import leave_nodes
+from howdah.core.nodes import leave_nodes, leaving_members
 from howdah.core.obsolete import obsolete_objects
 from howdah.core.patroni.dynamic import dynamic_patch
 from howdah.core.patroni.member import call_value
@@ -199,7 +199,12 @@ def scale_in(situation: Situation) -> Decision:
     if view is None:
         return Decision(waits=(Wait(LOOK_AGAIN_S, why_not),))
     staying = [v.member for v in situation.views if v.pod.ordinal < instances and v.member is not None]
-    choice = choose_candidate(staying, synchronous=situation.sync.standbys, failsafe=situation.leader.failsafe)
+    choice = choose_candidate(
+        staying,
+        synchronous=situation.sync.standbys,
+        failsafe=situation.leader.failsafe,
+        leaving=leaving_members(situation),
+    )
     if choice.name is None or not situation.leader_is_reachable:
         return Decision(waits=(Wait(LOOK_AGAIN_S, f"{why_not}; no switchover: {choice.reason}"),))
     return Decision(steps=(Switchover(reason=why_not, leader=view.name, candidate=choice.name),))
@@ -277,6 +282,7 @@ def replacements(situation: Situation) -> Decision:
         only_synchronous=situation.config.is_synchronous,
         failsafe=situation.leader.failsafe,
         leader_is_reachable=situation.leader_is_reachable,
+        leaving=leaving_members(situation),
     )
     return outside_windows(decision, situation)
 

@@ -165,11 +165,13 @@ def next_replacement(
     only_synchronous: bool = False,
     failsafe: Set[str] | None = None,
     leader_is_reachable: bool = False,
+    leaving: Set[str] = frozenset(),
 ) -> Decision:
     """What may happen next in a roll. `views` by ordinal; `synchronous`: names of the synchronous standbys;
     `only_synchronous`: nobody else may take over.
 
-    `failsafe`: the members that Patroni's failsafe mode knows, which alone may take over; None where it is off.
+    `leaving`: members on nodes that are to be emptied. `failsafe`: the members that Patroni's failsafe mode knows, which
+    alone may take over; None where it is off.
     """
     due = tuple(view for view in views if view.replace is not None)
     if not due:
@@ -190,6 +192,7 @@ def next_replacement(
         synchronous=synchronous,
         only_synchronous=only_synchronous,
         failsafe=failsafe,
+        leaving=leaving,
     )
 
 
@@ -298,12 +301,13 @@ def _hand_over(
     synchronous: frozenset[str],
     only_synchronous: bool,
     failsafe: Set[str] | None,
+    leaving: Set[str],
 ) -> Decision:
     """The old leader goes last, after a switchover; a single instance is replaced in place."""
     others = tuple(view.member for view in views if view.name != leader.name and view.member is not None)
     if len(views) == 1:
         return Decision(steps=(_replace(leader, " (there is no replica to switch to: a short outage)"),))
-    choice = choose_candidate(others, synchronous=synchronous, failsafe=failsafe)
+    choice = choose_candidate(others, synchronous=synchronous, failsafe=failsafe, leaving=leaving)
     why_not = None if leader_is_reachable else "it has not said yet where its Patroni is"
     why_not = choice.reason if choice.name is None else why_not
     if only_synchronous and choice.name not in synchronous:

@@ -1,5 +1,6 @@
 """Every kind of step against an API server: what it changes, and what it leaves alone when it comes late or twice."""
 
+import asyncio
 import base64
 import datetime as dt
 from collections.abc import AsyncIterator
@@ -10,7 +11,7 @@ import pytest
 
 from adapters.controller.rig import NAME, NAMESPACE, Rig, rig
 from howdah.adapters.kubernetes import POSTGRESQLS
-from howdah.controller.apply import NotLeading
+from howdah.controller.apply import SERVICES_AT_ONCE, NotLeading
 from howdah.core import plan as p
 from howdah.core.intent import intent_of
 from howdah.core.objects.ownership import taken_over
@@ -88,6 +89,25 @@ async def test_an_object_of_somebody_else_is_not_taken_but_said(operator):
     assert not outcome.is_conflict
     assert "is not this cluster's" in (outcome.error or "")
     assert operator.read(SERVICES)["metadata"]["labels"] == {"team": "theirs"}
+
+
+async def test_a_wave_of_clusters_asks_for_few_service_addresses_at_once(operator):
+    now, most = 0, 0
+
+    async def slow(request):
+        nonlocal now, most
+        if request.resource == "services":
+            now, most = now + 1, max(most, now + 1)
+            await asyncio.sleep(0.01)
+            now -= 1
+
+    operator.kube.before = slow
+    bodies = [service() for _ in range(40)]
+    for number, body in enumerate(bodies):
+        body["metadata"]["name"] = f"acid-{number}"
+    outcomes = await asyncio.gather(*(carried_out(operator, p.Create(reason="r", body=body)) for body in bodies))
+    assert all(outcome.done for outcome in outcomes)
+    assert 1 < most <= SERVICES_AT_ONCE
 
 
 def create_secret():

@@ -132,6 +132,13 @@ class Machinery:
         if self.store.find(PODS, pod["metadata"]["namespace"], pod["metadata"]["name"]) is None:
             self.store.create(PODS, pod, CONTROLLER)
 
+    def join(self, nodes: int) -> None:
+        """Nodes that take pods: node-1 and so on."""
+        for number in range(1, nodes + 1):
+            conditions = [{"type": "Ready", "status": "True"}]
+            body = {"metadata": {"name": f"node-{number}"}, "spec": {}, "status": {"conditions": conditions}}
+            self.store.create(NODES, body, CONTROLLER)
+
     def _node_for(self, owner: Object) -> str:
         """The node that takes pods and has the fewest; nothing where none does."""
         nodes = [node["metadata"]["name"] for node in self.store.select(NODES, None, _takes_pods)]

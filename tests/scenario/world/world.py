@@ -117,10 +117,7 @@ class World:
         self.server.permissions = rights()
         self.store = self.server.store
         self.machinery = Machinery(self.store)
-        for number in range(1, NODES_THERE + 1):
-            conditions = [{"type": "Ready", "status": "True"}]
-            body = {"metadata": {"name": f"node-{number}"}, "spec": {}, "status": {"conditions": conditions}}
-            self.store.create(NODES, body, PERSON)
+        self.machinery.join(NODES_THERE)
         self.monitor = Monitor(self.store, self.machinery)
         self.hands: list[Hand] = []
         self.operators: list[Operator] = []
@@ -175,6 +172,7 @@ class World:
             election=lambda gained, lost: AlwaysLeading(gained, lost),
             clock=now,
             when_full=lambda: None,
+            now_and_then=lambda: None,
         )
         options = Options(client.access, {"OPERATOR_NAMESPACE": OPERATORS}, observe_only=hand.observe_only)
         operator = Operator(client, options, settings, Metrics(), edges)

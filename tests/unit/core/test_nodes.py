@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from howdah.controller.reconcile import findings_of
+from howdah.core.findings import findings_of
 from howdah.core.nodes import due_move, leader_move, leave_nodes
 from howdah.core.plan import FleetBudget, Plan, Switchover
 from howdah.core.planners import decide
@@ -174,6 +174,20 @@ def test_it_comes_before_a_roll() -> None:
     found = seen(leader(0, node="n0"), pod(1, node="n1"), pod(2, node="n2", revision=OUTDATED))
     (first, *_) = [step for step in decide(found).steps if step.disruptive]
     assert isinstance(first, Switchover)
+
+
+# a leader that hands over for another reason
+
+
+def test_a_roll_hands_over_to_a_replica_on_a_node_that_stays_if_there_is_one() -> None:
+    rolled = (leader(0, node="n1", revision=OUTDATED), pod(1, node="n0", lsn=2000), pod(2, node="n2"))
+    (step,) = [step for step in decide(seen(*rolled)).steps if step.disruptive]
+    assert isinstance(step, Switchover)
+    assert step.candidate == "acid-a-2"
+    alone = (leader(0, node="n1", revision=OUTDATED), pod(1, node="n0"))
+    (step,) = [step for step in decide(seen(*alone)).steps if step.disruptive]
+    assert isinstance(step, Switchover)
+    assert step.candidate == "acid-a-1", "there is no other"
 
 
 # what the status says

@@ -28,11 +28,13 @@ def choose_candidate(
     synchronous: Set[str] = frozenset(),
     leader_timeline: int | None = None,
     failsafe: Set[str] | None = None,
+    leaving: Set[str] = frozenset(),
 ) -> Choice:
     """The member that should lead next, among `members` (all but the leader).
 
-    Synchronous standbys come first, then streaming before other states, then the furthest position, then the
-    lowest name. A position that is not known counts as infinitely far behind. `failsafe` as `Leader` has it.
+    Synchronous standbys come first, then members that are not `leaving` their node soon, then streaming before other
+    states, then the furthest position, then the lowest name. A position that is not known counts as infinitely far
+    behind. `failsafe` as `Leader` has it.
     """
     everyone = tuple(members)
     obstacles = {member.name: obstacle(member, leader_timeline, failsafe) for member in everyone}
@@ -41,7 +43,7 @@ def choose_candidate(
         return Choice(None, "there is no other member")
     if not able:
         return Choice(None, "; ".join(f"{name} {why}" for name, why in sorted(obstacles.items())))
-    best = min(able, key=lambda member: _rank(member, synchronous))
+    best = min(able, key=lambda member: _rank(member, synchronous, leaving))
     if best.name in synchronous:
         return Choice(best.name, f"{best.name} is the synchronous standby")
     return Choice(best.name, f"{best.name} is {best.state} and lacks least of {len(able)} candidate(s)")
@@ -60,6 +62,7 @@ def obstacle(member: Member, leader_timeline: int | None = None, failsafe: Set[s
     return None
 
 
-def _rank(member: Member, synchronous: Set[str]) -> tuple[bool, bool, int, str]:
+def _rank(member: Member, synchronous: Set[str], leaving: Set[str]) -> tuple[bool, bool, bool, int, str]:
     behind = -member.lsn if member.lsn is not None else 1  # an unknown position is worse than any known one
-    return member.name not in synchronous, member.state != "streaming", behind, member.name
+    is_second = member.name not in synchronous
+    return is_second, member.name in leaving, member.state != "streaming", behind, member.name
