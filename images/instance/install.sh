@@ -9,7 +9,7 @@ groupadd --gid 103 postgres
 useradd --uid 101 --gid 103 --home-dir /home/postgres --create-home --shell /bin/bash postgres
 
 "$(dirname "$0")/postgresql-archive.sh" $PG_MAJORS
-install ca-certificates curl less libpython3-stdlib locales postgresql-common procps python3-minimal tini
+install ca-certificates curl less libpython3-stdlib locales postgresql-common procps python3-minimal
 for locale in $LOCALES; do echo "$locale ${locale##*.}"; done >/etc/locale.gen
 locale-gen
 echo 'create_main_cluster = false' >>/etc/postgresql-common/createcluster.conf  # pods bring their own

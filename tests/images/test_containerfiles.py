@@ -152,15 +152,8 @@ def test_the_chart_names_the_images_that_are_built() -> None:
 def test_the_local_platform_runs_what_the_image_runs(image: str) -> None:
     words = yaml.safe_load(last_stage(image)["ENTRYPOINT"])
     here = ROLES[role(f"ghcr.io/howdah/{image}:1")]
-    words = words[2:] if words[:2] == ["tini", "--"] else words
     assert words[0] == "python3"
     assert [word for word in words[1:] if word != "-P"] == list(here[1:])
-
-
-def test_patroni_is_not_the_first_process_of_its_container() -> None:
-    # It would start itself a second time: 22 MiB more per pod.
-    assert yaml.safe_load(last_stage("instance")["ENTRYPOINT"])[:2] == ["tini", "--"]
-    assert "tini" in (ROOT / "images" / "instance" / "install.sh").read_text().split()
 
 
 def test_a_pooler_is_told_to_end_after_its_transactions() -> None:
