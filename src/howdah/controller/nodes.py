@@ -18,6 +18,7 @@ from howdah.model.observed import Node, Pod
 
 POLL_S = 0.02
 LONGEST_FIRST_LOOK_S = 30.0
+FORBIDDEN_DELAY_S = 60.0
 
 
 class Nodes:
@@ -30,6 +31,7 @@ class Nodes:
             Node,
             significant=Node.significant,
             on_change=self._changed,
+            forbidden_delay_s=FORBIDDEN_DELAY_S,  # an operator of single namespaces need not see any
         )
         self._on_change = on_change
 

@@ -17,6 +17,7 @@ from howdah.kube.resources import CUSTOM_RESOURCE_DEFINITIONS
 
 POLL_S = 0.02
 LONGEST_FIRST_LOOK_S = 30.0
+FORBIDDEN_DELAY_S = 60.0
 
 
 class OptionalKind:
@@ -34,6 +35,7 @@ class OptionalKind:
             PartialObject,
             fields=f"metadata.name={definition}",
             metadata_only=True,
+            forbidden_delay_s=FORBIDDEN_DELAY_S,  # an operator of single namespaces sees none, and that is as it should be
             significant=lambda definition: definition.metadata.uid,
             on_change=lambda _old, _new: self._turned.set(),
         )

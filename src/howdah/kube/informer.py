@@ -18,7 +18,7 @@ from typing import Any, Generic, TypeVar, cast
 import msgspec
 
 from .client import Client, decoder
-from .errors import ApiError, Gone, KubeError, Malformed
+from .errors import ApiError, Forbidden, Gone, KubeError, Malformed
 from .resources import Resource
 from .watch import IDLE_S, WatchEvent, watch_batches
 
@@ -117,7 +117,9 @@ class Informer(Generic[T]):
         on_malformed: Callable[[Key, str], None] | None = None,
         idle_s: float = IDLE_S,
         longest_delay_s: float = LONGEST_DELAY_S,
+        forbidden_delay_s: float | None = None,
     ) -> None:
+        """`forbidden_delay_s`: between attempts where the kind need not be seen; None: as after any failure."""
         self.resource = resource
         self.labels = labels
         self.synced = asyncio.Event()
@@ -144,6 +146,7 @@ class Informer(Generic[T]):
         self._on_malformed = on_malformed
         self._idle_s = idle_s
         self._longest_delay_s = longest_delay_s
+        self._forbidden_delay_s = forbidden_delay_s
         self._version = ""
         self._open_since: float | None = None
 
@@ -197,6 +200,8 @@ class Informer(Generic[T]):
                 self.counts.failures += 1
                 refused = refused + 1 if isinstance(error, ApiError) else 0
                 wait_s = getattr(error, "retry_after_s", None) or 0.0
+                if isinstance(error, Forbidden):
+                    wait_s = self._forbidden_delay_s or wait_s
                 if _version_is_lost(error) or refused >= FAILURES_BEFORE_LIST:
                     self._version, refused = "", 0
             if self._open_since and time.monotonic() - self._open_since >= STEADY_S:

@@ -207,6 +207,19 @@ async def test_passing_403_does_not_end_it(kube: FakeKubernetes, client: Client)
         assert informer.counts.failures == 2
 
 
+async def test_a_kind_that_need_not_be_seen_is_asked_for_seldom(kube: FakeKubernetes, client: Client) -> None:
+    kube.fail_next(403, "Forbidden", verb="list", times=1000)
+    informers = [
+        Informer(client, CONFIGMAPS, ConfigMap, namespace="team", forbidden_delay_s=delay_s) for delay_s in (None, 60.0)
+    ]
+    tasks = [asyncio.create_task(informer.run()) for informer in informers]
+    await eventually(lambda: informers[0].counts.lists >= 3)
+    assert informers[1].counts.lists == 1
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+
+
 async def test_a_malformed_object_is_marked_and_the_others_go_on(kube: FakeKubernetes, client: Client) -> None:
     seen: Seen = []
     kube.store.seed(CONFIGMAPS, config_map("bad", x="0"), config_map("good", x="0"))
