@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import json
+import os
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import psycopg
 import pytest
@@ -76,6 +81,23 @@ async def logins(cluster: PostgresCluster) -> dict[str, bool]:
     return dict(found)
 
 
+async def plan(cluster: PostgresCluster) -> dict[str, Any]:
+    """As a person asks for it who says which operator is meant."""
+    access = cluster.world.platform.kubeconfig  # type: ignore[attr-defined]  # this test is the local platform's
+    where = ("--kubeconfig", str(access), "-n", cluster.namespace, "-o", "json")
+    named = {"CONFIG_MAP_NAME": f"{ENDPOINTS_NAMESPACE}/operator", "OPERATOR_NAMESPACE": ENDPOINTS_NAMESPACE}
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "howdah.cli.main", "plan", cluster.name, *where),
+        env={**os.environ, **named},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    said, wrong = await asyncio.wait_for(process.communicate(), 60)
+    assert (process.returncode, wrong) == (0, b"")
+    found: dict[str, Any] = json.loads(said)[0]
+    return found
+
+
 async def test_shared_roles_and_people_follow_their_sources(
     client: Client, in_endpoints: Callable[[str], PostgresCluster]
 ) -> None:
@@ -102,6 +124,13 @@ async def test_shared_roles_and_people_follow_their_sources(
 
         await until(another, "the changed password to reach the server", timeout_s=20)
         assert not await shared()
+
+        api.teams["acid"] = ["anna", "gina"]  # the operator holds its answer for minutes; who asks for a plan asks anew
+        planned = await plan(cluster)
+        assert any("gina" in detail for step in planned["steps"] for detail in (step["reason"], *step["details"]))
+        assert not any("anna" in step["reason"] for step in planned["steps"])
+        assert planned["warnings"] == []
+        api.teams["acid"] = ["anna"]
 
         spec = {"additionalTeams": {"acid": ["friends"]}, "additionalMembers": {"friends": ["fred"]}}
         team = {"apiVersion": "acid.zalan.do/v1", "kind": "PostgresTeam", "metadata": {"name": "more"}, "spec": spec}

@@ -108,11 +108,12 @@ def plan(
     context: Context = None,
     namespace: Namespace = None,
     output: Output = "text",
+    teams_api: Annotated[bool, typer.Option(help="ask the teams API who is a member, where the operator does")] = True,
 ) -> None:
     """Say what the operator would do, and why, without doing it. Exit code 2: the manifest is not valid."""
     from howdah.cli.plan import print_plans
 
-    print_plans(Connection(kubeconfig, context, namespace), what or [], output)
+    print_plans(Connection(kubeconfig, context, namespace), what or [], output, asks_teams=teams_api)
 
 
 @app.command()

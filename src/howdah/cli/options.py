@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,7 @@ class Connection:
             async with Client(access, timeout_s=20.0) as client:
                 return await work(client, self.namespace or client.namespace or "default")
 
+        _log_to_stderr()
         try:
             return asyncio.run(main())
         except InvalidSpec as invalid:
@@ -52,6 +54,18 @@ class Connection:
 
         is_named = self.kubeconfig is not None or "KUBECONFIG" in os.environ
         return "" if is_named else local_platform(default_directory())
+
+
+def _log_to_stderr() -> None:
+    """What the operator's code logs is no part of an answer, which a program may read; a person is told warnings only."""
+    import logging
+
+    import structlog
+
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
 
 
 def local_platform(directory: Path) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Mapping, Sequence
+import sys
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
@@ -16,8 +18,9 @@ from howdah.cli.exits import Exit, Failed
 from howdah.cli.operator_settings import OperatorSettings, find_settings
 from howdah.cli.options import Connection
 from howdah.cli.output import TEXT, check_format, coloured, print_data, print_problems, say
-from howdah.controller.look import as_applied, judge, observe_live
+from howdah.controller.look import as_applied, directory, judge, observe_live
 from howdah.controller.observe import utc_now
+from howdah.controller.teams import Directory
 from howdah.core.deletion import deletion_policy, plan_deletion
 from howdah.core.plan import Apply, Plan, RunStatements, Step
 from howdah.core.planners import decide
@@ -52,8 +55,11 @@ class Planned:
         return f"{self.namespace}/{self.name}"
 
 
-def print_plans(connection: Connection, what: Sequence[str], output: str) -> None:
-    """Of files (`-`, or a path) and of names; of all resources of the namespace without any. Raises Failed (2)."""
+def print_plans(connection: Connection, what: Sequence[str], output: str, *, asks_teams: bool = True) -> None:
+    """Of files (`-`, or a path) and of names; of all resources of the namespace without any. Raises Failed (2).
+
+    What the teams API does not answer is told on stderr, and decides nothing.
+    """
     check_format(output)
     files = [Path(word) for word in what if is_file(word)]
     asked = [word for word in what if not is_file(word)]
@@ -61,21 +67,23 @@ def print_plans(connection: Connection, what: Sequence[str], output: str) -> Non
     if files and not documents:
         raise Failed("no postgresql resource in the files given", Exit.INVALID)
 
-    async def work(client: Client, namespace: str) -> list[Planned]:
+    async def work(client: Client, namespace: str) -> tuple[list[Planned], tuple[str, ...]]:
         operator = await find_settings(client)
-        found = [
-            await plan_of_manifest(client, operator, document.in_namespace(connection.namespace or namespace).body)
-            for document in documents
-        ]
-        everything = [] if files else await _names(client, namespace)
-        return found + [await plan_of(client, operator, namespace, name) for name in asked or everything]
+        bodies = [document.in_namespace(connection.namespace or namespace).body for document in documents]
+        names = asked or ([] if files else await _names(client, namespace))
+        async with _teams(client, operator, is_asked=asks_teams) as teams:
+            found = [await plan_of_manifest(client, operator, body, teams) for body in bodies]
+            found += [await plan_of(client, operator, namespace, name, teams) for name in names]
+            return found, teams.problems() if teams is not None else ()
 
-    plans = connection.run(work)
+    plans, unanswered = connection.run(work)
     if output == TEXT:
         for line in _text(plans):
             say(line)
     else:
         print_data([as_data(planned) for planned in plans], output)
+    for problem in unanswered:
+        say(f"{problem}; nobody is taken for gone", to=sys.stderr)
     for planned in plans:
         print_problems(planned.problems, where=planned.key)
     if any(planned.problems for planned in plans):
@@ -87,37 +95,56 @@ def is_file(word: str) -> bool:
     return word == "-" or "/" in word or word.endswith(_SUFFIXES)
 
 
+@asynccontextmanager
+async def _teams(client: Client, operator: OperatorSettings, *, is_asked: bool) -> AsyncIterator[Directory | None]:
+    if not is_asked:
+        yield None
+        return
+    async with directory(client, operator.settings, operator.namespace) as found:
+        yield found
+
+
 async def _names(client: Client, namespace: str) -> list[str]:
     listed = await client.list(POSTGRESQLS, namespace=namespace)
     return sorted(str(item["metadata"]["name"]) for item in listed.items)
 
 
-async def plan_of(client: Client, operator: OperatorSettings, namespace: str, name: str) -> Planned:
+async def plan_of(
+    client: Client, operator: OperatorSettings, namespace: str, name: str, teams: Directory | None = None
+) -> Planned:
     """Of a stored resource. Raises Failed (3) without one."""
     observed = await observe_live(client, operator.settings, namespace, name, now=utc_now())
     if observed is None:
         raise Failed(f"{namespace}/{name}: no such postgresql resource", Exit.NOT_FOUND)
-    return await planned(client, operator, observed)
+    return await planned(client, operator, observed, teams)
 
 
-async def plan_of_manifest(client: Client, operator: OperatorSettings, body: Mapping[str, Any]) -> Planned:
+async def plan_of_manifest(
+    client: Client, operator: OperatorSettings, body: Mapping[str, Any], teams: Directory | None = None
+) -> Planned:
     """As if the manifest were applied."""
     namespace, name = body["metadata"]["namespace"], str(body["metadata"].get("name", ""))
     stored = await kubernetes.read_resource(client, namespace, name) if name else None
-    return await planned_with(client, operator, as_applied(body, stored))
+    return await planned_with(client, operator, as_applied(body, stored), teams)
 
 
-async def planned_with(client: Client, operator: OperatorSettings, resource: Live) -> Planned:
+async def planned_with(
+    client: Client, operator: OperatorSettings, resource: Live, teams: Directory | None = None
+) -> Planned:
     """With another resource than the stored one."""
     meta = resource.meta
     observed = await observe_live(
         client, operator.settings, meta.namespace, meta.name, now=utc_now(), resource=resource
     )
-    return await planned(client, operator, observed) if observed is not None else Planned(meta.namespace, meta.name)
+    if observed is None:
+        return Planned(meta.namespace, meta.name)
+    return await planned(client, operator, observed, teams)
 
 
-async def planned(client: Client, operator: OperatorSettings, observed: Observed) -> Planned:
-    """Judged and decided as the operator does."""
+async def planned(
+    client: Client, operator: OperatorSettings, observed: Observed, teams: Directory | None = None
+) -> Planned:
+    """Judged and decided as the operator does; without `teams` their API is not asked."""
     meta = observed.resource.meta
     if meta.deletion_timestamp is not None:
         paused = pause_of(meta.annotations or {}) is not Pause.NONE
@@ -125,7 +152,7 @@ async def planned(client: Client, operator: OperatorSettings, observed: Observed
         plan = Plan(steps=decision.steps, waits=decision.waits, held=decision.held)
         return Planned(meta.namespace, meta.name, plan, notes=("the resource is being deleted",))
     try:
-        looked = await judge(client, operator.settings, operator.namespace, observed)
+        looked = await judge(client, operator.settings, operator.namespace, observed, directory=teams)
     except InvalidSpec as invalid:
         return Planned(meta.namespace, meta.name, problems=invalid.problems)
     notes = () if looked.not_compared is None else (f"roles and databases are not compared: {looked.not_compared}",)

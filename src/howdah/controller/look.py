@@ -9,7 +9,8 @@ import asyncio
 import contextlib
 import dataclasses
 import datetime as dt
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,16 +18,20 @@ import msgspec
 
 from howdah.adapters import kubernetes
 from howdah.adapters.kubernetes import EVENT_STREAMS, RESOURCES
+from howdah.adapters.teams import TIMEOUT_S, TeamsApi
 from howdah.controller import observe
 from howdah.controller.copies import Copies
 from howdah.controller.databases import Databases
 from howdah.controller.environment import EnvironmentSecrets
 from howdah.controller.references import ReferenceReader, asking
+from howdah.controller.teams import Directory
+from howdah.controller.token import Token
 from howdah.core.alignment import differences
 from howdah.core.facts import live_facts
 from howdah.core.objects.build import build
 from howdah.core.plan import FleetBudget
 from howdah.core.request.identity import role_binding_name
+from howdah.core.request.roles import heeds_teams, token_reference
 from howdah.core.resolve import label_keys, resolve
 from howdah.core.situation import Situation, look
 from howdah.kube.client import Client
@@ -37,6 +42,8 @@ from howdah.model.observed import Claim, Live, Node, Observed, Pod, Revision, Se
 from howdah.model.settings import Settings
 
 DATABASES_TIMEOUT_S = 30.0
+ANSWER_TIMEOUT_S = TIMEOUT_S + 5.0
+"""For the token and the answer of the teams API."""
 _OWNED = ("StatefulSet", "Service", "PodDisruptionBudget", "Deployment")
 
 
@@ -146,10 +153,35 @@ def as_applied(body: Mapping[str, Any], stored: Live | None) -> Live:
     return msgspec.json.decode(msgspec.json.encode({**whole, "spec": body.get("spec") or {}}), type=Live)
 
 
-async def judge(client: Client, settings: Settings, operator_namespace: str, observed: Observed) -> Looked:
-    """What the operator would see in it. Raises InvalidSpec."""
+@asynccontextmanager
+async def directory(client: Client, settings: Settings, operator_namespace: str) -> AsyncIterator[Directory | None]:
+    """The teams API, asked as the operator asks it, once for each team; None where it is not to be asked.
+
+    The token is the operator's, from its Secret: who may not read that gets no answer, as if the API were away.
+    """
+    if not (settings.enable_teams_api and heeds_teams(settings)):
+        yield None
+        return
+    token = Token(client, operator_namespace, token_reference(settings), sources=None)
+    api = TeamsApi(settings.teams_api_url)
+    found = Directory(api, token=token, notify=lambda _: None, first_answer_s=ANSWER_TIMEOUT_S)
+    try:
+        yield found
+    finally:
+        await found.close()
+
+
+async def judge(
+    client: Client,
+    settings: Settings,
+    operator_namespace: str,
+    observed: Observed,
+    *,
+    directory: Directory | None = None,
+) -> Looked:
+    """What the operator would see in it; without `directory` the teams API is not asked. Raises InvalidSpec."""
     meta = observed.resource.meta
-    references = await ReferenceReader(client, operator_namespace).of(
+    references = await ReferenceReader(client, operator_namespace, directory=directory).of(
         settings, (meta.namespace, meta.name), asking(observed.resource)
     )
     raw = observed.resource.body(names.API_VERSION, names.KIND)

@@ -27,7 +27,7 @@ from howdah.model.postgres.people import NOBODY, Membership
 from howdah.model.settings import Settings
 from howdah.model.teams import Teams
 
-NOT_ASKED = "the teams API is asked by the operator only; members that only it knows are not shown here"
+NOT_ASKED = "the teams API was not asked; members that only it knows are not shown here"
 
 _log = structlog.get_logger("howdah.references")
 
@@ -60,8 +60,8 @@ def asking(resource: Live) -> Asking:
 class ReferenceReader:
     """Reads at each pass what the environment refers to: without such options that is no request at all.
 
-    With `sources` and `directory`, as in the operator, roles are read when a watched version changes, and members of teams
-    come from what is remembered; without them everything is read now, and the teams API is not asked.
+    With `sources`, as in the operator, roles are read when a watched version changes; without them everything is read now.
+    Without `directory` the teams API is not asked.
     """
 
     def __init__(

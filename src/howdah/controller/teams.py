@@ -41,7 +41,10 @@ class _Known:
 
 
 class Directory:
-    """Belongs to one event loop. `token` reads the token of the API; `notify` hears of clusters with news."""
+    """Belongs to one event loop. `token` reads the token of the API; `notify` hears of clusters with news.
+
+    `first_answer_s`: how long a first answer is waited for.
+    """
 
     def __init__(
         self,
@@ -51,10 +54,12 @@ class Directory:
         notify: Callable[[Key], None],
         holds_s: float = ANSWER_HOLDS_S,
         retry_s: float = RETRY_S,
+        first_answer_s: float = FIRST_ANSWER_S,
     ) -> None:
         self._api = api
         self._holds_s = holds_s
         self._retry_s = retry_s
+        self._first_answer_s = first_answer_s
         self._token = token
         self._notify = notify
         self._known: dict[str, _Known] = {}
@@ -68,16 +73,20 @@ class Directory:
             self._ask_if_due(team, known)
         new = [asyncio.ensure_future(known.tried.wait()) for _, known in found if not known.tried.is_set()]
         if new:
-            _, late = await asyncio.wait(new, timeout=FIRST_ANSWER_S)
+            _, late = await asyncio.wait(new, timeout=self._first_answer_s)
             for waiting in late:
                 waiting.cancel()
         return Membership(
             Teams(),
             {team: known.members for team, known in found if known.members is not None},
             frozenset(team for team, known in found if known.has_answer and known.members is None),
-            tuple(_problem(team, known) for team, known in found if known.error is not None or not known.has_answer),
+            tuple(_problem(team, known) for team, known in found if _is_doubtful(known)),
             is_complete=all(known.has_answer for _, known in found),
         )
+
+    def problems(self) -> tuple[str, ...]:
+        """Of every team that was asked for: why it is not known, or may be out of date."""
+        return tuple(_problem(team, known) for team, known in sorted(self._known.items()) if _is_doubtful(known))
 
     def forget(self, key: Key) -> None:
         """The cluster is gone; a team that nobody asks for is forgotten, too."""
@@ -145,6 +154,10 @@ class Directory:
     def _tell(self, askers: Iterable[Key]) -> None:
         for key in sorted(askers):
             self._notify(key)
+
+
+def _is_doubtful(known: _Known) -> bool:
+    return known.error is not None or not known.has_answer
 
 
 def _problem(team: str, known: _Known) -> str:

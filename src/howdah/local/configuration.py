@@ -13,6 +13,7 @@ POD_ENV = {
     "HOWDAH_PATRONI_AUTH": "derived",
     # PostgreSQL from a wheel has no TLS; where both sides have it, it is used.
     "HOWDAH_POOLER_TLS": "prefer",
+    "HOWDAH_BACKUP_TLS": "prefer",
     "LANG": "C.UTF-8",
 }
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from adapters.backup.stores import BUCKET, KEY, S3, SECRET, s3
+from adapters.postgres import tls
 from adapters.postgres.servers import PASSWORD, Server, installations, start
 from howdah.kube.resources import PODS
 from howdah.kube.testing import FakeKubernetes
@@ -46,6 +47,17 @@ def pair(request: pytest.FixtureRequest) -> Iterator[tuple[Server, Server]]:
 @pytest.fixture(scope="module")
 def newest() -> Iterator[Server]:
     server = start(NEWEST, MAJORS[NEWEST])
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def with_tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    able = [major for major, programs in MAJORS.items() if tls.can_tls(programs)]
+    if not able:
+        pytest.skip("no PostgreSQL of this machine is built with OpenSSL")
+    own = tls.certificate(tmp_path_factory.mktemp("tls"), "db.example")
+    server = start(able[-1], MAJORS[able[-1]], settings={**tls.settings(own), "log_connections": "on"})
     yield server
     server.stop()
 
@@ -248,3 +260,65 @@ async def test_a_dump_that_breaks_off_is_no_dump(
     code, said, _ = await running
     assert code == 1, said
     assert dumps(store) == before
+
+
+def sessions_of_the_job(server: Server, since: int) -> set[bool]:
+    """Whether its sessions were encrypted, as the server's log says."""
+    lines = [line for line in server.log()[since:].splitlines() if "connection authorized" in line]
+    return {"SSL enabled" in line for line in lines if "application_name=logical-backup" in line}
+
+
+@pytest.mark.parametrize(
+    ("admitted", "asked", "is_encrypted"),
+    [
+        ("hostssl", "require", True),
+        ("host", "require", True),
+        ("hostssl", "prefer", True),
+        ("hostnossl", "prefer", False),
+    ],
+)
+async def test_the_dump_is_encrypted_as_asked(
+    admitted: str,
+    asked: str,
+    is_encrypted: bool,
+    with_tls: Server,
+    store: S3,
+    kube: FakeKubernetes,
+    tmp_path: Path,
+) -> None:
+    tls.admit(with_tls, admitted)
+    member(kube, "acid-a-0")
+    before, since = set(dumps(store)), len(with_tls.log())
+    code, said, _ = await run(store, with_tls, tmp_path, PGSSLMODE=asked)
+    assert code == 0, said
+    assert len(set(dumps(store)) - before) == 1
+    assert sessions_of_the_job(with_tls, since) == {is_encrypted}
+
+
+async def test_a_dump_that_must_be_encrypted_never_goes_in_the_clear(
+    with_tls: Server, store: S3, kube: FakeKubernetes, tmp_path: Path
+) -> None:
+    tls.admit(with_tls, "hostnossl")
+    member(kube, "acid-a-0")
+    before, since = dumps(store), len(with_tls.log())
+    code, said, last = await run(store, with_tls, tmp_path, PGSSLMODE="require")
+    assert code == 1, said
+    assert "pg_dumpall ended with code 1" in last
+    assert "no pg_hba.conf entry" in said
+    assert dumps(store) == before
+    assert sessions_of_the_job(with_tls, since) == set()
+
+
+async def test_a_server_without_tls_is_dumped_where_the_platform_says_that_there_are_such(
+    newest: Server, store: S3, kube: FakeKubernetes, tmp_path: Path
+) -> None:
+    """A PostgreSQL without TLS has tools without it, which refuse the word `require`."""
+    member(kube, "acid-a-0")
+    assert newest.sql("SHOW ssl") == [("off",)]
+    before = set(dumps(store))
+    code, said, _ = await run(store, newest, tmp_path, PGSSLMODE="require")
+    assert code == 1, said
+    assert "SSL" in said
+    code, said, _ = await run(store, newest, tmp_path, PGSSLMODE="require", HOWDAH_BACKUP_TLS="prefer")
+    assert code == 0, said
+    assert len(set(dumps(store)) - before) == 1

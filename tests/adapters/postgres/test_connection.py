@@ -6,18 +6,14 @@ import subprocess
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from psycopg import sql
 
 from adapters.postgres.conftest import MAJORS, only
 from adapters.postgres.servers import Server, start
+from adapters.postgres.tls import can_tls, certificate, settings
 from howdah.adapters.postgres import AuthenticationFailed, Target, connect, observe, server_settings
 from howdah.adapters.postgres.connection import NotWritable
 from howdah.core.postgres.statements import repair_password_sql
@@ -166,34 +162,12 @@ async def longest_pause() -> float:
         return longest
 
 
-def certificate(folder: Path, name: str) -> Path:
-    """A certificate that vouches for itself, for a server called `name`; its key beside it."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder(
-            subject, subject, key.public_key(), x509.random_serial_number(), now, now + timedelta(1)
-        )
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    path = folder / f"{name}.crt"
-    path.write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    form = (serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    path.with_suffix(".key").write_bytes(key.private_bytes(serialization.Encoding.PEM, *form))
-    path.with_suffix(".key").chmod(0o600)
-    return path
-
-
 async def test_the_certificate_is_checked_where_an_authority_is_known(tmp_path: Path) -> None:
     able = [major for major, programs in MAJORS.items() if can_tls(programs)]
     if not able:
         pytest.skip("no PostgreSQL of this machine is built with OpenSSL")
     own, other = certificate(tmp_path, "db.example"), certificate(tmp_path, "other.example")
-    tls = {"ssl": "on", "ssl_cert_file": str(own), "ssl_key_file": str(own.with_suffix(".key"))}
-    server = await asyncio.to_thread(start, able[0], MAJORS[able[0]], settings=tls)
+    server = await asyncio.to_thread(start, able[0], MAJORS[able[0]], settings=settings(own))
     try:
         plain = server.target
         trusting = dataclasses.replace(plain, ca_file=str(own))
@@ -211,11 +185,6 @@ async def test_the_certificate_is_checked_where_an_authority_is_known(tmp_path: 
             assert not told.value.transient
     finally:
         server.stop()
-
-
-def can_tls(programs: Path) -> bool:
-    shown = subprocess.run([programs / "pg_config", "--configure"], capture_output=True, text=True, check=False)
-    return "openssl" in shown.stdout
 
 
 async def test_the_server_says_what_a_change_of_a_parameter_takes(server: Server) -> None:

@@ -15,6 +15,7 @@ from howdah.model.backups import Provider, StoreRequest
 from howdah.model.errors import InvalidSpec, Problem
 
 PROVIDERS = ("s3", "gcs", "az")
+SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 DUMP = re.compile(r"(\d+)\.sql\.gz")
 
 
@@ -48,7 +49,7 @@ def backup_request(environ: Mapping[str, str]) -> BackupRequest:
         major=read.number("PG_VERSION", 0),
         port=read.number("PGPORT", 5432),
         user=read.text("PGUSER") or "postgres",
-        ssl_mode=read.text("PGSSLMODE") or "prefer",
+        ssl_mode=_ssl_mode(read),
         store=store,
         retention=read.retention("LOGICAL_BACKUP_S3_RETENTION_TIME"),
         tries=max(1, read.number("LOGICAL_BACKUP_CONNECT_RETRIES", 10)),
@@ -70,12 +71,18 @@ def dump_time(key: str) -> int | None:
     return int(match[1]) if match is not None else None
 
 
+def _ssl_mode(read: _Reader) -> str:
+    """libpq's word. The operator writes `require`; where a server without TLS is to be expected, the platform says `prefer`.
+
+    That takes the place of `require` alone: whoever wants a certificate to be checked has said so on purpose.
+    """
+    asked = read.one_of("PGSSLMODE", SSL_MODES, "prefer")
+    allowed = read.one_of("HOWDAH_BACKUP_TLS", ("prefer", "require"), "require")
+    return "prefer" if (asked, allowed) == ("require", "prefer") else asked
+
+
 def _store(read: _Reader) -> StoreRequest:
-    provider = read.text("LOGICAL_BACKUP_PROVIDER") or "s3"
-    if provider not in PROVIDERS:
-        read.problems.append(
-            Problem("LOGICAL_BACKUP_PROVIDER", f'"{provider}" is none', f"write {' or '.join(PROVIDERS)}")
-        )
+    provider = read.one_of("LOGICAL_BACKUP_PROVIDER", PROVIDERS, "s3")
     bucket = read.needed("LOGICAL_BACKUP_S3_BUCKET") if provider != "az" else read.text("LOGICAL_BACKUP_S3_BUCKET")
     prefix, suffix = read.text("LOGICAL_BACKUP_S3_BUCKET_PREFIX"), read.text("LOGICAL_BACKUP_S3_BUCKET_SCOPE_SUFFIX")
     path = f"{prefix}/{read.text('SCOPE')}{suffix}/logical_backups"
@@ -109,6 +116,12 @@ class _Reader:
         value = self.text(name)
         if not value:
             self.problems.append(Problem(name, "is empty", "set the option that it comes from"))
+        return value
+
+    def one_of(self, name: str, words: tuple[str, ...], default: str) -> str:
+        value = self.text(name) or default
+        if value not in words:
+            self.problems.append(Problem(name, f'"{value}" is none', f"write {' or '.join(words)}"))
         return value
 
     def number(self, name: str, default: int) -> int:

@@ -101,7 +101,7 @@ def _found(request: BackupRequest, pg_isready: Path) -> Source:
         if trial:
             time.sleep(request.pause_s)
         for source in asyncio.run(_look(request)):
-            if _answers(source, request.port, pg_isready):
+            if _answers(source, request.port, pg_isready, os.environ):
                 return source
     message = f"no member of {request.namespace}/{request.cluster} answered in {request.tries} tries"
     raise ExternalError("postgres", transient=True, message=message)
@@ -114,6 +114,8 @@ async def _look(request: BackupRequest) -> tuple[Source, ...]:
     return sources(found.items, request.cluster, request.pod)
 
 
-def _answers(source: Source, port: int, pg_isready: Path) -> bool:
+def _answers(source: Source, port: int, pg_isready: Path, environ: Mapping[str, str]) -> bool:
+    """Whether it takes connections, with TLS or without: the dump itself says why a session as asked for is not to be had."""
     command = [str(pg_isready), "-q", "-h", source.address, "-p", str(port), "-t", str(READY_TIMEOUT_S)]
-    return subprocess.run(command, check=False, timeout=READY_TIMEOUT_S * 2).returncode == 0
+    environ = {**environ, "PGSSLMODE": "prefer"}
+    return subprocess.run(command, check=False, timeout=READY_TIMEOUT_S * 2, env=environ).returncode == 0

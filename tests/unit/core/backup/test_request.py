@@ -78,6 +78,23 @@ def test_in_azure_the_bucket_is_a_folder_of_the_container() -> None:
     assert "HUSH" not in repr(request)
 
 
+@pytest.mark.parametrize(
+    ("asked", "here", "meant"),
+    [
+        ("require", "", "require"),
+        ("require", "require", "require"),
+        ("require", "prefer", "prefer"),
+        ("verify-full", "prefer", "verify-full"),
+        ("disable", "prefer", "disable"),
+        ("", "", "prefer"),
+    ],
+)
+def test_a_platform_without_tls_weakens_what_the_operator_writes_and_nothing_stronger(
+    asked: str, here: str, meant: str
+) -> None:
+    assert backup_request({**S3, "PGSSLMODE": asked, "HOWDAH_BACKUP_TLS": here}).ssl_mode == meant
+
+
 def test_quotes_around_a_value_are_no_part_of_it() -> None:
     assert backup_request({**S3, "LOGICAL_BACKUP_S3_SSE": '"AES256"'}).store.encryption == "AES256"
 
@@ -85,13 +102,21 @@ def test_quotes_around_a_value_are_no_part_of_it() -> None:
 def test_every_mistake_is_told_at_once() -> None:
     with pytest.raises(InvalidSpec) as error:
         backup_request(
-            {"LOGICAL_BACKUP_PROVIDER": "tape", "PGPORT": "x", "LOGICAL_BACKUP_S3_RETENTION_TIME": "for ever"}
+            {
+                "LOGICAL_BACKUP_PROVIDER": "tape",
+                "PGPORT": "x",
+                "PGSSLMODE": "yes",
+                "HOWDAH_BACKUP_TLS": "no",
+                "LOGICAL_BACKUP_S3_RETENTION_TIME": "for ever",
+            }
         )
     assert {problem.path for problem in error.value.problems} == {
+        "HOWDAH_BACKUP_TLS",
         "LOGICAL_BACKUP_PROVIDER",
         "LOGICAL_BACKUP_S3_BUCKET",
         "LOGICAL_BACKUP_S3_RETENTION_TIME",
         "PGPORT",
+        "PGSSLMODE",
         "POD_NAMESPACE",
         "SCOPE",
     }
