@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
 
-from howdah.core.alignment import align_pod_annotations, grow_claims
+from howdah.core.alignment import align_pod_annotations
 from howdah.core.inheritance import inherit
 from howdah.core.objects.build import build
 from howdah.core.objects.diff import Effect, template_differences
 from howdah.core.plan import AnnotatePod, GrowClaim, PatchMetadata, Step
-from howdah.core.situation import Situation, look
+from howdah.core.situation import Situation, VolumeLook, look
+from howdah.core.volumes import grow_claims
 from howdah.model import names
 from howdah.model.cluster import Cluster
 from howdah.model.observed import Claim, Live, Observed, PatroniObject, Pod, SecretMeta
@@ -112,7 +113,7 @@ class Others:
             patroni=patroni,
             templates={"before": self.template} if self.template is not None else {},
         )
-        return look(cluster, build(cluster), observed)
+        return replace(look(cluster, build(cluster), observed), storage=VolumeLook(is_known=True))
 
 
 def _with_metadata(body: Body, **metadata: Any) -> Body:

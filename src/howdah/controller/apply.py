@@ -23,6 +23,7 @@ from howdah.controller.databases import Databases
 from howdah.controller.members import Members
 from howdah.controller.observe import Clock, utc_now
 from howdah.controller.passwords import change_secret, new_password
+from howdah.controller.volumes import Volumes
 from howdah.core import plan as p
 from howdah.core.intent import Intent
 from howdah.core.patroni.member import Member
@@ -71,6 +72,7 @@ class Applier:
         client: Client,
         members: Members,
         databases: Databases,
+        volumes: Volumes,
         *,
         may_write: Callable[[], bool],
         told: Callable[[Target, p.Step, str | None], None],
@@ -80,6 +82,7 @@ class Applier:
         self._client = client
         self._members = members
         self._databases = databases
+        self._volumes = volumes
         self.may_write = may_write
         self._told = told
         self._operator_namespace = operator_namespace
@@ -290,6 +293,9 @@ class Applier:
         resource = RESOURCES["PersistentVolumeClaim"]
         await self._client.merge_patch(resource, step.name, patch, namespace=target.namespace)
 
+    async def _modify_volume(self, target: Target, step: p.ModifyVolume) -> None:
+        await self._volumes.modify((target.namespace, target.name), step)
+
     async def _patch_dynamic(self, target: Target, step: p.PatchDynamicConfiguration) -> None:
         situation = target.for_situation()
         leader = _member(situation, situation.leader.name or "")
@@ -386,6 +392,7 @@ _HANDLERS: Mapping[type[p.Step], Callable[[Applier, Target, Any], Awaitable[None
     p.AnnotatePod: Applier._annotate_pod,
     p.PatchMetadata: Applier._patch_metadata,
     p.GrowClaim: Applier._grow_claim,
+    p.ModifyVolume: Applier._modify_volume,
     p.PatchDynamicConfiguration: Applier._patch_dynamic,
     p.RunStatements: Applier._run_statements,
     p.ReleaseLeader: Applier._release_leader,

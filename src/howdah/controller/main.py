@@ -16,6 +16,7 @@ import aiohttp
 import structlog
 
 from howdah.adapters import postgres
+from howdah.adapters.aws.ec2 import Ec2
 from howdah.adapters.kubernetes import POSTGRESQLS
 from howdah.adapters.patroni import Patroni
 from howdah.adapters.teams import TeamsApi
@@ -35,6 +36,7 @@ from howdah.controller.registration import register, report_losses
 from howdah.controller.sources import Sources
 from howdah.controller.teams import Directory
 from howdah.controller.token import Token
+from howdah.controller.volumes import Volumes
 from howdah.controller.watch import Key, Scope, Watch
 from howdah.core.plan import Step
 from howdah.core.request.identity import role_binding_name
@@ -255,9 +257,22 @@ class Operator:
     def _wire(self, members: Members) -> None:
         refresh_s = self._settings.resync_period.seconds
         databases = Databases(self._client, notify=self._queue.add, refresh_s=refresh_s, server=self._edges.postgres)
+        volumes = Volumes(
+            self._client,
+            Ec2(self._settings.aws_region, self._options.environment),
+            notify=self._queue.add,
+            refresh_s=refresh_s,
+            clock=self._edges.clock,
+        )
         place = self._options.operator_namespace
         applier = Applier(
-            self._client, members, databases, may_write=self._may_write, told=self._told, operator_namespace=place
+            self._client,
+            members,
+            databases,
+            volumes,
+            may_write=self._may_write,
+            told=self._told,
+            operator_namespace=place,
         )
         self._metrics.watch(clusters_by_phase=self._clusters_by_phase, queue_depth=lambda: self._queue.depth)
         self._reconciler = Reconciler(
@@ -267,6 +282,7 @@ class Operator:
             databases=databases,
             references=ReferenceReader(self._client, place, self._sources, self._directory),
             copies=Copies(self._client, place, self._sources.version),
+            volumes=volumes,
             fleet=self._fleet,
             members=members,
             recorder=self._recorder,

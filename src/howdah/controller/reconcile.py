@@ -37,6 +37,7 @@ from howdah.controller.passes import (
 )
 from howdah.controller.references import ReferenceReader
 from howdah.controller.telling import Teller
+from howdah.controller.volumes import Volumes
 from howdah.controller.watch import Key, Watch
 from howdah.core.deletion import deletion_policy, plan_deletion
 from howdah.core.findings import findings_of
@@ -69,6 +70,7 @@ class Reconciler:
         watch: Watch,
         applier: Applier,
         databases: Databases,
+        volumes: Volumes,
         references: ReferenceReader,
         copies: Copies,
         fleet: Fleet,
@@ -84,6 +86,7 @@ class Reconciler:
         self._watch = watch
         self._applier = applier
         self._databases = databases
+        self._volumes = volumes
         self._references = references
         self._copies = copies
         self._fleet = fleet
@@ -160,6 +163,7 @@ class Reconciler:
 
     def _forget(self, key: Key) -> None:
         self._databases.forget(key)
+        self._volumes.forget(key)
         self._references.forget(key)
         self._copies.forget(key)
         self._fleet.forget(key)
@@ -235,7 +239,8 @@ class Reconciler:
             budget=self._fleet.budget(key, self._settings.max_rolling_clusters),
             differences=self.builds.differences(key, built, observed),
         )
-        return dataclasses.replace(without, database=self._databases.look(without))
+        storage = self._volumes.look(key, built.cluster, observed)
+        return dataclasses.replace(without, database=self._databases.look(without), storage=storage)
 
     async def _disrupt(self, target: Target, built: Built, step: Step, outcome: Outcome) -> Outcome:
         """Look live, decide again, announce, and only then interrupt somebody."""

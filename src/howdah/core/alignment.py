@@ -21,7 +21,6 @@ from howdah.core.plan import (
     CreateSecret,
     Decision,
     Delete,
-    GrowClaim,
     Held,
     RollPooler,
     ScaleIn,
@@ -32,8 +31,7 @@ from howdah.core.plan import (
 )
 from howdah.core.situation import Situation
 from howdah.model import names
-from howdah.model.observed import Claim, Live
-from howdah.model.units import Quantity
+from howdah.model.observed import Live
 
 Body = Mapping[str, Any]
 
@@ -250,26 +248,3 @@ def _obsolete_annotations(situation: Situation, revision: str, template: Body) -
     before = situation.observed.templates.get(revision, {}).get("metadata", {}).get("annotations") or {}
     now = template["metadata"].get("annotations") or {}
     return tuple(sorted(set(before) - set(now)))
-
-
-def grow_claims(situation: Situation) -> Decision:
-    """Volumes grow; a smaller size in the manifest is said, and nothing is done."""
-    if situation.cluster.rollout.resize_mode == "off":
-        return NOTHING
-    asked = situation.cluster.volume.size
-    steps = tuple(
-        GrowClaim(
-            reason=f"spec.volume.size is {asked}, the claim asks for {_requested(claim)}",
-            name=claim.metadata.name,
-            uid=claim.metadata.uid,
-            storage=str(asked),
-        )
-        for claim in situation.observed.claims
-        if (now := _requested(claim)) is not None and now < asked
-    )
-    return Decision(steps=steps)
-
-
-def _requested(claim: Claim) -> Quantity | None:
-    asked = (claim.spec.resources.requests or {}).get("storage")
-    return Quantity.parse(str(asked)) if asked is not None else None

@@ -7,6 +7,7 @@ from howdah.core.pooling import pooler_views
 from howdah.core.situation import Situation
 from howdah.core.status import Findings
 from howdah.core.streams import stream_problem
+from howdah.core.volumes import volume_problem
 
 
 def findings_of(situation: Situation) -> Findings:
@@ -27,6 +28,7 @@ def findings_of(situation: Situation) -> Findings:
         credentials_in_sync=not database.edited if database.is_known else None,
         database_error=database.error,
         stream_problem=stream_problem(situation),
+        volume_problem=volume_problem(situation),
         awaits_databases=situation.awaits_databases,
         asked_version=cluster.asked_version,
         version_held=cluster.rollout.version_held,

@@ -31,7 +31,7 @@ class Place(StrEnum):
     WATCHED = "watched"  # each namespace that has clusters
     OWN = "own"  # the operator's own namespace
     CLUSTER = "cluster"  # definitions
-    NODES = "nodes"  # the machines
+    NODES = "nodes"  # the machines and their volumes
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +91,8 @@ GRANTS: tuple[Grant, ...] = (
     Grant(_RBAC, "clusterroles", ("bind",), "to give the pods their role without having its rights", _HELD, names=(POD_ACCOUNT,),
           unproved="not a call: the API server asks for it when the role binding is made"),
     Grant("", "nodes", _SEE, "leaders go from cordoned nodes before a drain would kill them", "leaders stay there; the condition LeaderMovePending says so", Place.NODES),
+    Grant("", "persistentvolumes", ("get",), "which EC2 volume a member has, where EC2 is to change it", "EC2 changes no volume; the condition says so", Place.NODES,
+          unproved="the simulated world has no EC2; tests/adapters/controller makes the call"),
     Grant("coordination.k8s.io", "leases", ("create",), "one operator leads", "no operator leads; /readyz says so", Place.OWN),
     Grant("coordination.k8s.io", "leases", ("get", "update"), "the same, and no other", "no operator leads; /readyz says so", Place.OWN, (LEASE,)),
     Grant(GROUP, "operatorconfigurations", ("get",), "the configuration", "the operator waits for it; /readyz says so", Place.OWN, (CONFIGURATION,)),

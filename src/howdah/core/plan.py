@@ -298,6 +298,26 @@ class GrowClaim(Step):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ModifyVolume(Step):
+    """Ask EC2 to change a volume in use, all properties in one modification; None leaves one as it is.
+
+    EC2 refuses a size below the present one, and everything while an earlier modification is under way.
+    """
+
+    holds_up: ClassVar[bool] = False
+    claim: str
+    volume_id: str
+    size_gib: int | None = None
+    type: str | None = None
+    iops: int | None = None
+    throughput: int | None = None  # MiB/s
+
+    @property
+    def target(self) -> str:
+        return f"EC2 volume {self.volume_id} of {self.claim}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PatchDynamicConfiguration(Step):
     """Change Patroni's dynamic configuration; None in `patch` removes a key."""
 

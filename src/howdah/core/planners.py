@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from howdah.core.alignment import align_objects, align_pod_annotations, grow_claims, leaves_leader, missing_secrets
+from howdah.core.alignment import align_objects, align_pod_annotations, leaves_leader, missing_secrets
 from howdah.core.copies import copied_secrets
 from howdah.core.credentials import kept_roles, rotations
 from howdah.core.inheritance import inherit
@@ -42,6 +42,7 @@ from howdah.core.rollout import LOOK_AGAIN_S, beyond_budget, next_replacement
 from howdah.core.situation import Situation
 from howdah.core.slots import asked_slots, remember_slots
 from howdah.core.streams import event_streams
+from howdah.core.volumes import grow_claims, modify_volumes
 from howdah.core.windows import outside_windows
 from howdah.model import names
 from howdah.model.observed import Pod
@@ -347,6 +348,7 @@ PLANNERS: tuple[Planner, ...] = (
     obsolete_objects,  # after what takes their place
     align_pod_annotations,
     inherit,  # what others made takes annotations and owners
+    modify_volumes,  # before the claims: EC2 takes size and speed in one modification, and few of them a day
     grow_claims,
     rotations,  # what a Secret says comes before what the server has
     dynamic_configuration,  # needs a leader

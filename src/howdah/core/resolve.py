@@ -409,6 +409,7 @@ def _rollout(asked: Asked, version: Version) -> Rollout:
         version_held=str(version.held) if version.held is not None else "",
         version_held_until=version.until,
         resize_mode=settings.storage_resize_mode,
+        gp3_below_gib=settings.enable_ebs_gp3_migration_max_size if settings.enable_ebs_gp3_migration else None,
         ready_node_labels=settings.node_readiness_label,
         move_timeout_s=settings.master_pod_move_timeout.seconds,
         ignored_annotations=settings.ignored_annotations,

@@ -25,6 +25,7 @@ from howdah.model.cluster import Cluster
 from howdah.model.observed import Observed, Pod
 from howdah.model.postgres.rotation import Rotation
 from howdah.model.postgres.statements import Statement
+from howdah.model.volumes import CloudVolume
 
 Differences = Mapping[tuple[str, str], tuple[Difference, ...]]
 """Of our objects that exist, by (kind, name); made by `core.alignment.differences` and remembered by version."""
@@ -52,6 +53,19 @@ class DatabaseLook:
 
 
 @dataclass(frozen=True, slots=True)
+class VolumeLook:
+    """The volumes of running members by their claims' names, as EC2 described them; None for one that is not EC2's.
+
+    `unseen`: why it cannot be known which they are. `error`: why EC2 could not be asked.
+    """
+
+    volumes: Mapping[str, CloudVolume | None] = field(default_factory=dict)
+    is_known: bool = False
+    unseen: str | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Situation:
     """Everything that a decision may depend on."""
 
@@ -64,6 +78,7 @@ class Situation:
     members: Mapping[str, Member]
     views: tuple[MemberView, ...]  # by ordinal
     database: DatabaseLook = DatabaseLook()
+    storage: VolumeLook = field(default_factory=VolumeLook)
     budget: FleetBudget = field(default_factory=FleetBudget)
     differences: Differences = field(default_factory=dict)
 

@@ -74,6 +74,7 @@ class Findings:
     without_password: frozenset[str] = frozenset()  # roles whose Secret holds none
     database_error: str | None = None
     stream_problem: str | None = None  # why streams that are asked for do not run
+    volume_problem: str | None = None  # why volumes are not as asked
     awaits_databases: bool = False  # nobody knows yet whether they are as the manifest says
     poolers: tuple[PoolerView, ...] = ()
     leader_move: LeaderMove | None = None
@@ -219,6 +220,8 @@ def _degraded(findings: Findings, plan: Plan, outcome: Outcome) -> Condition:
         return Condition("Degraded", "True", "LeaderNotMoved", findings.leader_move.message)
     if findings.stream_problem is not None:
         return Condition("Degraded", "True", "StreamsIncomplete", findings.stream_problem)
+    if findings.volume_problem is not None:
+        return Condition("Degraded", "True", "VolumesNotAsAsked", findings.volume_problem)
     return Condition("Degraded", "False", "AsDesired", "")
 
 

@@ -271,7 +271,8 @@ class Rollout:
     """What the manifest and the operator say about replacing pods and growing volumes.
 
     `version_held`: why the pods keep another major version than the one asked for; the request is to be resolved again
-    at `version_held_until`. `ready_node_labels`: a cordoned node that has them all still counts as ready.
+    at `version_held_until`. `gp3_below_gib`: volumes of type gp2 that are smaller become gp3; None: none does.
+    `ready_node_labels`: a cordoned node that has them all still counts as ready.
     `move_timeout_s`: what a leader may take to leave a cordoned node before that is a fault.
     """
 
@@ -281,6 +282,7 @@ class Rollout:
     version_held: str
     version_held_until: datetime | None
     resize_mode: Literal["pvc", "ebs", "mixed", "off"]
+    gp3_below_gib: int | None
     ready_node_labels: Mapping[str, str]
     move_timeout_s: float
     ignored_annotations: tuple[str, ...]

@@ -44,7 +44,6 @@ def _not_built(what: str) -> Coverage:
     return Coverage(State.REPORTED, f"{what} not built yet")
 
 
-_EBS = _not_built("changing AWS volumes is")
 _UPGRADE = _not_built("the major upgrade is")
 _CLONE = Coverage(State.PARTLY, "upstream Spilo images do it; howdah's own instance does not yet")
 _WAITS = Coverage(State.NEEDLESS, "nothing waits in place: a pass ends and comes again")
@@ -52,14 +51,10 @@ _WAITS = Coverage(State.NEEDLESS, "nothing waits in place: a pass ends and comes
 FIELDS: Mapping[str, Coverage] = {
     "clone": _CLONE,
     "standby": _CLONE,
-    "volume.iops": Coverage(State.PARTLY, "read; " + _EBS.why),
-    "volume.throughput": Coverage(State.PARTLY, "read; " + _EBS.why),
-    "volume.type": Coverage(State.PARTLY, "read; " + _EBS.why),
 }
 """By path below `spec`; a row counts for all that is below it."""
 
 OPTIONS: Mapping[str, Coverage] = {
-    "aws_region": _EBS,
     "cluster_domain": Coverage(State.NEEDLESS, "pods are spoken to by their addresses"),
     "cluster_history_entries": Coverage(State.NEEDLESS, "what was done is in events and in the log"),
     "enable_finalizers": Coverage(State.NEEDLESS, "a resource always has the finalizer"),
@@ -80,7 +75,6 @@ OPTIONS: Mapping[str, Coverage] = {
     "resource_check_interval": _WAITS,
     "resource_check_timeout": _WAITS,
     "ring_log_lines": Coverage(State.NEEDLESS, "the log goes to the standard error output only"),
-    "storage_resize_mode": Coverage(State.PARTLY, "pvc and off; ebs and mixed grow claims as pvc does"),
     "target_major_version": Coverage(State.PARTLY, "decides the version of new clusters; " + _UPGRADE.why),
     "workers": Coverage(State.NEEDLESS, "a pass mostly waits; what bounds the load is the number of open requests"),
 }

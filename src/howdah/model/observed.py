@@ -235,6 +235,26 @@ class Claim(_Wire, frozen=True):
     status: ClaimStatus = ClaimStatus()
 
 
+class CsiVolume(_Wire, frozen=True):
+    driver: str = ""
+    volume_handle: str = ""
+
+
+class InTreeEbsVolume(_Wire, frozen=True):
+    volume_id: str = msgspec.field(default="", name="volumeID")
+
+
+class PersistentVolumeSpec(_Wire, frozen=True):
+    csi: CsiVolume | None = None
+    aws_elastic_block_store: InTreeEbsVolume | None = None
+
+
+class PersistentVolume(_Wire, frozen=True):
+    """A volume that a claim is bound to: only where it is. That never changes."""
+
+    spec: PersistentVolumeSpec = PersistentVolumeSpec()
+
+
 class PatroniObject(_Wire, frozen=True):
     """A ConfigMap or Endpoints object in which Patroni keeps state, in its annotations."""
 

@@ -12,6 +12,7 @@ import aiohttp
 from aiohttp import web
 
 from howdah.adapters import postgres
+from howdah.adapters.aws.ec2 import Ec2
 from howdah.adapters.kubernetes import EVENT_STREAMS, POSTGRES_TEAMS, POSTGRESQLS
 from howdah.adapters.patroni import Patroni
 from howdah.adapters.teams import TeamsApi
@@ -21,12 +22,14 @@ from howdah.controller.databases import Databases, Server
 from howdah.controller.fleet import Fleet
 from howdah.controller.members import Members
 from howdah.controller.metrics import Metrics
+from howdah.controller.observe import utc_now
 from howdah.controller.passes import PassResult
 from howdah.controller.reconcile import Reconciler
 from howdah.controller.references import ReferenceReader
 from howdah.controller.sources import Sources
 from howdah.controller.teams import Directory
 from howdah.controller.token import Token
+from howdah.controller.volumes import Cloud, Volumes
 from howdah.controller.watch import Scope, Watch
 from howdah.core.plan import Step
 from howdah.core.request.roles import token_reference
@@ -280,6 +283,7 @@ async def rig(
     beforehand: Callable[[FakeKubernetes], None] = lambda kube: None,
     world: FakeKubernetes | None = None,
     server: Server = postgres,
+    cloud: Cloud | None = None,
 ) -> AsyncIterator[Rig]:
     """Everything wired as in the process, but for queue, Lease and databases; of its own, or over another one's `world`."""
     settings: Settings = settings_from_configmap({**OPTIONS, **(options or {})})[0]
@@ -296,10 +300,12 @@ async def rig(
         leads = [True]
         members = Members(client, Patroni(session))
         databases = Databases(client, notify=lambda _: None, refresh_s=1800, server=server)
+        volumes = Volumes(client, cloud or Ec2("", {}), notify=lambda _: None, refresh_s=1800, clock=utc_now)
         applier = Applier(
             client,
             members,
             databases,
+            volumes,
             may_write=lambda: leads[-1],
             told=lambda _, step, error: told.append((step, error)),
             operator_namespace=NAMESPACE,
@@ -315,6 +321,7 @@ async def rig(
             watch=watch,
             applier=applier,
             databases=databases,
+            volumes=volumes,
             references=ReferenceReader(client, NAMESPACE, sources, directory),
             copies=Copies(client, NAMESPACE, sources.version),
             fleet=fleet,

@@ -194,10 +194,11 @@ def patroni_objects(asked: Cluster, **said: Mapping[str, str] | None) -> dict[tu
     }
 
 
-def claim(ordinal: int, size: str = "1Gi") -> Claim:
+def claim(ordinal: int, size: str = "1Gi", volume: str = "") -> Claim:
     name = f"pgdata-{NAME}-{ordinal}"
     metadata = {"name": name, "namespace": NAMESPACE, "uid": f"uid-of-claim-{ordinal}"}
-    return decoded(Claim, {"metadata": metadata, "spec": {"resources": {"requests": {"storage": size}}}})
+    spec = {"resources": {"requests": {"storage": size}}, **({"volumeName": volume} if volume else {})}
+    return decoded(Claim, {"metadata": metadata, "spec": spec})
 
 
 def node(name: str, *, cordoned: bool = False, ready: bool = True, **labels: str) -> Node:

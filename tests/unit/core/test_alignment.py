@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from howdah.core.alignment import align_objects, align_pod_annotations, grow_claims, missing_secrets
+from howdah.core.alignment import align_objects, align_pod_annotations, missing_secrets
 from howdah.core.objects.build import build
 from howdah.core.plan import AnnotatePod, Apply, Create, CreateEnvironmentSecret, CreateSecret, Delete, TakeOver
 from howdah.model import names
-from unit.core.clusters import CURRENT, NAME, claim, cluster, live, pod, situation, template_of, three
+from unit.core.clusters import CURRENT, NAME, cluster, live, pod, situation, template_of, three
 
 STATEFUL_SET = ("StatefulSet", NAME)
 SERVICE = ("Service", NAME)
@@ -162,7 +162,7 @@ def test_an_adopted_cluster_keeps_its_template_until_a_person_says_otherwise(cla
     assert all("postgres-operator" in held.why and names.ADOPTED in held.why for held in decision.held)
 
 
-# --- pods and claims ---------------------------------------------------------------------------------------------------
+# --- pods --------------------------------------------------------------------------------------------------------------
 
 
 def test_annotations_of_the_template_reach_running_pods():
@@ -181,20 +181,3 @@ def test_annotations_that_the_template_had_go_and_those_of_others_stay():
     seen = replace(seen, observed=replace(seen.observed, templates={CURRENT: before}))
     steps = align_pod_annotations(seen).steps
     assert [step.annotations for step in steps if isinstance(step, AnnotatePod)] == [{"gone": None}] * 3
-
-
-@pytest.mark.parametrize(
-    ("sizes", "spec", "settings", "grown"),
-    [
-        (("1Gi", "1Gi"), {}, {}, []),
-        (("1Gi", "1Gi"), {"volume": {"size": "2Gi"}}, {}, ["pgdata-acid-a-0", "pgdata-acid-a-1"]),
-        (("2Gi", "1Gi"), {"volume": {"size": "2048Mi"}}, {}, ["pgdata-acid-a-1"]),
-        (("5Gi", "1Gi"), {}, {}, []),
-        (("1Gi", "1Gi"), {"volume": {"size": "2Gi"}}, {"storage_resize_mode": "off"}, []),
-    ],
-    ids=["as asked", "both smaller", "one smaller", "a smaller size in the manifest", "switched off"],
-)
-def test_volumes_grow_and_never_shrink(sizes, spec, settings, grown):
-    claims = [claim(ordinal, size) for ordinal, size in enumerate(sizes)]
-    seen = situation(*three(), claims=claims, spec=spec, settings=settings)
-    assert [step.name for step in grow_claims(seen).steps] == grown

@@ -445,6 +445,7 @@ def test_the_planners_are_asked_in_this_order():
         "obsolete_objects",
         "align_pod_annotations",
         "inherit",
+        "modify_volumes",
         "grow_claims",
         "rotations",
         "dynamic_configuration",

@@ -224,6 +224,8 @@ class Settings:
     external_traffic_policy: TrafficPolicy = _balancer(k.choice(TrafficPolicy), "Cluster", "traffic policy of load balancers and node ports")
 
     aws_region: str = _cloud(k.TEXT, "eu-central-1", "AWS region of the volumes", fallback=None)
+    enable_ebs_gp3_migration: bool = _cloud(k.BOOL, False, "EBS volumes of type gp2 become gp3")
+    enable_ebs_gp3_migration_max_size: int = _cloud(k.integer(0), 1000, "… those smaller than so many GiB, which lose no IOPS")
     wal_s3_bucket: str = _cloud(k.TEXT, None, "S3 bucket of base backups and WAL")
     wal_gs_bucket: str = _cloud(k.TEXT, None, "Google bucket of base backups and WAL")
     wal_az_storage_account: str = _cloud(k.TEXT, None, "Azure account of base backups and WAL")
@@ -318,7 +320,5 @@ GROUPS: tuple[str, ...] = tuple(dict.fromkeys(option.group for option in OPTIONS
 REMOVED: Mapping[str, str] = {
     "enable_load_balancer": "use enable_master_load_balancer and enable_replica_load_balancer",
     "enable_crd_validation": "the schema is always there; remove it",
-    "enable_ebs_gp3_migration": "volume types are changed by spec.volume.type; remove it",
-    "enable_ebs_gp3_migration_max_size": "volume types are changed by spec.volume.type; remove it",
 }
 """Options of older releases that are ignored, and what to do."""
