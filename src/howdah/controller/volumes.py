@@ -40,7 +40,7 @@ GATHER_S = 0.2
 """How long a question waits for those of other clusters."""
 REFUSED_FOR = dt.timedelta(hours=1)
 """So long a volume rests whose modifications EC2 has had enough of: it allows few a day, and does not say when the next."""
-ENOUGH = "VolumeModificationRateExceeded"
+ENOUGH, UNDER_WAY = "VolumeModificationRateExceeded", "IncorrectModificationState"
 SETTLING = dt.timedelta(seconds=15)
 """So long after a modification was taken EC2 may still describe the volume as it was before."""
 
@@ -123,10 +123,18 @@ class Volumes:
                 until = self._clock() + REFUSED_FOR
                 why = f"{refused.message}; the next try is at {until:%H:%M} UTC"
                 self._refusals[step.volume_id] = Refusal(why, until)
+            if refused.code == UNDER_WAY:
+                self._read_again(key)
             raise
-        finally:
-            if (known := self._known.get(key)) is not None:
-                known.fingerprint, known.changes = None, known.changes + 1
+        except ExternalError:  # it may have had its effect
+            self._read_again(key)
+            raise
+        self._read_again(key)
+
+    def _read_again(self, key: Key) -> None:
+        """What was read is out of date, and so is what is being read."""
+        if (known := self._known.get(key)) is not None:
+            known.read_at, known.changes = float("-inf"), known.changes + 1
 
     def forget(self, key: Key) -> None:
         """The cluster is gone, or its volumes are no concern of EC2's any more."""

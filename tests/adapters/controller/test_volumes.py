@@ -75,6 +75,18 @@ async def test_what_ec2_has_had_enough_of_is_asked_once_and_said():
         assert len(server.modifications()) == 3
 
 
+async def test_what_ec2_does_not_allow_stays_said_and_is_not_asked_again_at_once():
+    async with three_volumes() as server, cluster_on_ec2(Ec2(REGION, server.environment), "mixed") as made:
+        server.refuses = "UnauthorizedOperation"
+        made.change(POSTGRESQLS, NAME, {"spec": {"volume": {"size": "1Gi", "iops": 4000}}})
+        await until(made, lambda: made.condition("Degraded")[1] == "StepFailed")
+        for _ in range(10):
+            await made.one_pass()
+            assert "UnauthorizedOperation: refused by this test" in made.condition("Degraded")[2]
+            await asyncio.sleep(0.05)
+        assert 3 <= len(server.modifications()) <= 9
+
+
 async def test_an_ec2_that_is_away_is_said_and_claims_of_mixed_grow_nevertheless():
     away = {"AWS_ENDPOINT_URL": "http://127.0.0.1:1", "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
     async with cluster_on_ec2(Ec2(REGION, away), "mixed") as made:

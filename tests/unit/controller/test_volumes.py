@@ -131,9 +131,10 @@ async def test_after_a_modification_ec2_is_asked_anew_and_what_it_does_not_show_
     world = World()
     await world.looked(iops=4000)
     await world.volumes.modify(KEY, modification(iops=4000))
-    assert not world.look(iops=4000).is_known
-    await asyncio.sleep(1)
-    assert world.look(iops=4000).volumes["pgdata-acid-a-0"].modification == "modifying"
+    for _ in range(2):
+        assert world.look(iops=4000).volumes["pgdata-acid-a-0"].modification == "modifying"
+        await asyncio.sleep(1)
+    assert len(world.cloud.asked) == 2
     world.cloud.volumes["vol-pv-0"] = replace(GP3, iops=4000, modification="optimizing")
     await asyncio.sleep(10)
     assert (await world.looked(iops=4000)).volumes["pgdata-acid-a-0"] == world.cloud.volumes["vol-pv-0"]
@@ -146,6 +147,26 @@ async def test_what_was_read_while_a_modification_was_asked_for_counts_for_nothi
     await world.volumes.modify(KEY, modification(iops=4000))
     await asyncio.sleep(0.2)
     assert not world.look(iops=4000).is_known
+
+
+@pytest.mark.parametrize(
+    ("error", "questions"),
+    [
+        (Refused("EC2", "UnauthorizedOperation", "no", transient=False), 1),
+        (Refused("EC2", "IncorrectModificationState", "busy", transient=True), 2),
+        (ExternalError("EC2", transient=True, message="no answer in 15 s"), 2),
+    ],
+    ids=["not allowed", "under way", "no answer"],
+)
+async def test_after_a_failure_ec2_is_asked_anew_where_the_volume_may_have_changed(error, questions):
+    world = World()
+    await world.looked(iops=4000)
+    world.cloud.error = error
+    with pytest.raises(ExternalError):
+        await world.volumes.modify(KEY, modification(iops=4000))
+    world.cloud.error = None
+    assert (await world.looked(iops=4000)).is_known
+    assert len(world.cloud.asked) == questions
 
 
 async def test_a_volume_that_ec2_has_had_enough_of_rests():
