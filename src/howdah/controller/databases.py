@@ -17,6 +17,7 @@ import structlog
 
 from howdah.adapters import postgres
 from howdah.adapters.postgres import AuthenticationFailed, Outcome, Password, PasswordChecks, Target
+from howdah.controller import replicas
 from howdah.controller.role_secrets import RoleSecrets, held_secrets, passwords_in
 from howdah.controller.watch import Key
 from howdah.core.postgres.difference import difference, interest, password_change, unmet
@@ -46,7 +47,7 @@ NOTHING_IN_PARTICULAR = Interest(frozenset(), frozenset())
 _log = structlog.get_logger("howdah.databases")
 
 
-class Server(Protocol):
+class Server(replicas.Server, Protocol):
     """What is asked of PostgreSQL: `howdah.adapters.postgres`, or a simulated one."""
 
     async def observe(self, target: Target, interest: Interest, /) -> Catalogue: ...
@@ -167,8 +168,8 @@ class Databases:
         desired = as_in_server(desired, catalogue)
         matching = await self._checks.matching(desired.roles, catalogue, passwords)
         everything = difference(desired, catalogue, matching=matching)
-        rules, now = cluster.access.rotation, situation.observed.now
-        gone = tuple(farewells(desired, catalogue, removals(desired, catalogue, rules, now)))
+        rules = cluster.access.rotation
+        gone = await self._farewells(situation, desired, catalogue, passwords)
         found = (
             *(s for s in everything if s.password is None or s.password.source in passwords),
             *(s for s in gone if isinstance(s, Statement)),
@@ -192,6 +193,23 @@ class Databases:
             publications=publications_in_place(desired, catalogue),
             stream_problems=missing_for_publications(desired, catalogue),
         )
+
+    async def _farewells(
+        self,
+        situation: Situation,
+        desired: Desired,
+        catalogue: Catalogue,
+        passwords: Mapping[PasswordSource, Password],
+    ) -> tuple[Statement | Kept, ...]:
+        """Replicas are asked only where the leader would let somebody go."""
+        rules, now = situation.cluster.access.rotation, situation.observed.now
+        asked = removals(desired, catalogue, rules, now)
+        found = tuple(farewells(desired, catalogue, asked))
+        leaving = frozenset(one.subject for one in found if isinstance(one, Statement))
+        if not leaving:
+            return found
+        seen = await replicas.replica_sessions(self._server, situation, _target(situation, passwords), leaving)
+        return tuple(farewells(desired, catalogue, asked, seen))
 
     async def _repair(self, situation: Situation, passwords: Mapping[PasswordSource, Password]) -> None:
         """The superuser's password in the server is not the Secret's: the local socket inside the pod is the way back."""

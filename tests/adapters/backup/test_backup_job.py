@@ -288,10 +288,10 @@ async def test_the_dump_is_encrypted_as_asked(
 ) -> None:
     tls.admit(with_tls, admitted)
     member(kube, "acid-a-0")
-    before, since = set(dumps(store)), len(with_tls.log())
-    code, said, _ = await run(store, with_tls, tmp_path, PGSSLMODE=asked)
+    since, own = len(with_tls.log()), f"/{admitted}-{asked}"
+    code, said, _ = await run(store, with_tls, tmp_path, PGSSLMODE=asked, LOGICAL_BACKUP_S3_BUCKET_SCOPE_SUFFIX=own)
     assert code == 0, said
-    assert len(set(dumps(store)) - before) == 1
+    assert len([key for key in store.objects() if f"{own}/" in key]) == 1
     assert sessions_of_the_job(with_tls, since) == {is_encrypted}
 
 
@@ -315,10 +315,10 @@ async def test_a_server_without_tls_is_dumped_where_the_platform_says_that_there
     """A PostgreSQL without TLS has tools without it, which refuse the word `require`."""
     member(kube, "acid-a-0")
     assert newest.sql("SHOW ssl") == [("off",)]
-    before = set(dumps(store))
-    code, said, _ = await run(store, newest, tmp_path, PGSSLMODE="require")
+    asked = {"PGSSLMODE": "require", "LOGICAL_BACKUP_S3_BUCKET_SCOPE_SUFFIX": "/without-tls"}
+    code, said, _ = await run(store, newest, tmp_path, **asked)
     assert code == 1, said
     assert "SSL" in said
-    code, said, _ = await run(store, newest, tmp_path, PGSSLMODE="require", HOWDAH_BACKUP_TLS="prefer")
+    code, said, _ = await run(store, newest, tmp_path, **asked, HOWDAH_BACKUP_TLS="prefer")
     assert code == 0, said
-    assert len(set(dumps(store)) - before) == 1
+    assert len([key for key in store.objects() if "/acid-a/without-tls/" in key]) == 1

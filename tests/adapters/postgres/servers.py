@@ -129,11 +129,47 @@ class Server:
 def start(
     major: int, programs: Path, *, in_recovery: bool = False, settings: Mapping[str, str] | None = None
 ) -> Server:
+    folder = _folder(major)
+    initdb = [
+        *(str(programs / "initdb"), "-D", str(folder / "data"), "-U", SUPERUSER, "--no-sync", "-E", "UTF8"),
+        *("--locale=C", "--auth-local=trust", "--auth-host=md5", f"--pwfile={folder / 'password'}"),
+    ]
+    subprocess.run([*unprivileged(), *initdb], check=True, capture_output=True, timeout=60)
+    if in_recovery:
+        (folder / "data" / "standby.signal").touch()
+    server = _run(major, programs, folder, settings or {})
+    if not in_recovery:
+        try:
+            server.sql(BASELINE)
+        except BaseException:
+            server.stop()
+            raise
+    return server
+
+
+def start_replica(leader: Server, programs: Path) -> Server:
+    """A standby that streams from `leader`, and answers queries."""
+    folder = _folder(leader.major)
+    copy = [
+        *(str(programs / "pg_basebackup"), "-D", str(folder / "data"), "-R", "--checkpoint=fast", "--no-sync"),
+        *("-d", f"host=127.0.0.1 port={leader.port} user={SUPERUSER} passfile={folder / 'pgpass'}"),
+    ]
+    subprocess.run([*unprivileged(), *copy], check=True, capture_output=True, timeout=60)
+    return _run(leader.major, programs, folder, {})
+
+
+def _folder(major: int) -> Path:
     folder = Path(tempfile.mkdtemp(prefix=f"howdah-pg{major}-", dir="/tmp"))
     (folder / "password").write_text(PASSWORD)
+    (folder / "pgpass").write_text(f"*:*:*:*:{PASSWORD}")
+    (folder / "pgpass").chmod(0o600)
     if unprivileged() is AS_NOBODY:
-        for path in (folder, folder / "password"):
+        for path in (folder, *folder.iterdir()):
             os.chown(path, 65534, 65534)
+    return folder
+
+
+def _run(major: int, programs: Path, folder: Path, settings: Mapping[str, str]) -> Server:
     own = {
         "fsync": "off",
         "listen_addresses": "127.0.0.1",
@@ -143,15 +179,8 @@ def start(
         "log_line_prefix": "%a|%d|",
         "shared_buffers": "32MB",
     }
-    initdb = [
-        *(str(programs / "initdb"), "-D", str(folder / "data"), "-U", SUPERUSER, "--no-sync", "-E", "UTF8"),
-        *("--locale=C", "--auth-local=trust", "--auth-host=md5", f"--pwfile={folder / 'password'}"),
-    ]
-    subprocess.run([*unprivileged(), *initdb], check=True, capture_output=True, timeout=60)
-    if in_recovery:
-        (folder / "data" / "standby.signal").touch()
     port = _free_port()
-    options = [word for name, value in (own | dict(settings or {})).items() for word in ("-c", f"{name}={value}")]
+    options = [word for name, value in (own | dict(settings)).items() for word in ("-c", f"{name}={value}")]
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
             [*unprivileged(), str(programs / "postgres"), "-D", str(folder / "data"), "-p", str(port), *options],
@@ -161,8 +190,6 @@ def start(
     server = Server(major, port, folder, process)
     try:
         _wait(server)
-        if not in_recovery:
-            server.sql(BASELINE)
     except BaseException:
         server.stop()
         raise

@@ -4,16 +4,17 @@ import asyncio
 import base64
 import datetime as dt
 import re
-from collections.abc import AsyncIterator
+import socket
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import psycopg
 import pytest
 
 from adapters.controller.rig import LABELS, NAME, NAMESPACE, Rig, rig
 from adapters.postgres.conftest import MAJORS, only
-from adapters.postgres.servers import PASSWORD, SUPERUSER, Server
+from adapters.postgres.servers import PASSWORD, SUPERUSER, Server, start_replica
 from howdah.adapters import postgres
 from howdah.adapters.kubernetes import POSTGRESQLS
 from howdah.cli.connect import find_login
@@ -54,9 +55,14 @@ class AtPort:
 
     server: Server
     life: Life
+    replicas: Mapping[str, int] = field(default_factory=dict)
+    """Other addresses that pods may have, and the ports that these lead to."""
 
     async def observe(self, target, interest):
         return await postgres.observe(self._here(target), interest)
+
+    async def sessions(self, target, roles):
+        return await postgres.sessions(self._here(target), roles)
 
     async def apply(self, target, statements, passwords, *, method):
         if self.life.left > 1000:  # it does not die here
@@ -71,7 +77,8 @@ class AtPort:
         )
 
     def _here(self, target):
-        return replace(target, port=self.server.port, system_identifier=None)
+        port = self.replicas.get(target.host, self.server.port)
+        return replace(target, host="127.0.0.1", port=port, system_identifier=None)
 
 
 def secret_name(user: str) -> str:
@@ -98,11 +105,17 @@ def edit_secret(kube: FakeKubernetes, user: str = "app", **texts: str) -> None:
 
 
 @asynccontextmanager
-async def operator(server: Server, world: FakeKubernetes | None = None, life: Life | None = None, **options: str):
+async def operator(
+    server: Server,
+    world: FakeKubernetes | None = None,
+    life: Life | None = None,
+    replicas: Mapping[str, int] | None = None,
+    **options: str,
+):
     """An operator with database access; without a `world` it gets one of its own."""
     ours = life or Life()
     asked = {"enable_database_access": "true", **options}
-    async with rig(options=asked, world=world, server=AtPort(server, ours)) as made:
+    async with rig(options=asked, world=world, server=AtPort(server, ours, replicas or {})) as made:
         told = made.applier._told  # the process notes each step here
 
         def spent(target, step, error):
@@ -331,9 +344,9 @@ def exists(server: Server, name: str) -> bool:
     return bool(server.sql(f"SELECT 1 FROM pg_roles WHERE rolname = '{name}'"))
 
 
-async def passes_anew(running: Rig, server: Server) -> tuple[str, ...]:
+async def passes_anew(running: Rig, server: Server, replicas: Mapping[str, int] | None = None) -> tuple[str, ...]:
     """Another operator's, which reads everything again; why it kept roles that shall go."""
-    async with operator(server, running.kube) as other:
+    async with operator(server, running.kube, replicas=replicas) as other:
         await settle(other)
         return tuple(one.why for one in other.reconciler._databases._known[NAMESPACE, NAME].look.kept)
 
@@ -368,6 +381,80 @@ async def test_an_old_login_with_an_open_session_stays_until_it_ends(rotated: Ri
     session.close()
     await passes_anew(rotated, server)
     assert not exists(server, OLD)
+
+
+@pytest.fixture
+def replica(server: Server) -> Iterator[Server]:
+    running = start_replica(server, MAJORS[server.major])
+    yield running
+    running.stop()
+
+
+def at(operator: Rig, ordinal: int, address: str) -> None:
+    """The pod gets this address."""
+
+    def moved(live):
+        return {**live, "status": {**live["status"], "podIP": address}}
+
+    kubelet = Writer("kubelet", subresource="status")
+    operator.kube.store.patch(PODS, (NAMESPACE, f"{NAME}-{ordinal}"), moved, kubelet)
+
+
+async def test_an_old_login_in_use_on_a_replica_alone_stays_until_that_ends(
+    rotated: Rig, server: Server, replica: Server
+) -> None:
+    at(rotated, 1, "127.0.0.2")
+    places = {"127.0.0.2": replica.port}
+    old_login(server)
+    await replayed(server, replica)
+    session = replica.session(user=OLD, password="old")
+    assert await passes_anew(rotated, server, places) == (f'"{OLD}" has 1 open session on {NAME}-1',)
+    assert accepts(server, {"username": OLD, "password": "old"}), "it is not even locked"
+    session.close()
+    assert await passes_anew(rotated, server, places) == ()
+    assert not exists(server, OLD)
+
+
+async def test_an_old_login_stays_while_a_replica_cannot_be_asked(
+    rotated: Rig, server: Server, replica: Server
+) -> None:
+    for ordinal in (1, 2):
+        at(rotated, ordinal, f"127.0.0.{ordinal + 1}")
+    places = {"127.0.0.2": replica.port, "127.0.0.3": closed_port()}
+    old_login(server)
+    (why,) = await passes_anew(rotated, server, places)
+    assert why.startswith(f'"{OLD}" may have sessions on {NAME}-2, which is waited for: 127.0.0.1:')
+    assert "Connection refused" in why
+    assert PASSWORD not in why
+    assert accepts(server, {"username": OLD, "password": "old"})
+    at(rotated, 2, "")
+    assert await passes_anew(rotated, server, places) == (
+        f'"{OLD}" may have sessions on {NAME}-2, which is waited for: it has no address yet',
+    )
+    rotated.kube.store.delete(PODS, (NAMESPACE, f"{NAME}-2"))
+    assert await passes_anew(rotated, server, places) == ()
+    assert not exists(server, OLD), "a pod that is gone has no sessions"
+
+
+async def test_replicas_are_asked_only_where_somebody_would_go(rotated: Rig, server: Server, replica: Server) -> None:
+    at(rotated, 1, "127.0.0.2")
+    before = replica.log().count("pg_stat_activity")
+    await passes_anew(rotated, server, {"127.0.0.2": replica.port})
+    assert replica.log().count("pg_stat_activity") == before
+
+
+async def replayed(leader: Server, replica: Server) -> None:
+    """Wait until the replica is where the leader is now."""
+    ((here,),) = leader.sql("SELECT pg_current_wal_lsn()")
+    async with asyncio.timeout(20):
+        while replica.sql(f"SELECT pg_last_wal_replay_lsn() < '{here}'") != [(False,)]:
+            await asyncio.sleep(0.05)
+
+
+def closed_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        port: int = found.getsockname()[1]
+        return port
 
 
 async def test_an_old_login_that_owns_something_anywhere_stays(rotated: Rig, server: Server) -> None:

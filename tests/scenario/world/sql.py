@@ -6,7 +6,7 @@ Statements change the catalogue by what they say: each kind that the scenarios n
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -122,6 +122,15 @@ class SimulatedServers:
             {},
             SERVER_VERSION,
         )
+
+    async def sessions(self, target: Target, roles: Collection[str], /) -> Mapping[str, int]:
+        """Nobody connects in this world."""
+        del roles
+        await self.hand.reach()
+        machine = self.machine_at(target.host)
+        if machine is None or machine.contents is None:
+            raise ExternalError("postgres", transient=True, message=f"{target.host} takes no connection")
+        return {}
 
     async def apply(
         self,

@@ -3,13 +3,15 @@
 import datetime as dt
 from dataclasses import replace
 
+import pytest
+
 from howdah.core.credentials import kept_roles, rotations
 from howdah.core.plan import ChangeSecret, Plan
 from howdah.core.planners import decide
-from howdah.core.postgres.removal import farewells
+from howdah.core.postgres.removal import Kept, farewells
 from howdah.core.situation import DatabaseLook
 from howdah.core.status import Outcome, build_status
-from howdah.model.postgres.catalogue import Catalogue, Ties
+from howdah.model.postgres.catalogue import Catalogue, ReplicaSessions, Ties
 from howdah.model.postgres.desired import Desired, Removal
 from howdah.model.postgres.rotation import HeldSecret, Mode, Rotation
 from unit.core.clusters import NOW, QUIET, situation, three
@@ -70,6 +72,25 @@ def test_a_role_that_may_not_go_is_said_and_the_cluster_is_settled():
     assert status["PostgresClusterStatus"] == "Running"
     progressing = next(c for c in status["conditions"] if c["type"] == "Progressing")
     assert (progressing["status"], progressing["reason"]) == ("False", "Settled")
+
+
+ON_REPLICAS = (
+    (ReplicaSessions(), None),
+    (ReplicaSessions({"old": {}, "other": {"acid-a-1": 4}}), None),
+    (ReplicaSessions({"old": {"acid-a-1": 1}}), '"old" has 1 open session on acid-a-1'),
+    (
+        ReplicaSessions({"old": {"acid-a-2": 2, "acid-a-1": 1}}, {"acid-a-3": "away"}),
+        '"old" has 3 open sessions on acid-a-1, acid-a-2',
+    ),
+    (ReplicaSessions({}, {"acid-a-1": "away"}), '"old" may have sessions on acid-a-1, which is waited for: away'),
+)
+
+
+@pytest.mark.parametrize(("replicas", "why"), ON_REPLICAS)
+def test_a_role_in_use_on_a_replica_or_perhaps_so_does_not_go(replicas, why):
+    live = live_role("old", comment="note", ties=Ties())
+    (found,) = farewells(Desired(), Catalogue({"old": live}, {}, {}), (Removal("old", "note"),), replicas)
+    assert (found.why if isinstance(found, Kept) else None) == why
 
 
 def findings(seen):

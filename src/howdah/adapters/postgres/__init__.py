@@ -3,7 +3,7 @@
 from howdah.adapters.postgres.applying import Failure, Outcome, apply
 from howdah.adapters.postgres.checking import Password, PasswordChecks
 from howdah.adapters.postgres.connection import AuthenticationFailed, Target, connect
-from howdah.adapters.postgres.reading import ServerSetting, observe, server_settings
+from howdah.adapters.postgres.reading import ServerSetting, observe, server_settings, sessions
 
 __all__ = [
     "AuthenticationFailed",
@@ -17,4 +17,5 @@ __all__ = [
     "connect",
     "observe",
     "server_settings",
+    "sessions",
 ]

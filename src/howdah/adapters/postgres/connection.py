@@ -1,4 +1,4 @@
-"""One session with the leader: pinned settings, bounded time, and errors that hold no secret.
+"""One session with the leader, seldom with a replica: pinned settings, bounded time, and errors that hold no secret.
 
 Everything that waits for PostgreSQL does so inside `connect`.
 """
@@ -29,7 +29,7 @@ class Target:
     """Whom to speak to, and for how long at most."""
 
     host: str
-    """The leader's address."""
+    """The leader's address, or with `is_replica_enough` any member's."""
     user: str
     password: str = field(repr=False)
     port: int = 5432
@@ -39,6 +39,8 @@ class Target:
     """The name in the certificate (verify-full); None: any name that the authority signed (verify-ca)."""
     system_identifier: int | None = None
     """The cluster's; another one is refused."""
+    is_replica_enough: bool = False
+    """A server in recovery is not refused: for reading what only it knows."""
     connect_timeout_s: int = 5
     lock_timeout_s: float = 5
     statement_timeout_s: float = 30
@@ -55,7 +57,7 @@ class NotWritable(ExternalError):  # noqa: N818  # likewise
 
 @asynccontextmanager
 async def connect(target: Target, database: str = "postgres") -> AsyncIterator[Session]:
-    """A session with a server that is not in recovery, closed at the end, and cut when its time is over.
+    """A session with the right server, closed at the end, and cut when its time is over.
 
     Raises ExternalError, AuthenticationFailed or NotWritable; psycopg's own errors do not come out.
     """
@@ -138,7 +140,7 @@ def _options(target: Target) -> str:
 async def _refuse_the_wrong_server(session: Session, target: Target) -> None:
     cursor = await session.execute("SELECT pg_is_in_recovery(), system_identifier FROM pg_control_system()")
     in_recovery, system_identifier = await cursor.fetchone() or (True, None)
-    if in_recovery:
+    if in_recovery and not target.is_replica_enough:
         message = f"{target.host} is in recovery, so it is not the leader (any more)"
         raise NotWritable(SYSTEM, transient=True, message=message)
     if target.system_identifier not in (None, system_identifier):

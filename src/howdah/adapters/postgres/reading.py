@@ -107,6 +107,11 @@ SELECT name, setting, unit, vartype, context, pending_restart
 """
 
 
+_SESSIONS = """
+SELECT usename, count(*) FROM pg_stat_activity WHERE usename = ANY(%s::name[]) GROUP BY usename
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class ServerSetting:
     """One row of pg_settings."""
@@ -143,6 +148,13 @@ async def observe(target: Target, interest: Interest) -> Catalogue:
             if name in interest.published:
                 publishing[name] = await _publishing(session, interest.published[name])
     return Catalogue(roles, databases, contents, version, publishing)
+
+
+async def sessions(target: Target, roles: Collection[str]) -> Mapping[str, int]:
+    """How many sessions each of these roles has on this very server, without those that have none."""
+    async with connect(target) as session:
+        cursor = await session.execute(_SESSIONS, [sorted(roles)])
+        return {row[0]: row[1] async for row in cursor}
 
 
 async def server_settings(session: Session, names: Collection[str]) -> Mapping[str, ServerSetting]:

@@ -2,14 +2,15 @@
 
 One step at a time, each decided anew from the catalogue: no more logins, then what it owns is handed over (only where
 the manifest says to whom), then it is dropped. A role that we did not make, that somebody is connected with, or that owns
-something which nobody inherits stays, and why is said.
+something which nobody inherits stays, and why is said. A replica has sessions of its own: one that cannot be asked may have
+some.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from howdah.core.postgres import statements as make
-from howdah.model.postgres.catalogue import Catalogue, Role, Ties
+from howdah.model.postgres.catalogue import Catalogue, ReplicaSessions, Role, Ties
 from howdah.model.postgres.desired import Desired, Flags, Removal
 from howdah.model.postgres.statements import MAINTENANCE_DATABASE, Kind, Statement
 
@@ -22,19 +23,26 @@ class Kept:
     why: str
 
 
-def farewells(desired: Desired, catalogue: Catalogue, removals: tuple[Removal, ...]) -> Iterator[Statement | Kept]:
+NO_REPLICAS = ReplicaSessions()
+
+
+def farewells(
+    desired: Desired, catalogue: Catalogue, removals: tuple[Removal, ...], replicas: ReplicaSessions = NO_REPLICAS
+) -> Iterator[Statement | Kept]:
     """The next step for each role that shall go; nothing for one that is gone, or that is desired."""
     wanted = {role.name for role in desired.roles}
     for removal in removals:
         live = catalogue.roles.get(removal.role)
         if live is not None and removal.role not in wanted:
-            yield from _farewell(removal, live, catalogue)
+            yield from _farewell(removal, live, catalogue, replicas)
 
 
-def _farewell(removal: Removal, live: Role, catalogue: Catalogue) -> Iterator[Statement | Kept]:
+def _farewell(
+    removal: Removal, live: Role, catalogue: Catalogue, replicas: ReplicaSessions
+) -> Iterator[Statement | Kept]:
     ties = live.ties or Ties()
     steps = tuple(_next_steps(removal, live, ties))
-    why = why_kept(removal, live, catalogue)
+    why = why_kept(removal, live, catalogue) or _used_on_replicas(live.name, replicas)
     yield from (Kept(step, why) if why is not None else step for step in steps)
 
 
@@ -60,6 +68,15 @@ def why_kept(removal: Removal, live: Role, catalogue: Catalogue) -> str | None:
     if ties.objects and removal.reassign_to not in catalogue.roles:
         return f'there is no role "{removal.reassign_to}" that could get what "{live.name}" owns'
     return _unreachable(ties, catalogue)
+
+
+def _used_on_replicas(role: str, replicas: ReplicaSessions) -> str | None:
+    if there := replicas.counts.get(role):
+        count = sum(there.values())
+        return f'"{role}" has {count} open session{"s" if count > 1 else ""} on {", ".join(sorted(there))}'
+    for member, why in sorted(replicas.unanswered.items()):
+        return f'"{role}" may have sessions on {member}, which is waited for: {why}'
+    return None
 
 
 def _unreachable(ties: Ties, catalogue: Catalogue) -> str | None:

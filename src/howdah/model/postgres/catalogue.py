@@ -167,6 +167,16 @@ class Catalogue:
 
 
 @dataclass(frozen=True, slots=True)
+class ReplicaSessions:
+    """What the leader cannot see: who is connected with its replicas. Of the roles that were asked about."""
+
+    counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """By role, by member: open sessions, where there are any."""
+    unanswered: Mapping[str, str] = field(default_factory=dict)
+    """By member: why it could not be asked."""
+
+
+@dataclass(frozen=True, slots=True)
 class Interest:
     """What has to be read to compare: names of roles, and databases whose inside matters."""
 
