@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from howdah.model.crd_schema import Schema, property_at, structural_schema
+from howdah.model.manifest_rules import LONGEST_SOURCE
 from howdah.model.settings import OPTIONS, Option
 from howdah.model.spec import Spec
 from howdah.model.teams import TeamSpec
@@ -25,7 +26,7 @@ _MAX_ITEMS = {
     "streams": ("maxItems", 64),
     "maintenanceWindows": ("maxItems", 128),
     "allowedSourceRanges": ("maxItems", 1000),
-    "clone.cluster": ("maxLength", 253),
+    "clone.cluster": ("maxLength", LONGEST_SOURCE),
     "podAnnotations": ("maxProperties", 500),
     "serviceAnnotations": ("maxProperties", 500),
     "masterServiceAnnotations": ("maxProperties", 500),

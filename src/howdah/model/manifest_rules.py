@@ -15,6 +15,8 @@ from howdah.model.pod_rules import pod_problems
 from howdah.model.spec import REMOVED_FIELDS, Manifest, ObjectStore, Spec, UserOptions
 
 _DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
+LONGEST_SOURCE = 253
+"""Characters of the name of a cluster that is no more; it is part of its archive's path."""
 _DNS_1035 = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 _USER = re.compile(r"[a-z0-9]([-_a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-_a-z0-9]*[a-z0-9])?)*")
 _DATABASE = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
@@ -135,7 +137,12 @@ def _store(path: str, store: ObjectStore) -> Iterator[Problem]:
 
 def _clone_source(spec: Spec) -> Iterator[Problem]:
     clone = spec.clone
-    if clone is None or clone.timestamp:
+    if clone is None:
+        return
+    if clone.timestamp:
+        if len(clone.cluster) > LONGEST_SOURCE:
+            message = f"has {len(clone.cluster)} characters, {LONGEST_SOURCE} is the most"
+            yield Problem("spec.clone.cluster", message, "write the name that the source has in its archive's path")
         return
     if _DNS_1035.fullmatch(clone.cluster) is None or len(clone.cluster) > 63:
         hint = "write the name of a cluster in this namespace, or a timestamp"

@@ -76,6 +76,7 @@ def test_what_is_absent_stays_absent() -> None:
         ({"maintenanceWindows": ["Mon:25:00-26:00"]}, 'spec.maintenanceWindows[0]: "Mon:25:00-26:00" is not a maintenance window; write Mon:01:00-02:00 or 01:00-02:00, in UTC, the day one of Mon Tue Wed Thu Fri Sat Sun'),
         ({"allowedSourceRanges": ["10.0.0.1"]}, 'spec.allowedSourceRanges[0]: "10.0.0.1" is not a network; write an address with its length, such as 10.0.0.0/8'),
         ({"clone": {"cluster": "Other"}}, "spec.clone.cluster: \"Other\" is not a cluster's name; write the name of a cluster in this namespace, or a timestamp"),
+        ({"clone": {"cluster": "x" * 254, "timestamp": "2026-11-23T12:40:33+00:00"}}, "spec.clone.cluster: has 254 characters, 253 is the most; write the name that the source has in its archive's path"),
         ({"clone": {"cluster": "x", "timestamp": "2026-11-23T12:40:33Z"}}, 'spec.clone.timestamp: "2026-11-23T12:40:33Z" is not a time with a numeric offset; write 2026-11-23T12:40:33+00:00 (with +00:00, not Z)'),
         ({"standby": {}}, "spec.standby: names no source; add standby_host, s3_wal_path or gs_wal_path"),
         ({"standby": {"s3_wal_path": "a", "gs_wal_path": "b"}}, "spec.standby: has s3_wal_path and gs_wal_path; remove one of them"),
