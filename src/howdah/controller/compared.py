@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import Generic, TypeVar
 
+from howdah.controller.watch import Key
+
 T = TypeVar("T")
-Key = tuple[str, str]  # (namespace, cluster name)
 
 
 class Compared(Generic[T]):

@@ -6,19 +6,14 @@ Where nodes may not be seen, as in an installation for single namespaces, everyt
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 from collections.abc import Callable, Iterable, Mapping
 
+from howdah.controller.optional import FORBIDDEN_DELAY_S, first_look
 from howdah.kube.client import Client
 from howdah.kube.errors import Forbidden
 from howdah.kube.informer import Informer
 from howdah.kube.resources import NODES
 from howdah.model.observed import Node, Pod
-
-POLL_S = 0.02
-LONGEST_FIRST_LOOK_S = 30.0
-FORBIDDEN_DELAY_S = 60.0
 
 
 class Nodes:
@@ -46,10 +41,7 @@ class Nodes:
 
     async def looked(self) -> None:
         """Wait until the nodes are known, or that they may not be; not for long."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(LONGEST_FIRST_LOOK_S):
-                while not self._informer.synced.is_set() and self.unseen is None:  # noqa: ASYNC110 - either event
-                    await asyncio.sleep(POLL_S)
+        await first_look(lambda: self._informer.synced.is_set() or self.unseen is not None)
 
     @property
     def unseen(self) -> str | None:

@@ -56,10 +56,7 @@ class OptionalKind:
 
     async def looked(self) -> None:
         """Wait until it is known whether the kind is served, and if so what objects there are; not for long."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(LONGEST_FIRST_LOOK_S):
-                while not self._has_looked():  # noqa: ASYNC110  # an event or a refusal, whichever comes first
-                    await asyncio.sleep(POLL_S)
+        await first_look(self._has_looked)
 
     def _has_looked(self) -> bool:
         if not self._definition.synced.is_set():
@@ -89,6 +86,14 @@ class OptionalKind:
         for informer in self._informers:
             await informer.synced.wait()
         self._on_served()
+
+
+async def first_look(has_looked: Callable[[], bool]) -> None:
+    """Wait until something is known or refused, whichever comes first; not for long."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(LONGEST_FIRST_LOOK_S):
+            while not has_looked():  # noqa: ASYNC110 - either event
+                await asyncio.sleep(POLL_S)
 
 
 async def _end(tasks: list[asyncio.Task[None]]) -> None:

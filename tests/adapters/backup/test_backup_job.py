@@ -65,18 +65,7 @@ def with_tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.fixture
 async def kube(tmp_path: Path) -> AsyncIterator[FakeKubernetes]:
     async with FakeKubernetes() as running:
-        cluster = {"name": "c", "cluster": {"server": running.url}}
-        user = {"name": "u", "user": {"token": "t"}}
-        context = {"name": "x", "context": {"cluster": "c", "user": "u", "namespace": "ns"}}
-        document = {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "current-context": "x",
-            "clusters": [cluster],
-            "users": [user],
-            "contexts": [context],
-        }
-        (tmp_path / "kubeconfig").write_text(repr(document))
+        running.write_kubeconfig(tmp_path / "kubeconfig", "ns")
         yield running
 
 

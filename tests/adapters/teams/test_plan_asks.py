@@ -54,17 +54,7 @@ async def kube(api: FakeTeams, tmp_path: Path) -> AsyncIterator[FakeKubernetes]:
         running.store.seed(SECRETS, {"metadata": {"name": "token", "namespace": NAMESPACE}, "data": data})
         metadata = {"name": "howdah", "namespace": NAMESPACE}
         running.store.seed(OPERATOR_CONFIGURATIONS, {"metadata": metadata, "configuration": configuration(api)})
-        cluster, user = {"name": "c", "cluster": {"server": running.url}}, {"name": "u", "user": {"token": "t"}}
-        context = {"name": "x", "context": {"cluster": "c", "user": "u", "namespace": NAMESPACE}}
-        document = {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "current-context": "x",
-            "clusters": [cluster],
-            "users": [user],
-            "contexts": [context],
-        }
-        (tmp_path / "kubeconfig").write_text(repr(document))
+        running.write_kubeconfig(tmp_path / "kubeconfig", NAMESPACE)
         yield running
 
 

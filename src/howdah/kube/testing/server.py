@@ -15,6 +15,7 @@ import itertools
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -120,6 +121,18 @@ class FakeKubernetes:
     def access(self, namespace: str = "default") -> Access:
         """What a Client needs."""
         return Access(self.url, namespace, NoCredentials())
+
+    def write_kubeconfig(self, path: Path, namespace: str = "default") -> None:
+        """What a program needs that finds the server by `KUBECONFIG`."""
+        document = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "fake",
+            "clusters": [{"name": "fake", "cluster": {"server": self.url}}],
+            "users": [{"name": "fake", "user": {"token": "fake"}}],
+            "contexts": [{"name": "fake", "context": {"cluster": "fake", "user": "fake", "namespace": namespace}}],
+        }
+        path.write_bytes(msgspec.json.encode(document))
 
     def client(self, **settings: Any) -> Client:
         """A new client of this server."""
