@@ -6,11 +6,12 @@ import dataclasses
 import datetime as dt
 from dataclasses import dataclass
 
+from howdah.controller.watch import Key
 from howdah.kube.errors import Forbidden
 
 SOON_S = 0.05  # after a write: the caches need a moment to hear of it
 AFTER_FAILURE_S = 5.0  # of a read or of the status
-AFTER_FORBIDDEN_S = 60.0
+AFTER_FIRST_FORBIDDEN_S, AFTER_FORBIDDEN_S = 1.0, 60.0  # doubling
 AFTER_MISSING_S = 30.0  # an object that a manifest names and nobody watches
 AFTER_CONFLICT_S = 1.0  # what was in the way makes an event, which wakes the pass earlier
 
@@ -24,9 +25,26 @@ class PassResult:
     is_gone: bool = False  # there is no such cluster any more: only an event can bring it back
 
 
-def patience_s(error: Exception) -> float:
-    """A right is given by a person: no use in asking every few seconds."""
-    return AFTER_FORBIDDEN_S if isinstance(error, Forbidden) else AFTER_FAILURE_S
+class Patience:
+    """How long until what failed is tried again, of each cluster."""
+
+    def __init__(self) -> None:
+        self._refusals: dict[Key, int] = {}
+
+    def after_s(self, key: Key, error: Exception) -> float:
+        """Seconds. A right is given by a person, or was given a moment ago: soon at first, then seldom.
+
+        The API server hears of a new role only after it has stored it, so that after an install the first requests are refused.
+        """
+        if not isinstance(error, Forbidden):
+            return AFTER_FAILURE_S
+        before = self._refusals.get(key, 0)
+        self._refusals[key] = before + 1
+        return min(AFTER_FIRST_FORBIDDEN_S * 2.0 ** min(before, 16), AFTER_FORBIDDEN_S)
+
+    def forget(self, key: Key) -> None:
+        """Nothing was refused, or the cluster is gone."""
+        self._refusals.pop(key, None)
 
 
 def not_later(result: PassResult, seconds: float | None) -> PassResult:

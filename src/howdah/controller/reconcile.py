@@ -31,9 +31,9 @@ from howdah.controller.passes import (
     AFTER_MISSING_S,
     SOON_S,
     PassResult,
+    Patience,
     not_after,
     not_later,
-    patience_s,
 )
 from howdah.controller.references import ReferenceReader
 from howdah.controller.telling import Teller
@@ -98,6 +98,7 @@ class Reconciler:
         self._observe_only = observe_only
         self._clock = clock
         self._environment = EnvironmentSecrets(client)
+        self._patience = Patience()
         self._attempts = Attempts(asyncio.get_running_loop().time)
         self.teller = Teller(client, recorder, applier.may_write, observe_only=observe_only)
         self.builds = Builds(settings, references, self._warn)
@@ -107,9 +108,10 @@ class Reconciler:
         started = time.perf_counter()
         try:
             result = await self._pass(key)
+            self._patience.forget(key)
         except (KubeError, ExternalError) as error:  # a read: steps that fail are in the outcome
             _log.warning("pass failed", namespace=key[0], cluster=key[1], error=str(error))
-            result = PassResult(again_in_s=patience_s(error), failed=str(error))
+            result = PassResult(again_in_s=self._patience.after_s(key, error), failed=str(error))
             if isinstance(error, Forbidden):
                 await self._say_forbidden(key, error)
         took_s = time.perf_counter() - started
@@ -168,6 +170,7 @@ class Reconciler:
         self._copies.forget(key)
         self._fleet.forget(key)
         self._attempts.forget(key)
+        self._patience.forget(key)
         self._environment.forget(key)
         self.builds.forget(key)
         self.teller.forget(key)

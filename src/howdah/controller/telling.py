@@ -9,7 +9,7 @@ from typing import Any
 import structlog
 
 from howdah.adapters.kubernetes import POSTGRESQLS
-from howdah.controller.passes import AFTER_CONFLICT_S, PassResult, patience_s
+from howdah.controller.passes import AFTER_CONFLICT_S, PassResult, Patience
 from howdah.controller.watch import Key
 from howdah.core.status import Event, is_commentary, transitions
 from howdah.kube.client import Client
@@ -35,6 +35,7 @@ class Teller:
         self._told: dict[Key, tuple[tuple[str, str], Live]] = {}
         """By cluster: the version that the cache had when the status was written, and what the write made of it."""
         self._told_at: dict[Key, float] = {}  # by the event loop's clock
+        self._patience = Patience()
         self._pruned: frozenset[str] = frozenset()  # status fields that the installed CRD does not keep
         self.phases: dict[Key, str] = {}
 
@@ -43,6 +44,7 @@ class Teller:
         self.phases.pop(key, None)
         self._told.pop(key, None)
         self._told_at.pop(key, None)
+        self._patience.forget(key)
 
     def latest(self, key: Key, resource: Live) -> Live:
         """The resource after our own last status, as long as the cache has not heard of it: the next change is that one."""
@@ -80,7 +82,8 @@ class Teller:
             _log.warning("status not written", namespace=key[0], cluster=key[1], error=str(error))
             if isinstance(error, Forbidden):  # where nothing can be said on the resource, an event may be read
                 self.tell(resource, Event("Warning", "StatusNotWritten", str(error)))
-            return PassResult(again_in_s=patience_s(error), failed=str(error))
+            return PassResult(again_in_s=self._patience.after_s(key, error), failed=str(error))
+        self._patience.forget(key)
         self._told[key] = (resource.version, answer)
         self._told_at[key] = now_s
         self._notice_pruning(kept, answer.decoded_status())

@@ -119,7 +119,10 @@ class Informer(Generic[T]):
         longest_delay_s: float = LONGEST_DELAY_S,
         forbidden_delay_s: float | None = None,
     ) -> None:
-        """`forbidden_delay_s`: between attempts where the kind need not be seen; None: as after any failure."""
+        """`forbidden_delay_s`: between attempts where the kind need not be seen; None: as after any failure.
+
+        The first attempts come as after any failure: a right may have been given so late that the server has not heard of it.
+        """
         self.resource = resource
         self.labels = labels
         self.synced = asyncio.Event()
@@ -200,7 +203,7 @@ class Informer(Generic[T]):
                 self.counts.failures += 1
                 refused = refused + 1 if isinstance(error, ApiError) else 0
                 wait_s = getattr(error, "retry_after_s", None) or 0.0
-                if isinstance(error, Forbidden):
+                if isinstance(error, Forbidden) and delay_s >= self._longest_delay_s:
                     wait_s = self._forbidden_delay_s or wait_s
                 if _version_is_lost(error) or refused >= FAILURES_BEFORE_LIST:
                     self._version, refused = "", 0

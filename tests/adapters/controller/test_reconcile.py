@@ -445,6 +445,19 @@ async def test_a_step_that_is_refused_is_said_and_not_tried_again_at_once():
         assert len([w for w in asked(operator) if w[1] == "services"]) == 1
 
 
+async def test_a_right_that_the_api_server_has_not_heard_of_yet_is_asked_for_soon_and_then_seldom():
+    async with rig() as operator:
+        await operator.running()
+        delete(operator)
+        operator.kube.fail_next(403, "Forbidden", verb="list", resource="pods", times=8)
+        waits = [(await operator.one_pass()).again_in_s for _ in range(8)]
+        assert waits == [1, 2, 4, 8, 16, 32, 60, 60]
+        assert "Forbidden" in operator.condition("Degraded")[2]
+        await operator.one_pass()
+        operator.kube.fail_next(403, "Forbidden", verb="list", resource="pods")
+        assert (await operator.one_pass()).again_in_s == 1
+
+
 # --- deletion ----------------------------------------------------------------------------------------------------------
 
 
