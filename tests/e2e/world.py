@@ -97,7 +97,7 @@ class PodProcesses:
     def of(cls, everybody: Iterable[int], *, shim: int, launcher: int | None = None) -> PodProcesses:
         """Told apart by their command lines."""
         found = tuple(everybody)
-        patroni = tuple(pid for pid in found if b"\0-m\0patroni\0" in command_line(pid))
+        patroni = tuple(pid for pid in found if b"\0-m\0howdah.instance.patroni_main\0" in command_line(pid))
         servers = [pid for pid in found if b"postgres\0-D\0" in command_line(pid)]
         below = processes.descendants(servers)
         return cls(launcher, shim, patroni, tuple(servers), (*servers, *sorted(below)), found)

@@ -1,4 +1,4 @@
-"""The database container's main process: configure, then become Patroni.
+"""The database container's main process: configure, then become Patroni (`patroni_main`).
 
 Patroni takes this process over by exec, so that signals and the exit code are its own; as PID 1 it reaps orphans itself.
 """
@@ -14,6 +14,8 @@ from typing import NoReturn
 from howdah.instance.configure import EXIT_WRONG_ENVIRONMENT, Prepared, Refused, configure
 from howdah.instance.ending import end
 from howdah.model.errors import InvalidSpec
+
+MAIN = "howdah.instance.patroni_main"
 
 log = logging.getLogger("howdah.instance")
 
@@ -38,5 +40,5 @@ def become_patroni(prepared: Prepared) -> NoReturn:
     """Replace this process. `-P`: the working directory is a data folder and no place for Python modules."""
     os.chdir(prepared.folder)
     sys.stderr.flush()
-    command = [sys.executable, "-P", "-W", "ignore::FutureWarning", "-m", "patroni", str(prepared.patroni_yaml)]
+    command = [sys.executable, "-P", "-W", "ignore::FutureWarning", "-m", MAIN, str(prepared.patroni_yaml)]
     os.execve(sys.executable, command, dict(prepared.environment))  # noqa: S606

@@ -6,8 +6,10 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 
 import aiohttp
@@ -187,6 +189,26 @@ async def test_a_switchover_hands_over_and_the_old_leader_follows(world, leader,
     # Who leads could see to the other pods before it was promoted.
     assert "keep the label" not in replica.log.read_text()
     until(lambda: world.streaming(replica) == {leader.name}, why=world.logs)
+
+
+def test_a_killed_postmaster_is_noticed_before_the_next_loop(world, leader, replica):
+    leader.sql("CREATE TABLE IF NOT EXISTS crashed (at text)")
+    leader.sql("INSERT INTO crashed VALUES ('before')")
+    assert world.config().dynamic["loop_wait"] == 10
+    until(lambda: (world.state(leader).state, world.state(replica).state) == ("running", "streaming"), why=world.logs)
+    (postmaster,) = (
+        pid for pid in leader.processes() if b"postgres\0-D\0" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    )
+    said = len(leader.log.read_text())
+    os.kill(postmaster, signal.SIGKILL)
+    begun = time.monotonic()
+    until(
+        lambda: "starting primary after failure" in leader.log.read_text()[said:], timeout_s=9, why=leader.log.read_text
+    )
+    assert time.monotonic() - begun < 2
+    until(lambda: world.is_writable(leader), timeout_s=20, why=world.logs)
+    assert leader.sql("SELECT at FROM crashed") == "before"
+    assert "removed leader key" not in leader.log.read_text()[said:]
 
 
 def test_a_killed_leader_starts_again_with_every_row(world, leader, replica):

@@ -109,7 +109,7 @@ class Member:
         if self.process is not None:
             self.process.wait(20)
         self.process = None
-        for pid in self._left_over():
+        for pid in self.processes():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
@@ -122,8 +122,8 @@ class Member:
         os.kill(main, signal.SIGTERM)
         self.process.wait(30)
 
-    def _left_over(self) -> list[int]:
-        """Processes of this member by its mark in their environment: where no PID namespace ends them."""
+    def processes(self) -> list[int]:
+        """Pids of this machine, by the member's mark in their environment."""
         found = []
         for entry in Path("/proc").iterdir():
             with contextlib.suppress(OSError, ValueError):

@@ -1,0 +1,176 @@
+"""A thread beside Patroni that wakes it when the postmaster has died: by itself it looks once per `loop_wait`.
+
+It is woken by its own REST API, with a change of the configuration that changes nothing, and then decides as always. A clean
+stop takes `postmaster.pid` away, so what is left of a dead process there is a crash. PostgreSQL refuses to start as long
+as a process of the dead server holds its shared memory, and Patroni then gives the lock away: so those end first.
+
+Without this thread everything works as before: it says what keeps it from its work, and ends.
+"""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import logging
+import os
+import select
+import ssl
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+LOOK_S = 0.5  # while there is no server
+AGAIN_S = 5.0  # a process that has the pid of a server of earlier days is not waited for longer
+POLL_S = 0.02
+LEFT_BEHIND_S = 10.0
+TIMEOUT_S = 3.0
+TRIES = 3
+SHARED_MEMORY = Path("/proc/sysvipc/shm")
+NO_SUCH_SETTING = "howdah"
+
+log = logging.getLogger(__name__)
+
+
+def begin(patroni_yaml: Path) -> None:
+    """Start the thread; it ends with the process."""
+    threading.Thread(target=_run, args=(patroni_yaml,), name="postmaster", daemon=True).start()
+
+
+def _run(patroni_yaml: Path) -> None:
+    try:
+        data = Path(_read(patroni_yaml)["postgresql"]["data_dir"])
+        watch(data, lambda: wake(_read(patroni_yaml)["restapi"]))
+    except Exception:
+        log.exception("a dead postmaster will be noticed by Patroni's own loop only")
+
+
+def _read(patroni_yaml: Path) -> Mapping[str, Any]:
+    import yaml
+
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    document: Mapping[str, Any] = yaml.load(patroni_yaml.read_text(), loader)  # noqa: S506
+    return document
+
+
+def watch(data: Path, wake: Callable[[], None]) -> None:
+    """Call `wake` once for each postmaster of this data directory that dies while we look; never returns."""
+    alive = None
+    while True:
+        pid = postmaster(data)
+        if pid is not None and pid != alive and exists(pid):
+            alive = pid
+        if pid is None or pid != alive:
+            time.sleep(LOOK_S)
+        elif ended_within(pid, AGAIN_S):
+            alive = None
+            if _is_left_behind(data, pid):
+                log.warning("the postmaster (pid %s) has died: waking Patroni", pid)
+                _wake_for(data, pid, wake)
+
+
+def _is_left_behind(data: Path, pid: int) -> bool:
+    """Once it is no zombie any more, for which Patroni would take it as running, and nobody holds its memory."""
+    deadline = time.monotonic() + LEFT_BEHIND_S
+    while postmaster(data) == pid and time.monotonic() < deadline:
+        if not exists(pid) and not holds_memory(data):
+            return True
+        time.sleep(POLL_S)
+    return False
+
+
+def _wake_for(data: Path, pid: int, wake: Callable[[], None]) -> None:
+    for _ in range(TRIES):
+        try:
+            wake()
+        except (OSError, http.client.HTTPException) as error:
+            log.warning("Patroni cannot be woken: %s", error)
+        else:
+            return
+        time.sleep(LOOK_S)
+        if postmaster(data) != pid:
+            return
+
+
+def postmaster(data: Path) -> int | None:
+    """The pid that the data directory names; None without a server."""
+    try:
+        return int((data / "postmaster.pid").read_text().partition("\n")[0])
+    except (OSError, ValueError):
+        return None
+
+
+def holds_memory(data: Path, table: Path = SHARED_MEMORY) -> bool:
+    """Whether a process is attached to the shared memory that `postmaster.pid` names (line 7: key and id)."""
+    try:
+        segment = (data / "postmaster.pid").read_text().splitlines()[6].split()[1]
+    except (OSError, IndexError):
+        return False  # none was made
+    rows = [line.split() for line in table.read_text().splitlines()]
+    return any(row[1] == segment and row[6] != "0" for row in rows[1:])
+
+
+def ended_within(pid: int, timeout_s: float) -> bool:
+    """Whether the process has ended in this time."""
+    try:
+        handle = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    except OSError:  # an older kernel, or one that forbids it
+        return _polled(pid, timeout_s)
+    try:
+        poll = select.poll()
+        poll.register(handle, select.POLLIN)
+        return bool(poll.poll(timeout_s * 1000))
+    finally:
+        os.close(handle)
+
+
+def _polled(pid: int, timeout_s: float) -> bool:
+    deadline = time.monotonic() + timeout_s
+    while exists(pid):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(POLL_S)
+    return True
+
+
+def exists(pid: int) -> bool:
+    """Zombies do, too."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # somebody else's
+    return True
+
+
+def wake(restapi: Mapping[str, Any]) -> None:
+    """Ask Patroni's REST API. Raises OSError or http.client.HTTPException where it does not answer as it should."""
+    host, _, port = str(restapi["connect_address"]).rpartition(":")
+    host = host.strip("[]")
+    connection = http.client.HTTPConnection(host, int(port), timeout=TIMEOUT_S)
+    if restapi.get("certfile"):
+        connection = http.client.HTTPSConnection(host, int(port), timeout=TIMEOUT_S, context=_own_tls(restapi))
+    headers = {"Content-Type": "application/json"}
+    if login := restapi.get("authentication"):
+        both = f"{login['username']}:{login['password']}".encode()
+        headers["Authorization"] = f"Basic {base64.b64encode(both).decode()}"
+    try:
+        connection.request("PATCH", "/config", json.dumps({NO_SUCH_SETTING: None}), headers)
+        answer = connection.getresponse()
+        if answer.status != http.client.OK:
+            raise OSError(f"{answer.status} {answer.reason}")
+    finally:
+        connection.close()
+
+
+def _own_tls(restapi: Mapping[str, Any]) -> ssl.SSLContext:
+    """For a talk with ourselves: nothing to verify, and the server's own certificate where clients need one."""
+    tls = ssl._create_unverified_context()  # noqa: S323
+    if restapi.get("verify_client") in ("required", "optional"):
+        tls.load_cert_chain(restapi["certfile"], restapi.get("keyfile"), restapi.get("keyfile_password"))
+    return tls

@@ -1,0 +1,176 @@
+"""The thread that wakes Patroni: real processes stand for postmasters, a real HTTP server for Patroni's REST API."""
+
+import base64
+import http.server
+import json
+import os
+import ssl
+import subprocess
+import sys
+import threading
+import time
+from datetime import UTC, datetime
+
+import pytest
+
+from adapters.instance.world import until
+from howdah.instance import tls, watching
+
+
+@pytest.fixture
+def start():
+    """Processes that live until they are killed."""
+    started = []
+
+    def one() -> subprocess.Popen:
+        started.append(subprocess.Popen(["sleep", "600"]))
+        return started[-1]
+
+    yield one
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def woken(tmp_path, monkeypatch):
+    """Times at which Patroni was woken for the data directory `tmp_path`."""
+    calls = []
+    monkeypatch.setattr(watching, "LOOK_S", 0.02)
+    monkeypatch.setattr(watching, "AGAIN_S", 0.2)
+    monkeypatch.setattr(watching, "LEFT_BEHIND_S", 0.5)
+    threading.Thread(
+        target=watching.watch, args=(tmp_path, lambda: calls.append(time.monotonic())), daemon=True
+    ).start()
+    return calls
+
+
+def name(folder, pid, segment=""):
+    lines = [str(pid), str(folder), "1700000000", "5432", "/run", "*", segment, "ready"]
+    (folder / "postmaster.pid").write_text("".join(f"{line}\n" for line in lines))
+
+
+def end(process):
+    process.kill()
+    process.wait()
+
+
+@pytest.mark.parametrize("pidfd", [True, False])
+def test_patroni_is_woken_once_for_each_postmaster_that_dies(start, woken, tmp_path, monkeypatch, pidfd):
+    if not pidfd:
+        monkeypatch.setattr(os, "pidfd_open", lambda pid: (_ for _ in ()).throw(OSError(38, "not implemented")))
+    for already in (0, 1):
+        server = start()
+        name(tmp_path, server.pid)
+        time.sleep(0.3)
+        assert len(woken) == already
+        begun = time.monotonic()
+        end(server)
+        until(lambda already=already: len(woken) > already, timeout_s=5, why="woken")
+        assert woken[-1] - begun < 1
+    time.sleep(0.5)
+    assert len(woken) == 2
+
+
+def test_a_clean_stop_wakes_nobody(start, woken, tmp_path):
+    server = start()
+    name(tmp_path, server.pid)
+    time.sleep(0.3)
+    (tmp_path / "postmaster.pid").unlink()
+    end(server)
+    time.sleep(0.5)
+    assert woken == []
+
+
+def test_a_postmaster_that_was_dead_already_wakes_nobody(start, woken, tmp_path):
+    server = start()
+    end(server)
+    name(tmp_path, server.pid)
+    time.sleep(0.5)
+    assert woken == []
+
+
+def test_the_pid_of_a_server_of_earlier_days_hides_no_later_one(start, woken, tmp_path):
+    name(tmp_path, os.getpid())  # somebody else has it now
+    time.sleep(0.3)
+    server = start()
+    name(tmp_path, server.pid)
+    time.sleep(0.5)
+    end(server)
+    until(lambda: woken, timeout_s=5, why="woken")
+
+
+def test_patroni_is_not_woken_while_a_process_holds_the_dead_servers_memory(start, woken, tmp_path, monkeypatch):
+    table = tmp_path / "shm"
+    monkeypatch.setattr(watching.holds_memory, "__defaults__", (table,))
+    table.write_text("key shmid perms size cpid lpid nattch\n 5432 7 600 56 1 1 1\n 5433 8 600 56 1 1 0\n")
+    server = start()
+    name(tmp_path, server.pid, "     5432         7")
+    time.sleep(0.1)
+    end(server)
+    time.sleep(0.3)
+    assert woken == []
+    table.write_text("key shmid perms size cpid lpid nattch\n 5433 8 600 56 1 1 0\n")
+    until(lambda: woken, timeout_s=5, why="woken")
+
+
+class Answers(http.server.BaseHTTPRequestHandler):
+    def do_PATCH(self):
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.asked.append((self.path, self.headers["Authorization"], body))
+        self.send_response(self.server.status)
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def rest_api():
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answers)
+    server.asked, server.status = [], 200
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+
+
+def test_the_request_changes_nothing_and_carries_the_credentials(rest_api):
+    address = f"127.0.0.1:{rest_api.server_port}"
+    watching.wake({"connect_address": address})
+    watching.wake({"connect_address": address, "authentication": {"username": "postgres", "password": "s:cret"}})
+    basic = f"Basic {base64.b64encode(b'postgres:s:cret').decode()}"
+    assert rest_api.asked == [("/config", None, {"howdah": None}), ("/config", basic, {"howdah": None})]
+
+
+def test_a_refusal_is_an_error_that_is_told(rest_api):
+    rest_api.status = 503
+    with pytest.raises(OSError, match="503"):
+        watching.wake({"connect_address": f"127.0.0.1:{rest_api.server_port}"})
+
+
+@pytest.mark.parametrize("verify_client", ["none", "required"])
+def test_tls_is_spoken_where_it_is_on(rest_api, tmp_path, verify_client):
+    files = {"certfile": tmp_path / "crt", "keyfile": tmp_path / "key"}
+    tls.write_self_signed(files["certfile"], files["keyfile"], name="member", now=datetime.now(UTC))
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=files["certfile"])
+    context.load_cert_chain(files["certfile"], files["keyfile"])
+    context.verify_mode = ssl.CERT_REQUIRED if verify_client == "required" else ssl.CERT_NONE
+    rest_api.socket = context.wrap_socket(rest_api.socket, server_side=True)
+    given = {key: str(path) for key, path in files.items()}
+    watching.wake({"connect_address": f"127.0.0.1:{rest_api.server_port}", "verify_client": verify_client, **given})
+    assert len(rest_api.asked) == 1
+
+
+def test_a_thread_that_cannot_work_says_so_and_ends(tmp_path, caplog):
+    watching.begin(tmp_path / "no.yaml")
+    until(lambda: "noticed by Patroni's own loop only" in caplog.text, timeout_s=5, why="said")
+    assert "postmaster" not in {thread.name for thread in threading.enumerate() if thread.is_alive()}
+
+
+def test_the_process_that_starts_postgres_loads_little():
+    code = (
+        "import runpy, sys; runpy.run_module('howdah.instance.patroni_main', run_name='__mp_main__', alter_sys=True);"
+        "from patroni.postgresql.postmaster import pg_ctl_start; print('psycopg' in sys.modules, pg_ctl_start.__name__)"
+    )
+    said = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, timeout=20, check=True)
+    assert said.stdout.split() == ["False", "pg_ctl_start"]
