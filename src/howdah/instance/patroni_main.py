@@ -37,6 +37,7 @@ def load_only_what_starts_postgres() -> None:
 
     So the package is entered without running its `__init__`. Where that does not do, all of it is imported as always.
     """
+    from importlib import import_module
     from importlib.util import find_spec, module_from_spec
 
     name = "patroni.postgresql"
@@ -45,7 +46,7 @@ def load_only_what_starts_postgres() -> None:
         return
     sys.modules[name] = module_from_spec(spec)
     try:
-        pass
+        import_module(f"{name}.postmaster")
     except Exception:  # noqa: BLE001 - whatever it is, PostgreSQL is to be started
         for loaded in [loaded for loaded in sys.modules if loaded.startswith(name)]:
             del sys.modules[loaded]
