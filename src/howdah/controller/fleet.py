@@ -33,6 +33,36 @@ class _Rolls:
     def __iter__(self) -> Iterator[_Roll]:
         return iter((self.members, self.poolers))
 
+    @property
+    def under_way(self) -> Counter[str]:
+        return Counter(cause for roll in self if roll.is_under_way for cause in roll.causes)
+
+    @property
+    def stopped(self) -> frozenset[str]:
+        return frozenset(cause for roll in self if roll.stopped for cause in roll.causes)
+
+
+_NONE = _Rolls()
+
+
+class _Sums:
+    """What the rolls of all clusters come to, by cause. Kept up to date, for a pass may not cost more in a larger fleet."""
+
+    def __init__(self) -> None:
+        self.under_way: Counter[str] = Counter()
+        self.stopped: dict[str, dict[Key, None]] = {}  # a set in the order in which they stopped
+
+    def replace(self, key: Key, before: _Rolls, now: _Rolls) -> None:
+        if before == now:
+            return
+        self.under_way = self.under_way - before.under_way + now.under_way  # drops what is zero
+        for cause in before.stopped - now.stopped:
+            del self.stopped[cause][key]
+            if not self.stopped[cause]:
+                del self.stopped[cause]
+        for cause in now.stopped - before.stopped:
+            self.stopped.setdefault(cause, {})[key] = None
+
 
 def _failure(views: tuple[MemberView, ...]) -> str | None:
     """A pod that was made anew and will not do its part."""
@@ -60,30 +90,34 @@ class Fleet:
     def __init__(self, all_keys: Callable[[], tuple[Key, ...]]) -> None:
         self._all_keys = all_keys
         self._rolls: dict[Key, _Rolls] = {}
+        self._sums = _Sums()
         self._finished: set[str] = set()
         self._noted: set[Key] = set()
         self._moving: dict[Key, dt.datetime] = {}
 
     def begin(self, key: Key, situation: Situation, step: Step) -> None:
         """A step of a roll is about to be taken: it counts from the moment of its decision, for others decide meanwhile."""
-        before = self._rolls.get(key, _Rolls())
+        before = self._rolls.get(key, _NONE)
         if _is_move(step, situation):
             self._moving[key] = situation.observed.now
         elif _is_of_pooler(step):
-            self._rolls[key] = _Rolls(before.members, _Roll(pooler_causes(situation), is_under_way=True))
+            self._keep(key, _Rolls(before.members, _Roll(pooler_causes(situation), is_under_way=True)))
         else:
-            self._rolls[key] = _Rolls(_Roll(causes(situation.views), is_under_way=True), before.poolers)
+            self._keep(key, _Rolls(_Roll(causes(situation.views), is_under_way=True), before.poolers))
 
     def note(self, key: Key, situation: Situation, plan: Plan, done: tuple[Step, ...]) -> None:
         """Remember what this pass saw and did. A roll is finished when every new pod is there and does its part."""
         self._noted.add(key)
-        before = self._rolls.get(key, _Rolls())
+        before = self._rolls.get(key, _NONE)
         since = self._moving.get(key)
         if since is not None and (situation.observed.now - since > IN_FLIGHT or due_move(situation) is None):
             del self._moving[key]
-        self._rolls[key] = _Rolls(
-            self._members(before.members, situation, plan, done), self._poolers(before.poolers, situation, plan, done)
-        )
+        members = self._members(before.members, situation, plan, done)
+        self._keep(key, _Rolls(members, self._poolers(before.poolers, situation, plan, done)))
+
+    def _keep(self, key: Key, rolls: _Rolls) -> None:
+        self._sums.replace(key, self._rolls.get(key, _NONE), rolls)
+        self._rolls[key] = rolls
 
     def _members(self, before: _Roll, situation: Situation, plan: Plan, done: tuple[Step, ...]) -> _Roll:
         views = situation.views
@@ -127,12 +161,12 @@ class Fleet:
     def seen(self, key: Key) -> None:
         """A cluster that was looked at; without a `note` in this pass it has no roll to speak of (invalid, not ours)."""
         if key not in self._noted:
-            self._rolls[key] = _Rolls()
+            self._keep(key, _NONE)
         self._noted.discard(key)
 
     def forget(self, key: Key) -> None:
         """The cluster is gone."""
-        self._rolls.pop(key, None)
+        self._sums.replace(key, self._rolls.pop(key, _NONE), _NONE)
         self._noted.discard(key)
         self._moving.pop(key, None)
 
@@ -144,19 +178,17 @@ class Fleet:
     @property
     def is_complete(self) -> bool:
         """Whether every cluster has been looked at once."""
-        return all(key in self._rolls for key in self._all_keys())
+        return self._rolls.keys() >= set(self._all_keys())
 
     def budget(self, key: Key, limit: int) -> FleetBudget:
         """What the others leave for this cluster."""
-        others = [
-            (other, roll) for other, rolls in self._rolls.items() if other != key for roll in rolls if roll.causes
-        ]
-        mine = (roll.causes for roll in self._rolls.get(key, ()) if roll.is_under_way)
+        mine = self._rolls.get(key, _NONE)
+        stopped = ((cause, next((k for k in keys if k != key), None)) for cause, keys in self._sums.stopped.items())
         return FleetBudget(
-            rolling=Counter(cause for _, roll in others if roll.is_under_way for cause in roll.causes),
-            failed={cause: other[1] for other, roll in others if roll.stopped for cause in roll.causes},
+            rolling=self._sums.under_way - mine.under_way,
+            failed={cause: other[1] for cause, other in stopped if other is not None},
             finished=frozenset(self._finished),
-            mine=frozenset().union(*mine),
+            mine=frozenset(mine.under_way),
             limit=limit,
             moving=sum(1 for other in self._moving if other != key),
             is_complete=self.is_complete,

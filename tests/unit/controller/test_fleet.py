@@ -1,7 +1,11 @@
 """How many clusters may roll for one cause, told from what the passes of all clusters saw."""
 
 import datetime as dt
+from collections import Counter
 from dataclasses import replace
+
+from hypothesis import given
+from hypothesis import strategies as st
 
 from howdah.controller.fleet import Fleet
 from howdah.core.nodes import leave_nodes
@@ -75,7 +79,31 @@ def test_a_cluster_that_never_rolled_proves_nothing():
 
 
 def test_a_roll_that_stopped_is_told_to_the_others_by_name():
-    assert fleet(one=STOPPED).budget(OTHER, LIMIT).failed == {CAUSE: "one"}
+    made = fleet(one=STOPPED, other=STOPPED)
+    assert made.budget(THIRD, LIMIT).failed == {CAUSE: "one"}
+    assert made.budget(ONE, LIMIT).failed == {CAUSE: "other"}
+    made.note(ONE, BEGUN, Plan(), ())
+    assert made.budget(THIRD, LIMIT).failed == {CAUSE: "other"}, "it goes on"
+    assert made.budget(OTHER, LIMIT).failed == {}
+
+
+WAYS = st.sampled_from([QUIET, DUE, BEGUN, NEW_POD_STARTS, STOPPED, None])
+
+
+@given(st.lists(st.tuples(st.sampled_from([ONE, OTHER]), WAYS), max_size=12))
+def test_what_others_do_is_counted_once_whatever_happened_before(history):
+    """The third sees just what the two do now: sums that are kept up to date are those of a fleet counted anew."""
+    made = fleet()
+    for key, found in history:
+        made.forget(key) if found is None else made.note(key, found, decide(found), ())
+    each = [made.budget(key, LIMIT).mine for key in (ONE, OTHER)]
+    assert made.budget(THIRD, LIMIT).rolling == Counter(cause for causes in each for cause in causes)
+    has_stopped = any(_is_stopped(history, key) for key in (ONE, OTHER))
+    assert (CAUSE in made.budget(THIRD, LIMIT).failed) is has_stopped
+
+
+def _is_stopped(history, key):
+    return next((found is STOPPED for other, found in reversed(history) if other == key), False)
 
 
 def test_a_cluster_that_cannot_be_seen_is_no_failed_roll():
