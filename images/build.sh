@@ -32,7 +32,7 @@ trap 'rm -rf "$scratch"' EXIT
 # --- without a registry -------------------------------------------------------------------------------------------
 
 make_base() {  # the tag carries the packages' state only in its layers: remove it to have a newer one
-    base=localhost/howdah-base/debian:$release
+    base=localhost/howdah-base/debian:$release-2  # counted up when what is made here changes
     [ -n "${FRESH:-}" ] || ! has_image "$base" || return 0
     command -v mmdebstrap >/dev/null || die "BASE=local needs mmdebstrap and root (Debian: apt-get install mmdebstrap)"
     echo "making $base with mmdebstrap ..."
