@@ -135,11 +135,10 @@ def look_at(request: Request, build: Installation, environ: Mapping[str, str]) -
     """The machine's facts that the configuration depends on."""
     here = Path(__file__).parent
     make_replica = [sys.executable, str(here / "replica.py"), f"--bin-dir={build.bin_dir}", f"--member={request.name}"]
-    before_promotion = [
-        sys.executable,
-        str(here / "before_promotion.py"),
-        f"--patroni-yaml={request.paths.patroni_yaml}",
-    ]
+    before_promotion, before_stop = (
+        [sys.executable, "-P", str(here / name), request.paths.patroni_yaml]
+        for name in ("before_promotion.py", "before_stop.py")
+    )
     return Machine(
         postgres=build,
         memory_bytes=facts.memory_bytes(request.memory_limit_bytes, shares_machine=request.shares_loopback),
@@ -147,6 +146,7 @@ def look_at(request: Request, build: Installation, environ: Mapping[str, str]) -
         post_init_sql=str(here / "post_init.sql"),
         create_replica=shlex.join(make_replica),
         before_promotion=shlex.join(before_promotion),
+        before_stop=shlex.join(before_stop),
         kube_context=_kube_context(environ.get("KUBECONFIG")) if "kubernetes" in request.store else None,
     )
 

@@ -1,6 +1,6 @@
 """The database container's main process: configure, then become Patroni (`patroni_main`).
 
-Patroni takes this process over by exec, so that signals and the exit code are its own; as PID 1 it reaps orphans itself.
+Patroni takes this process over by exec, so that signals and the exit code are its own.
 """
 
 from __future__ import annotations

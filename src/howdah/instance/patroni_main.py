@@ -1,18 +1,54 @@
 """Patroni's process: Patroni as it is, a thread beside it (`watching`), and less to load on the way.
 
-`python -m howdah.instance.patroni_main PATRONI_YAML`. Patroni starts PostgreSQL by a new Python process (multiprocessing,
-`spawn`), which imports this module again, as `__mp_main__`: that is why it is light.
+`python -m howdah.instance.patroni_main PATRONI_YAML`. As first process of a container this one only hands signals on and
+reaps, as `tini` would, and Patroni is its child. Patroni would do that by itself, but it forks when everything is
+loaded: of that memory two processes then write, and little of it is shared for long.
+
+Patroni starts PostgreSQL by a new Python process (multiprocessing, `spawn`), which imports this module again, as
+`__mp_main__`: that is why it is light.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
+
+HANDED_ON = (
+    signal.SIGTERM,
+    signal.SIGINT,
+    signal.SIGQUIT,
+    signal.SIGHUP,
+    signal.SIGABRT,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+)
 
 
 def main() -> None:
     """Never returns before Patroni ends."""
-    import multiprocessing
+    if os.getpid() == 1:
+        signal.pthread_sigmask(signal.SIG_BLOCK, HANDED_ON)
+        if patroni := os.fork():
+            sys.exit(reap_until_the_end_of(patroni))
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDED_ON)
+    run_patroni()
+
+
+def reap_until_the_end_of(child: int) -> int:
+    """Its exit code, 128 and the signal's number where one ended it; signals that are blocked now are handed on to it."""
+    for number in HANDED_ON:
+        signal.signal(number, lambda number, _frame: os.kill(child, number))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDED_ON)
+    while True:
+        ended, status = os.wait()
+        if ended == child:
+            code = os.waitstatus_to_exitcode(status)
+            return code if code >= 0 else 128 - code
+
+
+def run_patroni() -> None:
+    """In this process."""
     from pathlib import Path
 
     import yaml
@@ -20,15 +56,9 @@ def main() -> None:
 
     from howdah.instance.watching import begin
 
-    # PyYAML's own parser in Python takes 0.15 s for Patroni's tables of PostgreSQL's settings, the one in C a tenth.
+    # PyYAML's own parser in Python takes 0.1 s for Patroni's tables of PostgreSQL's settings, the one in C a tenth.
     yaml.SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # type: ignore[misc]
-    file = Path(sys.argv[1])
-    if os.getpid() == 1:
-        # Then Patroni makes itself a child, and threads do not survive a fork.
-        multiprocessing.set_start_method("fork")
-        os.register_at_fork(after_in_child=lambda: begin(file) if os.getppid() == 1 else None)
-    else:
-        begin(file)
+    begin(Path(sys.argv[1]))
     patroni()
 
 

@@ -34,9 +34,11 @@ NO_SUCH_SETTING = "howdah"
 log = logging.getLogger(__name__)
 
 
-def begin(patroni_yaml: Path) -> None:
+def begin(patroni_yaml: Path) -> threading.Thread:
     """Start the thread; it ends with the process."""
-    threading.Thread(target=_run, args=(patroni_yaml,), name="postmaster", daemon=True).start()
+    thread = threading.Thread(target=_run, args=(patroni_yaml,), name="postmaster", daemon=True)
+    thread.start()
+    return thread
 
 
 def _run(patroni_yaml: Path) -> None:

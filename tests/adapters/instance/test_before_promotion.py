@@ -46,7 +46,7 @@ def run(api, folder, scope, **changes):
     file = folder / "patroni.yaml"
     file.write_text(yaml.safe_dump({"scope": scope, "name": f"{scope}-0", "kubernetes": section}))
     return subprocess.run(
-        [sys.executable, "-P", before_promotion.__file__, f"--patroni-yaml={file}"],
+        [sys.executable, "-P", before_promotion.__file__, str(file)],
         env={"KUBECONFIG": str(api.kubeconfig), "PATH": os.environ["PATH"]},
         capture_output=True,
         text=True,

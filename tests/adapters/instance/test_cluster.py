@@ -1,5 +1,6 @@
 """Two members for real, for each PostgreSQL that is here and in both of Patroni's modes."""
 
+import asyncio
 import contextlib
 import json
 import os
@@ -189,6 +190,47 @@ async def test_a_switchover_hands_over_and_the_old_leader_follows(world, leader,
     # Who leads could see to the other pods before it was promoted.
     assert "keep the label" not in replica.log.read_text()
     until(lambda: world.streaming(replica) == {leader.name}, why=world.logs)
+
+
+def role_label(world, member):
+    return world.pod(member.name)["metadata"]["labels"].get("spilo-role")
+
+
+@pytest.fixture
+def by_label(world):
+    if world.mode != "configmaps":
+        pytest.skip("services go by the lock itself")
+
+
+@pytest.mark.usefixtures("by_label")
+async def test_a_leader_that_hands_over_loses_its_label_before_it_gives_the_lock_away(world, leader, replica, patroni):
+    until(lambda: role_label(world, leader) == "master", why=world.logs)
+    asked = asyncio.create_task(patroni.switchover(endpoint(leader), leader=leader.name, candidate=replica.name))
+    seen = []
+    while not asked.done():
+        await asyncio.sleep(0.01)
+        label, holder = role_label(world, leader), parse_leader(world.patroni_object("leader")).name
+        seen.append((label, holder))
+    assert re.search("switched over", asked.result())
+    assert (None, leader.name) in seen
+    until(lambda: role_label(world, replica) == "master" and role_label(world, leader) == "replica", why=world.logs)
+
+
+@pytest.mark.usefixtures("by_label")
+async def test_a_leader_that_restarts_keeps_its_label(world, leader):
+    until(lambda: role_label(world, leader) == "master", why=world.logs)
+    credentials = derived_credentials("postgres", SUPERUSER_PASSWORD)
+    login = aiohttp.BasicAuth(credentials.username, credentials.password)
+    seen = set()
+    async with aiohttp.ClientSession(auth=login) as session:
+        asked = asyncio.create_task(session.post(f"http://{leader.address}:8008/restart", json={}))
+        while not asked.done():
+            await asyncio.sleep(0.01)
+            seen.add(role_label(world, leader))
+        assert (await asked).status == 200
+    until(lambda: world.is_writable(leader), why=world.logs)
+    assert seen == {"master"}
+    assert "before_stop.py" in leader.log.read_text()
 
 
 def test_a_killed_postmaster_is_noticed_before_the_next_loop(world, leader, replica):

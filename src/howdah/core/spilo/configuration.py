@@ -128,7 +128,8 @@ def _postgresql(request: Request, machine: Machine) -> dict[str, Any]:
         "use_unix_socket_repl": True,
     }
     if "kubernetes" in request.store and not request.store["kubernetes"].get("use_endpoints"):
-        section["pre_promote"] = machine.before_promotion  # in Endpoints mode services go by the lock itself
+        # In Endpoints mode services go by the lock itself.
+        section["pre_promote"], section["before_stop"] = machine.before_promotion, machine.before_stop
     if request.callback is not None:
         section["callbacks"] = dict.fromkeys(CALLBACKS, request.callback)
     return section

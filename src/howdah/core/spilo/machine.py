@@ -30,6 +30,7 @@ class Machine:
     post_init_sql: str  # path of the statements that run once after initdb
     create_replica: str  # command that makes a replica's data directory
     before_promotion: str  # command that Patroni runs when this member holds the lock, before it is promoted
+    before_stop: str  # command that Patroni runs before it stops PostgreSQL
     kube_context: str | None = None  # of KUBECONFIG; None inside a Kubernetes pod
 
 

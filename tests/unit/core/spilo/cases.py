@@ -72,6 +72,7 @@ def machine(build=FULL, **changes):
         "post_init_sql": "/opt/howdah/post_init.sql",
         "create_replica": "/usr/bin/python3 /opt/howdah/replica.py",
         "before_promotion": "/usr/bin/python3 /opt/howdah/before_promotion.py",
+        "before_stop": "/usr/bin/python3 /opt/howdah/before_stop.py",
     }
     return Machine(**{**facts, **changes})
 

@@ -64,6 +64,12 @@ def test_the_users_lists_win_whole():
     assert document["bootstrap"]["initdb"] == [{"wal-segsize": "64"}]
 
 
+def test_the_users_scripts_win():
+    spilo = '{"postgresql": {"before_stop": "/own/stop", "pre_promote": "/own/promote"}}'
+    section = made(ENVIRONMENT | {"SPILO_CONFIGURATION": spilo}, machine()).document["postgresql"]
+    assert (section["before_stop"], section["pre_promote"]) == ("/own/stop", "/own/promote")
+
+
 def test_the_users_library_that_is_missing_is_left_out_and_told():
     spilo = '{"postgresql": {"parameters": {"shared_preload_libraries": "pg_stat_statements, gone,/opt/own.so"}}}'
     build = replace(BARE, libraries=frozenset({"pg_stat_statements"}))

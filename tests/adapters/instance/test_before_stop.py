@@ -1,0 +1,133 @@
+"""The script that Patroni runs before it stops PostgreSQL: which leader loses its label, and that nobody waits."""
+
+import os
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+
+import pytest
+import yaml
+
+from adapters.instance.world import until
+from howdah.instance import before_stop
+
+NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("request_", "leaves"),
+    [
+        ({}, False),
+        ({"leader": "a-0", "member": "a-1"}, True),
+        ({"leader": "a-0"}, True),
+        ({"member": "a-1"}, True),
+        ({"leader": "a-1", "member": "a-2"}, False),
+        ({"member": "a-0"}, False),
+        ({"leader": "a-0", "scheduled_at": "2026-01-01T12:00:00+00:00"}, True),
+        ({"leader": "a-0", "scheduled_at": "2026-01-01T13:00:01+01:00"}, False),
+    ],
+)
+def test_a_leader_leaves_when_a_request_for_it_is_due(request_, leaves):
+    assert before_stop.asks_to_leave("a-0", request_, NOW) is leaves
+
+
+@pytest.fixture
+def scope(api):
+    """A leader and a request for a switchover; both are gone afterwards."""
+    scope = f"bs{os.getpid()}"
+    labels = {"application": "spilo", "cluster-name": scope, "spilo-role": "master"}
+    metadata = {"name": f"{scope}-0", "labels": labels, "finalizers": ["howdah.dev/test"]}
+    pod = {"metadata": metadata, "spec": {"containers": [{"name": "postgres", "image": "spilo"}]}}
+    api.call("POST", "/api/v1/namespaces/default/pods", {"apiVersion": "v1", "kind": "Pod", **pod})
+    place = f"/api/v1/namespaces/default/configmaps/{scope}-failover"
+    failover = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": f"{scope}-failover"}}
+    api.call("POST", place.rpartition("/")[0], failover)
+    yield scope
+    path = f"/api/v1/namespaces/default/pods/{scope}-0"
+    api.call("PATCH", path, {"metadata": {"finalizers": None}}, "application/merge-patch+json")
+    if api.call("GET", path):
+        api.call("DELETE", path, {"gracePeriodSeconds": 0})
+    api.call("DELETE", place)
+
+
+def patch(api, path, metadata):
+    api.call("PATCH", f"/api/v1/namespaces/default/{path}", {"metadata": metadata}, "application/merge-patch+json")
+
+
+def run(api, folder, scope, **changes):
+    """What it says; the pipe ends with its child."""
+    section = {
+        "namespace": "default",
+        "labels": {"application": "spilo"},
+        "scope_label": "cluster-name",
+        "role_label": "spilo-role",
+        "leader_label_value": "master",
+        "context": yaml.safe_load(api.kubeconfig.read_text())["current-context"],
+        **changes,
+    }
+    file = folder / "patroni.yaml"
+    file.write_text(yaml.safe_dump({"scope": scope, "name": f"{scope}-0", "kubernetes": section}))
+    return subprocess.run(
+        [sys.executable, "-P", before_stop.__file__, str(file)],
+        env={"KUBECONFIG": str(api.kubeconfig), "PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=True,
+    ).stderr
+
+
+def role(api, scope):
+    return api.call("GET", f"/api/v1/namespaces/default/pods/{scope}-0")["metadata"]["labels"].get("spilo-role")
+
+
+def test_a_leader_that_restarts_keeps_its_label(api, scope, tmp_path):
+    assert run(api, tmp_path, scope) == ""
+    assert role(api, scope) == "master"
+
+
+def test_a_leader_that_another_one_follows_loses_its_label(api, scope, tmp_path):
+    patch(api, f"configmaps/{scope}-failover", {"annotations": {"leader": f"{scope}-0", "member": f"{scope}-1"}})
+    assert "another member is to lead" in run(api, tmp_path, scope)
+    assert role(api, scope) is None
+
+
+def test_a_leader_whose_pod_is_deleted_loses_its_label(api, scope, tmp_path):
+    api.call("DELETE", f"/api/v1/namespaces/default/pods/{scope}-0", {"gracePeriodSeconds": 0})  # a finalizer holds it
+    assert "its pod is deleted" in run(api, tmp_path, scope)
+    assert role(api, scope) is None
+
+
+def test_a_replica_keeps_its_label(api, scope, tmp_path):
+    patch(api, f"pods/{scope}-0", {"labels": {"spilo-role": "replica"}})
+    patch(api, f"configmaps/{scope}-failover", {"annotations": {"member": f"{scope}-1"}})
+    assert run(api, tmp_path, scope) == ""
+    assert role(api, scope) == "replica"
+
+
+def test_what_goes_wrong_is_said(api, scope, tmp_path):
+    assert "stays a little longer" in run(api, tmp_path, scope, context="no-such")
+
+
+def test_patroni_does_not_wait_for_an_api_server_that_does_not_answer(tmp_path):
+    kubeconfig = tmp_path / "pipe"
+    os.mkfifo(kubeconfig)  # nobody writes to it
+    file = tmp_path / "patroni.yaml"
+    file.write_text(yaml.safe_dump({"scope": "a", "name": "a-0", "kubernetes": {"context": "any"}}))
+    command = [sys.executable, "-P", before_stop.__file__, str(file)]
+    reading, writing = os.pipe()
+    begun = time.monotonic()
+    subprocess.run(command, env={"KUBECONFIG": str(kubeconfig)}, stderr=writing, timeout=20, check=True)
+    assert time.monotonic() - begun < 0.9
+    os.close(writing)
+    os.set_blocking(reading, False)
+    until(lambda: _has_ended(reading), timeout_s=5, why="the child ends")
+    os.close(reading)
+
+
+def _has_ended(reading):
+    try:
+        return os.read(reading, 1) == b""
+    except BlockingIOError:
+        return False
