@@ -82,7 +82,8 @@ def configure(environ: Mapping[str, str], *, now: dt.datetime) -> Prepared:
         patroni_yaml=Path(request.paths.patroni_yaml),
         folder=Path(request.paths.root),
         environment=patroni_environment(
-            allowed, locale=facts.utf8_locale(environ.get("LC_ALL", ""), machine.utf8_locale)
+            allowed | {"HOWDAH_PG_ISREADY": f"{build.bin_dir}/pg_isready"},
+            locale=facts.utf8_locale(environ.get("LC_ALL", ""), machine.utf8_locale),
         ),
         dropped=made.dropped,
         notes=tuple(_notes(request, build, data_major, machine)),
@@ -147,6 +148,7 @@ def look_at(request: Request, build: Installation, environ: Mapping[str, str]) -
         create_replica=shlex.join(make_replica),
         before_promotion=shlex.join(before_promotion),
         before_stop=shlex.join(before_stop),
+        pg_isready=str(here / "pg_isready.sh") if os.access(here / "pg_isready.sh", os.X_OK) else None,
         kube_context=_kube_context(environ.get("KUBECONFIG")) if "kubernetes" in request.store else None,
     )
 

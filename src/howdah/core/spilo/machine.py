@@ -31,6 +31,7 @@ class Machine:
     create_replica: str  # command that makes a replica's data directory
     before_promotion: str  # command that Patroni runs when this member holds the lock, before it is promoted
     before_stop: str  # command that Patroni runs before it stops PostgreSQL
+    pg_isready: str | None  # program that waits a little for a server that starts; None where it cannot be run
     kube_context: str | None = None  # of KUBECONFIG; None inside a Kubernetes pod
 
 

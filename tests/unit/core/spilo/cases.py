@@ -73,6 +73,7 @@ def machine(build=FULL, **changes):
         "create_replica": "/usr/bin/python3 /opt/howdah/replica.py",
         "before_promotion": "/usr/bin/python3 /opt/howdah/before_promotion.py",
         "before_stop": "/usr/bin/python3 /opt/howdah/before_stop.py",
+        "pg_isready": "/opt/howdah/pg_isready.sh",
     }
     return Machine(**{**facts, **changes})
 
