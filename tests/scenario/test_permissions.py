@@ -18,8 +18,9 @@ from howdah.adapters.kubernetes import OPERATOR_CONFIGURATIONS, POSTGRESQLS
 from howdah.controller import configuration
 from howdah.controller.registration import register
 from howdah.core.permissions import GRANTS, Grant, Installation, Place, roles
+from howdah.kube.election import LeaderElection
 from howdah.kube.errors import Forbidden
-from howdah.kube.lease import LeaderElection, LeaseTimes
+from howdah.kube.lease import LeaseTimes
 from howdah.kube.resources import (
     CONFIGMAPS,
     ENDPOINTS,
@@ -297,22 +298,26 @@ async def _process(asked: set[Ask]) -> None:
 
 
 async def _elected(kube: FakeKubernetes) -> str | None:
-    """Whether the Lease was won; else why not."""
+    """Whether the Lease was won, while another stood by; else why not."""
     times = LeaseTimes(duration_s=1.5, renew_deadline_s=1.0, retry_s=0.2)
-    election = LeaderElection(kube.access(), "howdah", namespace="operators", times=times)
+    election, standby = (LeaderElection(kube.access(), "howdah", namespace="operators", times=times) for _ in "ab")
     election.start()
     for _ in range(100):
         await asyncio.sleep(0.02)
         if election.is_leading() or election.last_error is not None:
             break
     said = None if election.is_leading() else str(election.last_error)
+    standby.start()
+    await asyncio.sleep(0.8)
     assert election.alive
+    assert standby.alive
+    await standby.stop()
     await election.stop()
     return said
 
 
 @pytest.mark.parametrize("lack", OF_THE_PROCESS, ids=str)
-async def test_a_process_without_a_right_names_it_and_goes_on(lack: Lack) -> None:
+async def test_a_process_without_a_right_names_it_and_goes_on(lack: Lack, caplog: pytest.LogCaptureFixture) -> None:
     asked: set[Ask] = set()
     permissions = _permissions(lack)
     async with _kube(asked, permissions) as kube, kube.client() as client:
@@ -320,7 +325,7 @@ async def test_a_process_without_a_right_names_it_and_goes_on(lack: Lack) -> Non
         with structlog.testing.capture_logs() as logged:
             await register(client, ("all",))
             await register(client, ("all",))
-        said += [str(line) for line in logged]
+        said += [*(str(line) for line in logged), caplog.text]
         for where in _sources():
             try:
                 await configuration.read(client, where)

@@ -43,9 +43,10 @@ from howdah.core.request.identity import role_binding_name
 from howdah.core.request.roles import token_reference
 from howdah.kube.client import Client
 from howdah.kube.credentials import Access
+from howdah.kube.election import LeaderElection
 from howdah.kube.errors import Forbidden, KubeError
 from howdah.kube.events import EventRecorder, Reference
-from howdah.kube.lease import LeaderElection, LeaseTimes
+from howdah.kube.lease import LeaseTimes
 from howdah.kube.queue import WorkQueue
 from howdah.model import names
 from howdah.model.settings import Settings
@@ -146,7 +147,7 @@ async def _configured(
 
 
 class Election(Protocol):
-    """Who leads: `kube.lease.LeaderElection`, or a simulated one."""
+    """Who leads: `kube.election.LeaderElection`, or a simulated one."""
 
     @property
     def alive(self) -> bool: ...

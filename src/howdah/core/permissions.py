@@ -95,6 +95,7 @@ GRANTS: tuple[Grant, ...] = (
           unproved="the simulated world has no EC2; tests/adapters/controller makes the call"),
     Grant("coordination.k8s.io", "leases", ("create",), "one operator leads", "no operator leads; /readyz says so", Place.OWN),
     Grant("coordination.k8s.io", "leases", ("get", "update"), "the same, and no other", "no operator leads; /readyz says so", Place.OWN, (LEASE,)),
+    Grant("coordination.k8s.io", "leases", _SEE, "a standby hears of the leader's end without asking", "it asks every `leader_retry_period`; the log says so", Place.OWN, (LEASE,)),
     Grant(GROUP, "operatorconfigurations", ("get",), "the configuration", "the operator waits for it; /readyz says so", Place.OWN, (CONFIGURATION,)),
     Grant("", "configmaps", ("get",), "the configuration in its other form; variables for pods", "the operator waits for it; /readyz says so", Place.OWN),
     Grant("", "secrets", _SEE, "infrastructure roles and the token of the teams API", "these roles and people are not made; a warning says so", Place.OWN,

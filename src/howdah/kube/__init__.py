@@ -6,6 +6,7 @@ works on what when, `LeaderElection` who leads, `EventRecorder` tells people.
 
 from .client import Client, Listing, Object
 from .credentials import Access, load_access
+from .election import LeaderElection
 from .errors import (
     AlreadyExists,
     ApiError,
@@ -25,7 +26,7 @@ from .errors import (
 from .events import EventRecorder, Reference
 from .exec import ExecError, ExecResult
 from .informer import Informer, Key, ObjectMetadata, PartialObject
-from .lease import LeaderElection, LeaseTimes
+from .lease import LeaseTimes
 from .queue import WorkQueue
 from .resources import Resource, custom_resource
 

@@ -1,8 +1,9 @@
-"""Leader election with a Lease: who may write, known at any moment without asking anybody.
+"""One candidate for a Lease: takes it, keeps it, or watches who has it. Its thread is `election.py`.
 
-A thread of its own with its own connection renews, so that a blocked event loop does not lose the Lease; and it stops renewing
-when the loop has been dead for long, so that a hung process does not keep it. Clocks of two machines are never compared: a
-follower counts from when it saw the Lease change, on its own clock, which goes on while the machine sleeps.
+The leader renews with one request each `renew_s`, by the version that it knows. A follower asks nothing: it watches, and takes
+the Lease when it has not changed for its duration. Clocks of two machines are never compared: a follower counts from when it
+saw the Lease change, on its own clock, which goes on while the machine sleeps. What it saw may be old, when its watch is cut;
+then the version that it writes by is old too, and the server refuses.
 A Lease is not a fence: a write on its way may still arrive later. Writes need preconditions of their own.
 """
 
@@ -10,12 +11,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import math
-import os
-import socket
-import threading
 import time
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,25 +21,22 @@ from typing import Any
 
 import msgspec
 
-from .client import Client
-from .credentials import Access
-from .errors import Conflict, KubeError, NotFound
+from .client import Client, Object
+from .errors import Conflict, Forbidden, KubeError, NotFound
+from .informer import Informer
 from .resources import LEASES
-from .transport import Observer
 
 NEVER = float("-inf")
-STOP_TIMEOUT_S = 5.0
 SHORTEST_WAIT_S = 0.05
+FORBIDDEN_DELAY_S = 60.0
+"""How often one that may not watch tries whether it may now."""
+
+_log = logging.getLogger(__name__)
 
 
 def boottime_s() -> float:
     """Seconds on a clock that never jumps and counts suspended time (Linux; elsewhere suspension is not counted)."""
     return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
-
-
-def process_identity() -> str:
-    """A holder name that no other process ever has: a restarted pod must not take itself for its predecessor."""
-    return f"{os.environ.get('POD_NAME') or socket.gethostname()}_{uuid.uuid4()}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +46,7 @@ class LeaseTimes:
     duration_s: float = 15.0
     renew_deadline_s: float = 10.0
     retry_s: float = 2.0
+    """After a request that failed; and between the requests of a follower that may not watch."""
 
     def __post_init__(self) -> None:
         if not self.duration_s > self.renew_deadline_s > self.retry_s > 0:
@@ -58,6 +54,16 @@ class LeaseTimes:
                 f"lease times must be duration > renew deadline > retry > 0, got {self.duration_s:g}, "
                 f"{self.renew_deadline_s:g}, {self.retry_s:g} seconds"
             )
+
+    @property
+    def renew_s(self) -> float:
+        """From one renewal to the next. The other half of the deadline is for those that fail."""
+        return min(self.duration_s / 3, self.renew_deadline_s / 2)
+
+    @property
+    def timeout_s(self) -> float:
+        """Of one request: after a renewal that hangs there is time for another."""
+        return self.renew_deadline_s / 3
 
 
 class LeaseSpec(msgspec.Struct, frozen=True, rename="camel"):
@@ -70,145 +76,129 @@ class LeaseSpec(msgspec.Struct, frozen=True, rename="camel"):
     lease_transitions: int | None = None
 
 
-class LeaderElection:
-    """`start()` from the event loop that does the work; ask `is_leading()` before each write; `stop()` after the last one.
-
-    `on_gain` and `on_loss` are called in that loop. A process that lost may gain again.
-    """
+class Candidate:
+    """`run()` in one event loop; `is_leading()` from any thread. `tell` hears in that loop when leading begins and ends."""
 
     def __init__(
         self,
-        access: Access,
         name: str,
         *,
         namespace: str,
-        identity: str | None = None,
+        identity: str,
         times: LeaseTimes | None = None,
-        on_gain: Callable[[], None] = lambda: None,
-        on_loss: Callable[[], None] = lambda: None,
-        observe: Observer | None = None,
+        tell: Callable[[bool], None] = lambda leading: None,
+        may_stand: Callable[[], bool] = lambda: True,
         clock: Callable[[], float] = boottime_s,
-        loop_patience_s: float = 60.0,
     ) -> None:
-        self.identity = identity or process_identity()
+        """While `may_stand()` says no, the Lease is neither taken nor renewed; it is asked every `times.retry_s`."""
+        self.identity = identity
         self.holder = ""
         """Who held the Lease when it was last seen; "" for nobody."""
         self.last_error: KubeError | None = None
-        self._access = access
         self._name, self._namespace = name, namespace
         self._times = times or LeaseTimes()
-        self._callbacks = {True: on_gain, False: on_loss}
-        self._observe = observe
+        self._tell = tell
+        self._may_stand = may_stand
         self._clock = clock
-        self._loop_patience_s = loop_patience_s
         self._valid_until = NEVER
-        self._announced = False
-        self._last_beat = NEVER
-        self._main: asyncio.AbstractEventLoop | None = None
-        self._own: asyncio.AbstractEventLoop | None = None
-        self._stopping = threading.Event()
-        self._stopped = asyncio.Event()  # of the own loop
-        self._thread = threading.Thread(target=self._run_thread, name=f"lease-{name}", daemon=True)
-        self._live: dict[str, Any] | None = None
+        self._told = False
+        self._live: Object | None = None
+        self._is_known = False
+        """Whether `_live` is the last that was heard; False after each request that failed."""
         self._seen: tuple[LeaseSpec, float] | None = None
+        self._due = NEVER
+        """Before this no request is sent."""
+        self._news = asyncio.Event()
+        self._is_ending = False
         self._expiry: asyncio.TimerHandle | None = None
+        self._informer: Informer[Object] | None = None
+        self._watch: asyncio.Task[None] | None = None
+        self._is_blind = False
 
     def is_leading(self) -> bool:
         """Whether writing is allowed now. Cheap; from any thread."""
         return self._clock() < self._valid_until
 
-    @property
-    def alive(self) -> bool:
-        """Whether the election goes on; False after `stop()` or where its thread died of a bug. For health checks."""
-        return self._thread.is_alive()
+    def end(self) -> None:
+        """Let `run()` release the Lease and return."""
+        self._is_ending = True
+        self._news.set()
 
-    def start(self) -> None:
-        """Begin to stand for election."""
-        self._main = asyncio.get_running_loop()
-        self._last_beat = self._clock()
-        self._thread.start()
-
-    async def stop(self) -> None:
-        """Stop, and release the Lease so that another can lead at once. The caller's writes must have ended before."""
-        self._stopping.set()
-        if self._own is not None:
-            with contextlib.suppress(RuntimeError):  # the thread has ended by itself
-                self._own.call_soon_threadsafe(self._stopped.set)
-        await asyncio.to_thread(self._thread.join, STOP_TIMEOUT_S)
-        self._valid_until = NEVER
-
-    # the thread
-
-    def _run_thread(self) -> None:
+    async def run(self, client: Client) -> None:
+        """Stand for the Lease until `end()`."""
         try:
-            asyncio.run(self._run())
-        finally:
-            self._lost()
-
-    async def _run(self) -> None:
-        self._own = asyncio.get_running_loop()
-        timeout_s = self._times.renew_deadline_s / 2
-        async with Client(
-            self._access, timeout_s=timeout_s, observe=self._observe, user_agent="howdah-lease"
-        ) as client:
-            while not self._stopping.is_set():
+            while not self._is_ending:
                 wait_s = await self._turn(client)
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._stopped.wait(), wait_s)
+                    async with asyncio.timeout(wait_s):
+                        await self._news.wait()
+                self._news.clear()
             await self._release(client)
+        finally:
+            self._unfollow()
+            self._lost()
 
     async def _turn(self, client: Client) -> float:
-        """One try to get or to keep the Lease; the seconds until the next."""
-        if not self._loop_is_alive():
+        """What is due; the seconds until the next look at the clock, which mostly asks nothing of the server."""
+        if not self._may_stand():
             return self._times.retry_s
-        try:
-            await self._stand(client)
-            self.last_error = None
-        except Conflict as error:  # another was first: look again at once
-            self.last_error, self._live = error, None
-            return SHORTEST_WAIT_S
-        except KubeError as error:
-            self.last_error, self._live = error, None
+        started = self._clock()
+        if started >= self._due:
+            try:
+                await self._stand(client)
+                self.last_error = None
+            except KubeError as error:
+                self.last_error, self._is_known = error, False
+                # After a conflict another was first: look again at once.
+                self._due = NEVER if isinstance(error, Conflict) else started + self._times.retry_s
         return self._wait_s()
 
-    def _loop_is_alive(self) -> bool:
-        try:
-            if self._main is not None:
-                self._main.call_soon_threadsafe(self._beat)
-        except RuntimeError:  # closed without stop(): nobody is left who could work
-            self._stopping.set()
-            return False
-        return self._clock() - self._last_beat < self._loop_patience_s
-
-    def _beat(self) -> None:
-        self._last_beat = self._clock()
+    def _wait_s(self) -> float:
+        # A timer stops while the machine sleeps, so none is longer than the retry period.
+        now = self._clock()
+        then = self._due if self._due > now or not self._is_known else self._expires_at()
+        return min(self._times.retry_s, max(then - now, SHORTEST_WAIT_S))
 
     async def _stand(self, client: Client) -> None:
-        sent = self._clock()
-        if self._live is None or not self.is_leading():
-            try:
-                self._live = await client.get(LEASES, self._name, namespace=self._namespace)
-            except NotFound:
-                self._live = await client.create(LEASES, self._lease(None))
-                self._won(sent)
-                return
-            if not self._may_take(msgspec.convert(self._live.get("spec") or {}, LeaseSpec)):
-                self._lost()
-                return
-            sent = self._clock()
-        self._live = await client.replace(LEASES, self._lease(self._live))
-        self._won(sent)
+        if not self._is_known:
+            self._saw(await self._read(client))
+        if self._may_take():
+            await self._write(client)
+            return
+        self._lost()
+        self._follow(client)
 
-    def _may_take(self, spec: LeaseSpec) -> bool:
+    async def _read(self, client: Client) -> Object | None:
+        try:
+            return await client.get(LEASES, self._name, namespace=self._namespace)
+        except NotFound:
+            return None
+
+    def _saw(self, live: Object | None) -> None:
+        self._live, self._is_known = live, True
+        spec = msgspec.convert((live or {}).get("spec") or {}, LeaseSpec)
         self.holder = spec.holder_identity or ""
         if self._seen is None or self._seen[0] != spec:
             self._seen = (spec, self._clock())
-        return self.holder in {"", self.identity} or self._clock() >= self._expires_at(*self._seen)
 
-    def _expires_at(self, spec: LeaseSpec, seen_at: float) -> float:
+    def _may_take(self) -> bool:
+        return self.holder in {"", self.identity} or self._clock() >= self._expires_at()
+
+    def _expires_at(self) -> float:
+        if self._seen is None:
+            return NEVER
+        spec, seen_at = self._seen
         return seen_at + (spec.lease_duration_seconds or self._times.duration_s)
 
-    def _lease(self, live: dict[str, Any] | None) -> dict[str, Any]:
+    async def _write(self, client: Client) -> None:
+        sent = self._clock()
+        lease = self._lease(self._live)
+        live = await (client.create(LEASES, lease) if self._live is None else client.replace(LEASES, lease))
+        self._unfollow()
+        self._saw(live)
+        self._won(sent)
+
+    def _lease(self, live: Object | None) -> Object:
         """The Lease as we want to hold it; with the live version as the lock, so that only one of several takers wins."""
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         before = (live or {}).get("spec") or {}
@@ -225,11 +215,12 @@ class LeaderElection:
         metadata = live["metadata"] if live else {"name": self._name, "namespace": self._namespace}
         return {"apiVersion": LEASES.api_version, "kind": LEASES.kind, "metadata": metadata, "spec": spec}
 
+    # leading
+
     def _won(self, sent: float) -> None:
         # Counted from before the request: others count from after it, whatever it took.
-        self.holder = self.identity
         self._valid_until = sent + self._times.renew_deadline_s
-        self._announce()
+        self._due = sent + self._times.renew_s
         if self._expiry:
             self._expiry.cancel()
         self._watch_expiry()
@@ -242,28 +233,59 @@ class LeaderElection:
         # The timer's clock stops in suspension and ours does not, so it looks again rather than trust the timer.
         self._announce()
         left_s = self._valid_until - self._clock()
-        if self._own and left_s > 0:
-            self._expiry = self._own.call_later(left_s + 0.01, self._watch_expiry)
+        if left_s > 0:
+            self._expiry = asyncio.get_running_loop().call_later(left_s + 0.01, self._watch_expiry)
 
     def _announce(self) -> None:
         leading = self.is_leading()
-        if leading != self._announced and self._main is not None:
-            self._announced = leading
-            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody to tell
-                self._main.call_soon_threadsafe(self._callbacks[leading])
-
-    def _wait_s(self) -> float:
-        if self.is_leading() or self._seen is None:
-            return self._times.retry_s
-        left_s = self._expires_at(*self._seen) - self._clock()
-        return min(self._times.retry_s, max(left_s, SHORTEST_WAIT_S))
+        if leading != self._told:
+            self._told = leading
+            self._tell(leading)
 
     async def _release(self, client: Client) -> None:
         was_leading = self.is_leading()
         self._lost()
-        if not was_leading or self._live is None:
+        if not was_leading or not self._is_known:
             return
         released = self._lease(self._live)
         released["spec"] |= {"holderIdentity": "", "leaseDurationSeconds": 1}
         with contextlib.suppress(KubeError):  # then it expires
             await client.replace(LEASES, released)
+
+    # following
+
+    def _follow(self, client: Client) -> None:
+        """Hear of every change from now on; whoever may not watch asks every `retry_s`."""
+        if self._informer is None:
+            self._informer = Informer(
+                client,
+                LEASES,
+                dict[str, Any],
+                namespace=self._namespace,
+                fields=f"metadata.name={self._name}",
+                on_change=self._heard,
+                longest_delay_s=self._times.retry_s,
+                forbidden_delay_s=FORBIDDEN_DELAY_S,
+            )
+            self._watch = asyncio.create_task(self._informer.run())
+        elif self._watch is not None and self._watch.done():
+            self._watch.result()  # a bug of ours: without eyes there is no following
+        self._look_for_ourselves(self._informer.last_error)
+
+    def _look_for_ourselves(self, why: KubeError | None) -> None:
+        is_blind = isinstance(why, Forbidden)
+        if is_blind:
+            self._is_known = False
+            self._due = min(self._clock() + self._times.retry_s, self._expires_at())
+        if is_blind and not self._is_blind:
+            _log.warning("the Lease is asked for every %g s, for it cannot be watched: %s", self._times.retry_s, why)
+        self._is_blind = is_blind
+
+    def _heard(self, _: Object | None, new: Object | None) -> None:
+        self._saw(new)
+        self._news.set()
+
+    def _unfollow(self) -> None:
+        self._informer, self._is_blind = None, False
+        if self._watch is not None:
+            self._watch.cancel()

@@ -306,8 +306,8 @@ class Settings:
 
     max_rolling_clusters: int = _howdah(k.integer(0), 5, "clusters that roll at the same time for the same cause; 0 stops all")
     leader_lease_duration: Duration = _howdah(k.DURATION, "15s", "age at which another replica takes the operator's Lease")
-    leader_renew_deadline: Duration = _howdah(k.DURATION, "10s", "time without renewal after which the leader stops writing")
-    leader_retry_period: Duration = _howdah(k.DURATION, "2s", "time between tries to take or renew the Lease")
+    leader_renew_deadline: Duration = _howdah(k.DURATION, "10s", "time without renewal after which the leader stops writing; it renews at half of it, or a third of the duration")
+    leader_retry_period: Duration = _howdah(k.DURATION, "2s", "wait after a failed request for the Lease, and between the requests of a standby that may not watch it")
 # fmt: on
 
 
