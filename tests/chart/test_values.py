@@ -52,9 +52,9 @@ def labels(kind: str) -> See:
 
 
 def leases(objects: Objects) -> list[str]:
-    """Those that the operator may take."""
+    """Those that the operator may take and watch."""
     rules = [rule for o in objects if o["kind"] == "Role" for rule in o["rules"] if rule["resources"] == ["leases"]]
-    return [name for rule in rules for name in rule.get("resourceNames", ())]
+    return sorted({name for rule in rules for name in rule.get("resourceNames", ())})
 
 
 def options(objects: Objects) -> Json:

@@ -78,4 +78,4 @@ def test_names_that_an_installation_leaves_open_limit_nothing():
 def test_an_operator_may_take_the_lease_of_its_id_and_no_other():
     made = roles(Installation("op", "system", controller_id="second"))
     rules = [rule for role in made for rule in role.get("rules", ()) if "leases" in rule["resources"]]
-    assert [rule.get("resourceNames") for rule in rules] == [None, ["howdah-second"]]
+    assert [rule.get("resourceNames") for rule in rules] == [None, ["howdah-second"], ["howdah-second"]]
