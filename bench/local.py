@@ -14,6 +14,7 @@ from pathlib import Path
 
 from bench.figures import Figure, figure
 from bench.platform import NAMESPACE, LocalPlatform, PostgresCluster, started, until
+from bench.watches import verdict
 from bench.world import Wishes, folder, say
 from bench.writer import writing
 from howdah.adapters.kubernetes import POSTGRESQLS
@@ -166,7 +167,9 @@ async def measure_outage(wishes: Wishes) -> list[Figure]:
     away_s = AWAY_S if wishes.full else AWAY_SHORT_S
     async with _one_cluster(3) as cluster:
         async with writing(cluster) as writer:
+            log = cluster.world.platform.directory / "log" / "apiserver.log"
             stopped = _signal(cluster.world, "apiserver", signal.SIGSTOP)
+            before = log.read_text()
             await asyncio.sleep(away_s)
             for pid in stopped:
                 os.kill(pid, signal.SIGKILL)  # the next one has no history: each watch is answered 410
@@ -174,7 +177,8 @@ async def measure_outage(wishes: Wishes) -> list[Figure]:
             await asyncio.sleep(15)
             failed, gap = writer.failed, writer.longest_gap_s(0)
         await cluster.settled(3)
-    note = f"away for {away_s:g} s; longest gap between two writes {gap:.2f} s"
+        watched = verdict(before, log.read_text().removeprefix(before))
+    note = f"away for {away_s:g} s; longest gap between two writes {gap:.2f} s; {watched}"
     return [figure("api-away", [failed], note)]
 
 

@@ -265,16 +265,21 @@ class Api:
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
         response.enable_chunked_encoding()
         await response.prepare(request.http)
+        what = f"{request.http.path} by {request.user.name} with {request.call.manager}"
+        log.info("watch begins: %s", what)
         try:
             async with contextlib.aclosing(lines(store, resource, wanted)) as stream:
                 async for chunk in stream:
                     await response.write(chunk)
         except ApiError as error:  # too old: said inside the stream, as clients expect it
+            log.info("watch answered %d: %s", error.code, what)
             await response.write(error_line(error))
         except TooSlowError:
-            log.info("a watch of %s is too far behind and ends", resource)
+            log.info("watch too far behind: %s", what)
         except ConnectionError:
             return response
+        finally:
+            log.info("watch ends: %s", what)
         await response.write_eof()
         return response
 
