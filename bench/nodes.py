@@ -42,7 +42,7 @@ from howdah.kube.resources import (
     STATEFUL_SETS,
 )
 
-PATRONI = {"ttl": 20, "loop_wait": 5, "retry_timeout": 5}
+PATRONI = {"ttl": 20, "loop_wait": 10, "retry_timeout": 5}
 NAME, PROBE = "acid-bench", "probe"
 QUIET_S = 120.0
 STEADY_S = 3.0

@@ -199,7 +199,8 @@ def _revoke(role: str, member: str) -> Statement:
 
 
 def _databases(desired: Desired, catalogue: Catalogue) -> Iterator[Statement]:
-    for database in desired.databases:
+    # Making one takes longer than all else together: those first that need nothing more before they can be used.
+    for database in sorted(desired.databases, key=lambda database: database.has_contents):
         live = catalogue.databases.get(database.name)
         if live is None:
             yield Statement(

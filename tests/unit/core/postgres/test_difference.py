@@ -75,6 +75,12 @@ def test_everything_is_made_in_an_order_that_works() -> None:
     ]
 
 
+def test_a_database_that_needs_nothing_more_is_made_first() -> None:
+    desired = desired_state({"app": []}, {"foo": "app"}, {"bar": {}}, rules=RoleRules("c", "ns", admin_role="admin"))
+    made = [text for text in texts(desired, NOTHING) if text.startswith("CREATE DATABASE")]
+    assert made == ['CREATE DATABASE "foo" OWNER "app"', 'CREATE DATABASE "bar" OWNER "bar_owner"']
+
+
 def test_names_and_values_are_quoted() -> None:
     role = DesiredRole('a"b', member_of=("UPPER",), parameters={"search_path": ("$user", "it's")})
     desired = Desired((role, DesiredRole("UPPER")), (DesiredDatabase('d"b', 'a"b'),))
