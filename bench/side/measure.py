@@ -20,6 +20,7 @@ from bench.world import say
 
 CHANGES = 20
 PATIENCE_S = 45.0  # for each cluster, of an operator that allows itself 10 requests a second
+RESYNC_PATIENCE_S = 1.0  # for each cluster: two resyncs of each, on a machine that also runs the control plane
 SETTLE_S = 5.0
 STEADY_S = 60.0
 
@@ -43,6 +44,7 @@ class Result:
     simulator_cpu_s: float = 0.0  # of the simulated Patroni, while the clusters were made
     plane_cpu_s: float = 0.0  # of the control plane and kwok, meanwhile
     load: float = 0.0  # of the machine, averaged over a minute, when the clusters were made
+    restart_load: float = 0.0  # likewise, when every cluster was decided after the restart
     rss_mib: float = 0.0
 
     @property
@@ -168,15 +170,24 @@ def _restart(operator: Operator, running: Running, clusters: int) -> dict[str, A
     log = running.plane.audit
     log.skip()
     seconds = operators.until_decided(operator, running, clusters, within_s=60 + PATIENCE_S * clusters)
-    cpu, requests = running.cpu_s(), log.read()
+    cpu, load, requests = running.cpu_s(), os.getloadavg()[0], log.read()
     if isinstance(operator, Howdah):
         passes = operator.passes(running)
-        until(lambda: operator.passes(running) >= passes + 2 * clusters, running.said, within_s=180)
+        until(
+            lambda: operator.passes(running) >= passes + 2 * clusters,
+            running.said,
+            within_s=120 + RESYNC_PATIENCE_S * clusters,
+        )
         requests, looked = log.read(), operator.passes(running) - passes
     else:
         looked = operator.passes(running)
     mine = of_clusters(requests, operator.user)
-    return {"restart_s": seconds, "restart_cpu_s": cpu, "resync_requests": _each(mine, looked)}
+    return {
+        "restart_s": seconds,
+        "restart_cpu_s": cpu,
+        "restart_load": load,
+        "resync_requests": _each(mine, looked),
+    }
 
 
 def _change(operator: Operator, running: Running, changes: int, clusters: int) -> tuple[float, ...]:

@@ -42,6 +42,7 @@ ROWS: tuple[Row, ...] = (
     Row("CPU in a minute in which nothing happens", "s", lambda r: r.steady_cpu_s),
     Row("memory (RSS) at the end", "MiB", lambda r: r.rss_mib),
     Row("load average of the machine while clusters were made", "", lambda r: r.load, is_optional=True),
+    Row("… after the restart", "", lambda r: r.restart_load, is_optional=True),
 )
 
 
