@@ -51,13 +51,14 @@ demo-down: $(VENV)/.local ## remove all that the demo made
 PYTEST ?= $(BIN)/python -m pytest
 TESTS ?= tests
 E2E ?= tests/e2e
-# For two cores: some tests wait for servers. The end-to-end tests measure times, and get two processes, a file at a time.
+# For two cores. The end-to-end tests mostly wait, and measure times: two processes, a file at a time, beside all others and before them.
 JOBS ?= 3
+FIRST = $(PYTEST) -q -n $(JOBS) -m "not e2e" $(TESTS)
+END_TO_END = $(PYTEST) -q -n 2 --dist loadfile --no-loadscope-reorder -p no:cacheprovider -m e2e $(E2E)
 
 .PHONY: test
 test: $(VENV)/.dev ## all tests (TESTS=path for some)
-	@$(PYTEST) -q -n $(JOBS) -m "not e2e" $(TESTS)
-	@test "$(TESTS)" != tests || $(PYTEST) -q -n 2 --dist loadfile --no-loadscope-reorder -m e2e $(E2E)
+	@$(if $(filter tests,$(TESTS)),$(BIN)/python tests/both.py build/e2e.log $(FIRST) -- $(END_TO_END),$(FIRST))
 
 .PHONY: format lint types imports
 format: $(VENV)/.dev ## format the code

@@ -10,22 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-LOG = "audit.log"
-POLICY = (
-    "audit-policy.yaml",
-    """apiVersion: audit.k8s.io/v1
-kind: Policy
-omitStages: [RequestReceived, ResponseStarted]
-rules:
-- level: Metadata
-  users: [howdah, reference]
-- level: Metadata
-  verbs: [create, update, patch, delete]
-  users: [admin]
-  resources: [{group: acid.zalan.do}]
-- level: None
-""",
-)
+LOG = "log/audit"
+RULES = """[
+{level: Metadata, users: [howdah, reference]},
+{level: Metadata, verbs: [create, update, patch, delete], users: [admin], resources: [{group: acid.zalan.do}]}]
+"""
 READS = frozenset({"get", "list", "watch"})
 OWN = frozenset({"leases", "operatorconfigurations", "customresourcedefinitions", "selfsubjectaccessreviews"})
 """An operator's own objects, which belong to no cluster."""

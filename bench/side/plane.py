@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import processes
-from bench.side.audit import LOG, POLICY, Audit
+from bench.side.audit import LOG, RULES, Audit
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = ROOT / "e2e" / "kubernetes"
@@ -133,10 +133,8 @@ def plane(nodes: int = 3, *, directory: Path | None = None) -> Iterator[Plane]:
         kubectl = program("kubectl")
         assert kubectl is not None
         made = Plane(place, holder, kubectl)
-        (place / POLICY[0]).write_text(POLICY[1])
-        arguments = f"--audit-policy-file={place}/{POLICY[0]} --audit-log-path={place}/{LOG}"
         try:
-            made.run(SCRIPTS / "up.sh", place, APISERVER_ARGS=arguments)
+            made.run(SCRIPTS / "up.sh", place, AUDIT=RULES)
             made.run(SCRIPTS / "kwok.sh", place, str(nodes))
             for user in USERS:
                 made.run(SCRIPTS / "user.sh", place, user)

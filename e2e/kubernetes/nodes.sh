@@ -33,7 +33,7 @@ up() {  # NODES IMAGE...
         run lane unshare --net --mount --pid --fork --kill-child --propagation private "$here/lane.sh" "$d"
         await 10 "the lane's namespaces" test -e run/ready
     fi
-    AUDIT=system:serviceaccounts:default VOLUME_OWNER=101 inside "$d" "$here/up.sh" "$d" 10.243.0.1 >/dev/null
+    AUDIT="[{level: Metadata, userGroups: ['system:serviceaccounts:default']}]" VOLUME_OWNER=101 inside "$d" "$here/up.sh" "$d" 10.243.0.1 >/dev/null
     local n
     NODES=$1 inside "$d" "$here/store.sh" "$d" "${@:2}"
     for ((n = 0; n < $1; n++)); do inside "$d" "$here/node.sh" "$d" "$n"; done

@@ -1,13 +1,14 @@
 #!/bin/bash
 # Starts etcd, kube-apiserver, kube-controller-manager and kube-scheduler from DIR and writes DIR/kubeconfig.
-# usage: [CONTROLLERS=no] [VOLUME_OWNER=UID] [AUDIT=GROUP] [APISERVER_ARGS=…] up.sh [DIR [API_IP]]   a stopped DIR starts again with its data, a running one goes on
+# usage: [CONTROLLERS=no] [VOLUME_OWNER=UID] [AUDIT=RULES] up.sh [DIR [API_IP]]   a stopped DIR starts again with its data, a running one goes on
 # API_IP is 127.0.0.1; for real nodes (node.sh) an address for the bridge "kube" of this machine, such as 10.243.0.1.
+# AUDIT: rules of an audit policy, a YAML flow list; what they ask for is in DIR/log/audit, a line for each request.
 # CONTROLLERS=no: etcd and kube-apiserver alone, so that nobody but the caller changes an object.
 . "$(dirname "$(realpath "$0")")/lib.sh"
 need etcd kube-apiserver kube-controller-manager kube-scheduler kubectl
 enter "${1:-}"
 
-[ -s address ] || { printf 'IP=%s\nAUDIT=%s\nVOLUME_OWNER=%s\n' "${2:-127.0.0.1}" "${AUDIT:-}" "${VOLUME_OWNER:-}"; ports API ETCD PEER; } >address
+[ -s address ] || { printf 'IP=%s\nVOLUME_OWNER=%s\n' "${2:-127.0.0.1}" "${VOLUME_OWNER:-}"; ports API ETCD PEER; } >address
 . ./address
 services=10.96.0.0/16
 reconciler=none  # the endpoints of the service "kubernetes" cannot be a loopback address
@@ -35,12 +36,10 @@ run etcd "$bin/etcd" --data-dir "$d/etcd" --unsafe-no-fsync --log-level warn \
     --listen-client-urls "http://127.0.0.1:$ETCD" --advertise-client-urls "http://127.0.0.1:$ETCD" \
     --listen-peer-urls "http://127.0.0.1:$PEER" --initial-advertise-peer-urls "http://127.0.0.1:$PEER" \
     --initial-cluster "default=http://127.0.0.1:$PEER"
-audit=()  # who asks what: one line in log/audit for each request of a group of users
-if [ -n "${AUDIT:-}" ]; then
-    printf '%s\n' 'apiVersion: audit.k8s.io/v1' 'kind: Policy' 'omitStages: [RequestReceived, ResponseStarted]' 'rules:' \
-        "- {level: Metadata, userGroups: ['$AUDIT']}" '- level: None' >audit.yaml
-    audit=(--audit-policy-file audit.yaml --audit-log-path log/audit)
-fi
+[ -z "${AUDIT:-}" ] ||
+    printf '%s\n' 'apiVersion: audit.k8s.io/v1' 'kind: Policy' 'omitStages: [RequestReceived, ResponseStarted]' "rules: $AUDIT" >audit.yaml
+audit=()
+[ ! -s audit.yaml ] || audit=(--audit-policy-file audit.yaml --audit-log-path log/audit)
 run kube-apiserver "$bin/kube-apiserver" --etcd-servers "http://127.0.0.1:$ETCD" --bind-address "$IP" --advertise-address "$IP" --secure-port "$API" \
     --service-cluster-ip-range $services --authorization-mode Node,RBAC --enable-admission-plugins NodeRestriction \
     --endpoint-reconciler-type $reconciler --allow-privileged \
@@ -48,7 +47,7 @@ run kube-apiserver "$bin/kube-apiserver" --etcd-servers "http://127.0.0.1:$ETCD"
     --kubelet-client-certificate pki/kubelet-client.crt --kubelet-client-key pki/kubelet-client.key \
     --kubelet-certificate-authority pki/ca.crt --kubelet-preferred-address-types InternalIP \
     --service-account-issuer https://kubernetes.default.svc.cluster.local \
-    --service-account-key-file pki/service-accounts.crt --service-account-signing-key-file pki/service-accounts.key "${audit[@]}" ${APISERVER_ARGS:-}
+    --service-account-key-file pki/service-accounts.crt --service-account-signing-key-file pki/service-accounts.key "${audit[@]}"
 await 60 "kube-apiserver ready" curl -sf --cacert pki/ca.crt "https://$IP:$API/readyz"
 [ "${CONTROLLERS:-yes}" = yes ] || exit 0
 

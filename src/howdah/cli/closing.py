@@ -21,13 +21,12 @@ from howdah.core.resolve import label_keys
 from howdah.core.spilo.machine import Installation
 from howdah.kube.client import Client, Object
 from howdah.kube.errors import KubeError
+from howdah.kube.informer import Key
 from howdah.kube.resources import PODS
 from howdah.local.up import Status, default_directory
 from howdah.model import names
 
 LEFT_OUT = "left out: "
-
-Key = tuple[str, str]  # (namespace, name)
 
 
 async def generations(client: Client, asked: Iterable[Document], namespace: str) -> list[tuple[str, str, int]]:

@@ -6,8 +6,8 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from howdah.controller.watch import Key
 from howdah.core.plan import Step
+from howdah.kube.informer import Key
 
 FIRST_S = 0.5
 LONGEST_S = 60.0

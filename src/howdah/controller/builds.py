@@ -10,13 +10,13 @@ from typing import Any
 
 from howdah.controller.compared import Compared
 from howdah.controller.references import ReferenceReader, asking
-from howdah.controller.watch import Key
 from howdah.core.alignment import differences
 from howdah.core.facts import facts_version, live_facts
 from howdah.core.intent import without_intent
 from howdah.core.objects.build import build
 from howdah.core.objects.diff import Difference
 from howdah.core.resolve import resolve
+from howdah.kube.informer import Key
 from howdah.model import names
 from howdah.model.cluster import Cluster
 from howdah.model.errors import Problem

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import Generic, TypeVar
 
-from howdah.controller.watch import Key
+from howdah.kube.informer import Key
 
 T = TypeVar("T")
 

@@ -13,10 +13,10 @@ from typing import Any
 import structlog
 
 from howdah.controller.compared import Compared
-from howdah.controller.watch import Key
 from howdah.core.request.asked import Reference
 from howdah.kube.client import Client
 from howdah.kube.errors import KubeError, NotFound
+from howdah.kube.informer import Key
 from howdah.kube.resources import SECRETS
 from howdah.model.cluster import Cluster
 from howdah.model.errors import ExternalError

@@ -19,7 +19,6 @@ from howdah.adapters import postgres
 from howdah.adapters.postgres import AuthenticationFailed, Outcome, Password, PasswordChecks, Target
 from howdah.controller import replicas
 from howdah.controller.role_secrets import RoleSecrets, held_secrets, passwords_in
-from howdah.controller.watch import Key
 from howdah.core.postgres.difference import difference, interest, password_change, unmet
 from howdah.core.postgres.publications import missing_for_publications, publications_in_place
 from howdah.core.postgres.removal import Kept, farewells
@@ -29,6 +28,7 @@ from howdah.core.resolve import roles_and_databases
 from howdah.core.situation import DatabaseLook, Situation
 from howdah.kube.client import Client
 from howdah.kube.errors import KubeError, NotFound
+from howdah.kube.informer import Key
 from howdah.kube.resources import SECRETS
 from howdah.model.cluster import Cluster
 from howdah.model.errors import ExternalError

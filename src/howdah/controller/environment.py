@@ -9,9 +9,9 @@ from collections.abc import Mapping
 
 from howdah.adapters.kubernetes import read_secret
 from howdah.controller.compared import Compared
-from howdah.controller.watch import Key
 from howdah.core.objects.diff import CREDENTIALS
 from howdah.kube.client import Client
+from howdah.kube.informer import Key
 from howdah.model.cluster import Cluster, EnvironmentSecret
 from howdah.model.observed import Observed
 

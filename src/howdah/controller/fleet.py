@@ -7,13 +7,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from howdah.controller.watch import Key
 from howdah.core.intent import IN_FLIGHT
 from howdah.core.nodes import due_move
 from howdah.core.plan import FleetBudget, Plan, ReplacePooler, RollPooler, Step, Switchover
 from howdah.core.pooler_rolls import pooler_causes, rollouts
 from howdah.core.rollout import MemberView, causes
 from howdah.core.situation import Situation
+from howdah.kube.informer import Key
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 
 from howdah.core.patroni.member import Member, parse_member
 from howdah.core.status import class_of_lag
+from howdah.kube.informer import Key
 from howdah.model.observed import Pod
 
-Key = tuple[str, str]  # (namespace, cluster name)
 LEADING = frozenset({"primary", "standby_leader"})
 
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from howdah.core.patroni.member import parse_leader
+from howdah.kube.informer import Key
 
-Key = tuple[str, str]  # (namespace, cluster name)
 Place = tuple[str, str, str]  # (kind, namespace, name)
 SHORTEST_TTL_S = 15.0  # Patroni takes none below 20: before that nothing can be new
 

@@ -37,7 +37,7 @@ from howdah.controller.sources import Sources
 from howdah.controller.teams import Directory
 from howdah.controller.token import Token
 from howdah.controller.volumes import Volumes
-from howdah.controller.watch import Key, Scope, Watch
+from howdah.controller.watch import Scope, Watch
 from howdah.core.plan import Step
 from howdah.core.request.identity import role_binding_name
 from howdah.core.request.roles import token_reference
@@ -46,6 +46,7 @@ from howdah.kube.credentials import Access
 from howdah.kube.election import LeaderElection
 from howdah.kube.errors import Forbidden, KubeError
 from howdah.kube.events import EventRecorder, Reference
+from howdah.kube.informer import Key
 from howdah.kube.lease import LeaseTimes
 from howdah.kube.queue import WorkQueue
 from howdah.model import names

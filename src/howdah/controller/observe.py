@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from howdah.adapters import kubernetes
-from howdah.controller.watch import Key, Watch, every
+from howdah.controller.watch import Watch, every
 from howdah.core.plan import STANDS_ALONE
 from howdah.kube.client import Client
+from howdah.kube.informer import Key
 from howdah.model import names
 from howdah.model.cluster import SecretRequest
 from howdah.model.observed import Live, Observed, PatroniObject, Pod, Revision

@@ -6,8 +6,8 @@ import dataclasses
 import datetime as dt
 from dataclasses import dataclass
 
-from howdah.controller.watch import Key
 from howdah.kube.errors import Forbidden
+from howdah.kube.informer import Key
 
 SOON_S = 0.05  # after a write: the caches need a moment to hear of it
 AFTER_FAILURE_S = 5.0  # of a read or of the status

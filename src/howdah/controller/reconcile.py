@@ -38,7 +38,7 @@ from howdah.controller.passes import (
 from howdah.controller.references import ReferenceReader
 from howdah.controller.telling import Teller
 from howdah.controller.volumes import Volumes
-from howdah.controller.watch import Key, Watch
+from howdah.controller.watch import Watch
 from howdah.core.deletion import deletion_policy, plan_deletion
 from howdah.core.findings import findings_of
 from howdah.core.intent import in_the_way, intent_of, without_intent
@@ -51,6 +51,7 @@ from howdah.core.status import Event, Findings, Outcome, build_status
 from howdah.kube.client import Client
 from howdah.kube.errors import Conflict, Forbidden, KubeError
 from howdah.kube.events import EventRecorder
+from howdah.kube.informer import Key
 from howdah.model import names
 from howdah.model.errors import ExternalError, InvalidSpec, Problem
 from howdah.model.names import pause_of

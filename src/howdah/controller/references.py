@@ -13,7 +13,6 @@ import structlog
 from howdah.adapters.kubernetes import POSTGRES_TEAMS
 from howdah.controller.sources import Sources, read_teams
 from howdah.controller.teams import Directory
-from howdah.controller.watch import Key
 from howdah.core.postgres.infrastructure import RoleSecret, name_keys
 from howdah.core.postgres.teams import teams_asked
 from howdah.core.request.asked import Reference, References
@@ -21,6 +20,7 @@ from howdah.core.request.roles import api_teams, entries_of, heeds_teams, role_r
 from howdah.core.resolve import required_references
 from howdah.kube.client import Client
 from howdah.kube.errors import KubeError, NotFound
+from howdah.kube.informer import Key
 from howdah.kube.resources import CONFIGMAPS, SECRETS
 from howdah.model.observed import Live
 from howdah.model.postgres.people import NOBODY, Membership

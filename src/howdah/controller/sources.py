@@ -14,12 +14,12 @@ from functools import partial
 from typing import Any
 
 from howdah.adapters.kubernetes import POSTGRES_TEAMS, RESOURCES
-from howdah.controller.watch import SYNC_POLL_S, Key
+from howdah.controller.watch import SYNC_POLL_S
 from howdah.core.request.asked import Reference
 from howdah.core.request.roles import heeds_teams, role_references, token_reference
 from howdah.kube.client import Client
 from howdah.kube.errors import Forbidden, NotFound
-from howdah.kube.informer import Informer
+from howdah.kube.informer import Informer, Key
 from howdah.model import names
 from howdah.model.errors import InvalidSpec
 from howdah.model.observed import Live, PatroniObject

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 import structlog
 
 from howdah.adapters.teams import TeamsApi
-from howdah.controller.watch import Key
 from howdah.kube.errors import KubeError
+from howdah.kube.informer import Key
 from howdah.model.errors import ExternalError
 from howdah.model.postgres.people import Membership
 from howdah.model.teams import Teams

@@ -10,11 +10,11 @@ import structlog
 
 from howdah.adapters.kubernetes import POSTGRESQLS
 from howdah.controller.passes import AFTER_CONFLICT_S, PassResult, Patience
-from howdah.controller.watch import Key
 from howdah.core.status import Event, is_commentary, transitions
 from howdah.kube.client import Client
 from howdah.kube.errors import Conflict, Forbidden, KubeError, NotFound
 from howdah.kube.events import EventRecorder, Reference
+from howdah.kube.informer import Key
 from howdah.model.observed import Live
 
 COMMENTARY_S = 2.0  # between two writes that only tell how far members have come

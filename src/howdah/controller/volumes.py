@@ -17,7 +17,6 @@ import structlog
 
 from howdah.adapters.aws.query import Refused
 from howdah.controller.observe import Clock
-from howdah.controller.watch import Key
 from howdah.core.plan import ModifyVolume
 from howdah.core.situation import VolumeLook
 from howdah.core.volumes import (
@@ -30,6 +29,7 @@ from howdah.core.volumes import (
 )
 from howdah.kube.client import Client
 from howdah.kube.errors import Forbidden, KubeError
+from howdah.kube.informer import Key
 from howdah.kube.resources import PERSISTENT_VOLUMES
 from howdah.model.cluster import Cluster
 from howdah.model.errors import ExternalError

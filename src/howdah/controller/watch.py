@@ -26,13 +26,12 @@ from howdah.core.pooler_rolls import rollout
 from howdah.kube import resources as r
 from howdah.kube.client import Client
 from howdah.kube.errors import Forbidden
-from howdah.kube.informer import Informer
+from howdah.kube.informer import Informer, Key
 from howdah.kube.resources import Resource
 from howdah.model import names
 from howdah.model.errors import ExternalError
 from howdah.model.observed import Claim, Departed, Live, Meta, PatroniObject, Pod, Revision, SecretMeta
 
-Key = tuple[str, str]  # (namespace, cluster name)
 DEPARTED_KEPT = 64
 SWEEP_S = 1.0
 SWEEPS_PER_LAG = 15
