@@ -1,4 +1,4 @@
-"""The script that Patroni runs before it stops PostgreSQL: which leader loses its label, and that nobody waits."""
+"""The script that Patroni runs before it stops PostgreSQL: whose label goes when, and that nobody waits."""
 
 import os
 import subprocess
@@ -34,20 +34,22 @@ def test_a_leader_leaves_when_a_request_for_it_is_due(request_, leaves):
 
 @pytest.fixture
 def scope(api):
-    """A leader and a request for a switchover; both are gone afterwards."""
+    """A leader, its replica, and an empty request for a switchover; all are gone afterwards."""
     scope = f"bs{os.getpid()}"
-    labels = {"application": "spilo", "cluster-name": scope, "spilo-role": "master"}
-    metadata = {"name": f"{scope}-0", "labels": labels, "finalizers": ["howdah.dev/test"]}
-    pod = {"metadata": metadata, "spec": {"containers": [{"name": "postgres", "image": "spilo"}]}}
-    api.call("POST", "/api/v1/namespaces/default/pods", {"apiVersion": "v1", "kind": "Pod", **pod})
+    for name, role in ((f"{scope}-0", "master"), (f"{scope}-1", "replica")):
+        labels = {"application": "spilo", "cluster-name": scope, "spilo-role": role}
+        metadata = {"name": name, "labels": labels, "finalizers": ["howdah.dev/test"]}
+        pod = {"metadata": metadata, "spec": {"containers": [{"name": "postgres", "image": "spilo"}]}}
+        api.call("POST", "/api/v1/namespaces/default/pods", {"apiVersion": "v1", "kind": "Pod", **pod})
     place = f"/api/v1/namespaces/default/configmaps/{scope}-failover"
     failover = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": f"{scope}-failover"}}
     api.call("POST", place.rpartition("/")[0], failover)
     yield scope
-    path = f"/api/v1/namespaces/default/pods/{scope}-0"
-    api.call("PATCH", path, {"metadata": {"finalizers": None}}, "application/merge-patch+json")
-    if api.call("GET", path):
-        api.call("DELETE", path, {"gracePeriodSeconds": 0})
+    for number in (0, 1):
+        path = f"/api/v1/namespaces/default/pods/{scope}-{number}"
+        api.call("PATCH", path, {"metadata": {"finalizers": None}}, "application/merge-patch+json")
+        if api.call("GET", path):
+            api.call("DELETE", path, {"gracePeriodSeconds": 0})
     api.call("DELETE", place)
 
 
@@ -78,36 +80,47 @@ def run(api, folder, scope, **changes):
     ).stderr
 
 
-def role(api, scope):
-    return api.call("GET", f"/api/v1/namespaces/default/pods/{scope}-0")["metadata"]["labels"].get("spilo-role")
+def roles(api, scope):
+    pods = [api.call("GET", f"/api/v1/namespaces/default/pods/{scope}-{number}") for number in (0, 1)]
+    return [pod["metadata"]["labels"].get("spilo-role") for pod in pods]
 
 
-def test_a_leader_that_restarts_keeps_its_label(api, scope, tmp_path):
+def test_a_leader_that_restarts_changes_no_label(api, scope, tmp_path):
     assert run(api, tmp_path, scope) == ""
-    assert role(api, scope) == "master"
+    assert roles(api, scope) == ["master", "replica"]
 
 
-def test_a_leader_that_another_one_follows_loses_its_label(api, scope, tmp_path):
+def test_who_is_to_lead_is_no_replica_any_more(api, scope, tmp_path):
     patch(api, f"configmaps/{scope}-failover", {"annotations": {"leader": f"{scope}-0", "member": f"{scope}-1"}})
-    assert "another member is to lead" in run(api, tmp_path, scope)
-    assert role(api, scope) is None
+    begun = time.monotonic()
+    assert f"{scope}-1 is to lead" in run(api, tmp_path, scope)
+    assert (
+        time.monotonic() - begun >= before_stop.TURN_S
+    )  # its second begins late enough to end after the new leader's label
+    assert roles(api, scope) == ["master", None]
+
+
+def test_a_leader_that_leaves_to_anybody_changes_no_label(api, scope, tmp_path):
+    patch(api, f"configmaps/{scope}-failover", {"annotations": {"leader": f"{scope}-0"}})
+    assert run(api, tmp_path, scope) == ""
+    assert roles(api, scope) == ["master", "replica"]
 
 
 def test_a_leader_whose_pod_is_deleted_loses_its_label(api, scope, tmp_path):
     api.call("DELETE", f"/api/v1/namespaces/default/pods/{scope}-0", {"gracePeriodSeconds": 0})  # a finalizer holds it
-    assert "its pod is deleted" in run(api, tmp_path, scope)
-    assert role(api, scope) is None
+    assert f"{scope}-0 is deleted" in run(api, tmp_path, scope)
+    assert roles(api, scope) == [None, "replica"]
 
 
-def test_a_replica_keeps_its_label(api, scope, tmp_path):
+def test_a_replica_that_stops_changes_no_label(api, scope, tmp_path):
     patch(api, f"pods/{scope}-0", {"labels": {"spilo-role": "replica"}})
     patch(api, f"configmaps/{scope}-failover", {"annotations": {"member": f"{scope}-1"}})
     assert run(api, tmp_path, scope) == ""
-    assert role(api, scope) == "replica"
+    assert roles(api, scope) == ["replica", "replica"]
 
 
 def test_what_goes_wrong_is_said(api, scope, tmp_path):
-    assert "stays a little longer" in run(api, tmp_path, scope, context="no-such")
+    assert "labels stay as they are" in run(api, tmp_path, scope, context="no-such")
 
 
 def test_patroni_does_not_wait_for_an_api_server_that_does_not_answer(tmp_path):
