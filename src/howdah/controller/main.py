@@ -82,6 +82,7 @@ class Options:
 
 async def run(options: Options) -> None:
     """Run until SIGTERM or SIGINT; a changed configuration wires everything anew, in the same process."""
+    memory.prepare()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
