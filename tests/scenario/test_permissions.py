@@ -254,16 +254,16 @@ def _events(world: World) -> list[str]:
 
 
 async def _is_patient(world: World) -> None:
-    """What is refused is not asked for again and again."""
+    """What is refused is not asked for again and again. Pauses only grow: what comes later is no more."""
     before = len(world.server.requests)
-    await asyncio_sleep(world, 300.0)
+    await asyncio_sleep(world, 150.0)
     # One of single namespaces may see neither definitions nor nodes; it asks now and then to hear of a change.
     refused = [
         r
         for r in world.server.requests[before:]
         if r.status == 403 and r.resource not in ("customresourcedefinitions", "nodes")
     ]
-    assert len(refused) <= 120, f"{len(refused)} refused requests in five minutes"
+    assert len(refused) <= 60, f"{len(refused)} refused requests in two and a half minutes"
 
 
 # What a process asks for itself

@@ -39,34 +39,51 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Create(Step):
-    """POST an object; where it already exists, the next pass looks at it."""
+class OfBody(Step):
+    """About the object of this body; a Secret's is without data."""
 
     body: Mapping[str, Any]
-
-    @property
-    def target(self) -> str:
-        return f"{self.body['kind']} {self.body['metadata']['name']}"
 
     @property
     def holds_up(self) -> bool:
         return self.body["kind"] not in STANDS_ALONE
 
+    @property
+    def target(self) -> str:
+        return f"{self.body['kind']} {self.body['metadata']['name']}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CreateSecret(Step):
-    """POST a Secret of a role, with a new random password that is made while the step is carried out."""
+class OnObject(Step):
+    """About one object that is there."""
 
-    body: Mapping[str, Any]  # without data
-    username: str
+    kind: str
+    name: str
+    uid: str
+
+    @property
+    def holds_up(self) -> bool:
+        return self.kind not in STANDS_ALONE
 
     @property
     def target(self) -> str:
-        return f"Secret {self.body['metadata']['name']}"
+        return f"{self.kind} {self.name}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CopySecret(Step):
+class Create(OfBody):
+    """POST an object; where it already exists, the next pass looks at it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateSecret(OfBody):
+    """POST a Secret of a role, with a new random password that is made while the step is carried out."""
+
+    username: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CopySecret(OfBody):
     """Give a role's Secret the password that is at `origin`, which is read while the step is carried out.
 
     `uid` and `resource_version` of the Secret as it was seen; empty ones: it is to be made. A password that is missing
@@ -74,26 +91,15 @@ class CopySecret(Step):
     """
 
     holds_up: ClassVar[bool] = False
-    body: Mapping[str, Any]  # without data
     username: str
     origin: PasswordOrigin
     uid: str = ""
     resource_version: str = ""
 
-    @property
-    def target(self) -> str:
-        return f"Secret {self.body['metadata']['name']}"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CreateEnvironmentSecret(Step):
+class CreateEnvironmentSecret(OfBody):
     """POST the Secret of credentials that the configuration spells out; the values are taken when it is carried out."""
-
-    body: Mapping[str, Any]  # without data
-
-    @property
-    def target(self) -> str:
-        return f"Secret {self.body['metadata']['name']}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,39 +134,25 @@ class ChangeSecret(Step):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WriteUserList(Step):
+class WriteUserList(OfBody):
     """Make a pooler's user list, or make it anew; the passwords are taken from `users`' Secrets when it is carried out.
 
     A Secret without a password must not hold up everything else.
     """
 
     holds_up: ClassVar[bool] = False
-    body: Mapping[str, Any]  # without data
     uid: str | None  # of the one that is there
     users: tuple[PasswordSource, ...]
 
-    @property
-    def target(self) -> str:
-        return f"Secret {self.body['metadata']['name']}"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Apply(Step):
+class Apply(OfBody):
     """Server-side apply of an object that exists; `uid` keeps a late pass from bringing a deleted one back."""
 
-    body: Mapping[str, Any]
     uid: str
     changes: tuple[str, ...] = ()  # paths that differ
     costs: tuple[str, ...] = ()  # of each: patch, roll or replace
     field_manager: str = names.FIELD_MANAGER
-
-    @property
-    def target(self) -> str:
-        return f"{self.body['kind']} {self.body['metadata']['name']}"
-
-    @property
-    def holds_up(self) -> bool:
-        return self.body["kind"] not in STANDS_ALONE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,41 +170,19 @@ class RollPooler(Apply):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TakeOver(Step):
+class TakeOver(OnObject):
     """Move the fields that another manager owns by `Update` to ours, so that a later apply can give them up."""
 
-    kind: str
-    name: str
-    uid: str
     resource_version: str
     managed_fields: tuple[Mapping[str, Any], ...]  # as they are to be
 
-    @property
-    def target(self) -> str:
-        return f"{self.kind} {self.name}"
-
-    @property
-    def holds_up(self) -> bool:
-        return self.kind not in STANDS_ALONE
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Delete(Step):
+class Delete(OnObject):
     """DELETE with uid as precondition. `propagation` is Kubernetes' (Orphan, Background, Foreground)."""
 
-    kind: str
-    name: str
-    uid: str
     propagation: str = "Background"
     namespace: str = ""  # empty: the cluster's
-
-    @property
-    def target(self) -> str:
-        return f"{self.kind} {self.name}"
-
-    @property
-    def holds_up(self) -> bool:
-        return self.kind not in STANDS_ALONE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -259,7 +229,7 @@ class AnnotatePod(Step):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PatchMetadata(Step):
+class PatchMetadata(OnObject):
     """Merge annotations into an object that others write, too; nothing else of it is touched.
 
     `owner_references` is the whole list as it is to be; None leaves it. `resource_version` is the version in which the
@@ -267,17 +237,10 @@ class PatchMetadata(Step):
     """
 
     holds_up: ClassVar[bool] = False
-    kind: str
-    name: str
     namespace: str
-    uid: str
     annotations: Mapping[str, str] = field(default_factory=dict)
     owner_references: tuple[Mapping[str, Any], ...] | None = None
     resource_version: str = ""
-
-    @property
-    def target(self) -> str:
-        return f"{self.kind} {self.name}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -66,11 +66,14 @@ class Machinery:
     revisions: dict[tuple[str, str], Object] = field(default_factory=dict)  # by uid and version of the StatefulSet
     databases: int = 0
     addresses: int = 0
+    looked_at: int = -1  # version of the store in which no StatefulSet had anything to do
 
     def step(self, now_s: float) -> None:
-        for owner in self.store.select(STATEFUL_SETS, None, _all):
-            if not owner["metadata"].get("deletionTimestamp"):
-                self._stateful_set(owner)
+        if self.looked_at != self.store.version:
+            self.looked_at = self.store.version
+            for owner in self.store.select(STATEFUL_SETS, None, _all):
+                if not owner["metadata"].get("deletionTimestamp"):
+                    self._stateful_set(owner)
         for pod in self.store.select(PODS, None, _all):
             self._pod(pod, now_s)
         live = {pod["metadata"]["uid"] for pod in self.store.select(PODS, None, _all)}

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from howdah.adapters.kubernetes import POSTGRESQLS, RESOURCES
-from howdah.core.patroni.member import parse_leader
 from howdah.kube.resources import CONTROLLER_REVISIONS, NODES, PODS, STATEFUL_SETS, Resource
 from howdah.kube.testing import Request, Store
 from howdah.local.controllers.owners import is_ready
@@ -207,7 +206,7 @@ class Monitor:
         return _rolling_part(revision["data"]["spec"]["template"]) != _rolling_part(owner["spec"]["template"])
 
     def _leader(self, namespace: str, cluster: str) -> str | None:
-        return parse_leader(self.machinery.dcs_of(namespace, cluster).annotations("leader")).name
+        return self.machinery.dcs_of(namespace, cluster).lock().name
 
     def _pods(self, namespace: str, cluster: str) -> list[Object]:
         fits = lambda pod: (pod["metadata"].get("labels") or {}).get("cluster-name") == cluster  # noqa: E731

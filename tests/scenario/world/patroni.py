@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 from howdah.adapters.patroni import Endpoint, NodeStatus, Patroni, PatroniVersion, RefusedError, UnreachableError
-from howdah.core.patroni.member import parse_leader
+from howdah.core.patroni.member import Leader, parse_leader
 from howdah.kube.resources import CONFIGMAPS, ENDPOINTS, PODS, Resource
 from howdah.kube.testing import Store
 from howdah.kube.testing.patches import merge_patched
@@ -32,6 +32,11 @@ def _parsed(text: str) -> dict[str, Any]:
     return found
 
 
+@lru_cache(maxsize=256)
+def _leader(annotations: tuple[tuple[str, str], ...]) -> Leader:
+    return parse_leader(dict(annotations))
+
+
 @dataclass(slots=True)
 class Dcs:
     """One cluster's state store. `members`: its machines by pod name."""
@@ -49,10 +54,10 @@ class Dcs:
             return ENDPOINTS, self.cluster if part == "leader" else f"{self.cluster}-{part}"
         return CONFIGMAPS, f"{self.cluster}-{part}"
 
-    def annotations(self, part: str) -> dict[str, str]:
+    def annotations(self, part: str) -> Mapping[str, str]:
         resource, name = self._place(part)
         found = self.store.find(resource, self.namespace, name)
-        return dict((found or {"metadata": {}})["metadata"].get("annotations") or {})
+        return (found["metadata"].get("annotations") or {}) if found is not None else {}
 
     def annotate(self, part: str, annotations: Mapping[str, str | None]) -> None:
         resource, name = self._place(part)
@@ -71,7 +76,7 @@ class Dcs:
         patch = {"metadata": {"annotations": {"status": status}, "labels": {"spilo-role": role}}}
         quick_patch(self.store, PODS, (self.namespace, pod), patch)
 
-    def config(self) -> dict[str, str]:
+    def config(self) -> Mapping[str, str]:
         return self.annotations("config")
 
     def dynamic(self) -> dict[str, Any]:
@@ -80,8 +85,12 @@ class Dcs:
 
     # the lock
 
+    def lock(self) -> Leader:
+        """The leader object, which every member looks at in every step."""
+        return _leader(tuple(self.annotations("leader").items()))
+
     def lock_holder(self, now_s: float) -> str | None:
-        lock = parse_leader(self.annotations("leader"))
+        lock = self.lock()
         expires = lock.expires_at
         if lock.name is None or expires is None or expires.timestamp() <= EPOCH.timestamp() + now_s:
             return None
@@ -89,12 +98,12 @@ class Dcs:
 
     def leading(self) -> Machine | None:
         """The running primary that holds the lock."""
-        holder = parse_leader(self.annotations("leader")).name
+        holder = self.lock().name
         return next((m for m in self.machines() if m.pod == holder and m.leads), None)
 
     def best_candidate(self, now_s: float) -> Machine | None:
         del now_s
-        known = parse_leader(self.annotations("leader")).failsafe
+        known = self.lock().failsafe
         able = [m for m in self.machines() if m.state == "running" and m.volume.contents is not None]
         if known is not None and (allowed := [m for m in able if m.pod in known]):
             able = allowed
@@ -102,7 +111,7 @@ class Dcs:
 
     def take_lock(self, machine: Machine, now_s: float) -> None:
         at = timestamp(now_s, EPOCH)
-        before = parse_leader(self.annotations("leader")).transitions or 0
+        before = self.lock().transitions or 0
         self.annotate(
             "leader",
             {"leader": machine.pod, "acquireTime": at, "ttl": f"{TTL_S:g}", "transitions": str(before + 1)},
@@ -122,7 +131,7 @@ class Dcs:
 
     def release(self, machine: Machine) -> None:
         """A leader that stops in order gives its lock back."""
-        if parse_leader(self.annotations("leader")).name == machine.pod:
+        if self.lock().name == machine.pod:
             self.annotate("leader", {"leader": None, "renewTime": None})
 
     def end_timeline(self, timeline: int, lsn: int, new_leader: str) -> None:
@@ -191,7 +200,7 @@ class SimulatedPatroni(Patroni):
         dcs = self._dcs_of(machine)
         now_s = asyncio.get_running_loop().time()
         target = next((m for m in dcs.machines() if m.pod == candidate), None)
-        known = parse_leader(dcs.annotations("leader")).failsafe
+        known = dcs.lock().failsafe
         system = f"Patroni at {endpoint.base}"
         if machine.pod != leader or not machine.accepts_writes or dcs.lock_holder(now_s) != leader:
             raise RefusedError(system, status=412, message="leader name does not match")
