@@ -42,7 +42,7 @@ from howdah.kube.resources import (
     STATEFUL_SETS,
 )
 
-PATRONI = {"ttl": 20, "loop_wait": 10, "retry_timeout": 5}
+PATRONI = {"ttl": 20, "loop_wait": 5, "retry_timeout": 5}
 NAME, PROBE = "acid-bench", "probe"
 QUIET_S = 120.0
 STEADY_S = 3.0
@@ -318,8 +318,8 @@ async def measure_without_operator(bench: Bench) -> None:
 
 
 async def measure_cut_off(bench: Bench, probe_node: str) -> None:
-    """The leader's node, never the probe's own."""
-    for _ in range(bench.rounds):
+    """The leader's node, never the probe's own; the rounds are spread over the time between two renewals of the lock."""
+    for index in range(bench.rounds):
         await bench.cluster.settled(240)
         name, _ = await bench.leader()
         if await bench.world.node_of(bench.client, name) == probe_node:
@@ -329,6 +329,8 @@ async def measure_cut_off(bench: Bench, probe_node: str) -> None:
             name, _ = await bench.leader()
         node = await bench.world.node_of(bench.client, name)
         await steady(bench, time.time() - STEADY_S)
+        await _renewed(bench)
+        await asyncio.sleep((index + 0.5) / bench.rounds * PATRONI["loop_wait"])
         begun = time.time()
         async with bench.world.cut_off(node):
             await asyncio.sleep(1)
@@ -337,6 +339,21 @@ async def measure_cut_off(bench: Bench, probe_node: str) -> None:
         back = time.time()
         await _all_stream(bench)
         bench.note("leader's node cut off: healed after it is back", time.time() - back)
+
+
+async def _renewed(bench: Bench) -> None:
+    """Wait for a renewal of the lock. The waits before a round end with one, too: the worst moment, time and again."""
+
+    async def renewal() -> str:
+        leader = await bench.client.get(CONFIGMAPS, f"{NAME}-leader", namespace=bench.cluster.namespace)
+        return str(leader["metadata"]["annotations"]["renewTime"])
+
+    before = await renewal()
+
+    async def question() -> bool:
+        return await renewal() != before
+
+    await until(question, "the lock to be renewed", timeout_s=60)
 
 
 async def measure_memory(bench: Bench) -> None:

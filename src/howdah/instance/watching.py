@@ -1,8 +1,13 @@
-"""A thread beside Patroni that wakes it when the postmaster has died: by itself it looks once per `loop_wait`.
+"""A thread beside Patroni that wakes it when the postmaster has died, or a replica receives nothing.
+
+By itself Patroni looks once per `loop_wait`.
 
 It is woken by its own REST API, with a change of the configuration that changes nothing, and then decides as always. A clean
 stop takes `postmaster.pid` away, so what is left of a dead process there is a crash. PostgreSQL refuses to start as long
 as a process of the dead server holds its shared memory, and Patroni then gives the lock away: so those end first.
+
+A replica without a WAL receiver may have lost its leader, or may be a former leader whose node came back and that has to be
+rewound. When Patroni can do something about it depends on what it has heard of others: so it is woken every second for a while.
 
 Without this thread everything works as before: it says what keeps it from its work, and ends.
 """
@@ -10,7 +15,9 @@ Without this thread everything works as before: it says what keeps it from its w
 from __future__ import annotations
 
 import base64
+import ctypes
 import http.client
+import itertools
 import json
 import logging
 import os
@@ -23,7 +30,9 @@ from pathlib import Path
 from typing import Any
 
 LOOK_S = 0.5  # while there is no server
-AGAIN_S = 5.0  # a process that has the pid of a server of earlier days is not waited for longer
+AGAIN_S = 1.0
+LONELY_CALLS = 8  # then Patroni's own loop goes on
+LOOKS_PER_TIDYING = 60
 POLL_S = 0.02
 LEFT_BEHIND_S = 10.0
 TIMEOUT_S = 3.0
@@ -44,9 +53,15 @@ def begin(patroni_yaml: Path) -> threading.Thread:
 def _run(patroni_yaml: Path) -> None:
     try:
         data = Path(_read(patroni_yaml)["postgresql"]["data_dir"])
-        watch(data, lambda: wake(_read(patroni_yaml)["restapi"]))
+        watch(data, lambda: wake(_read(patroni_yaml)["restapi"]), give_memory_back)
     except Exception:
         log.exception("a dead postmaster will be noticed by Patroni's own loop only")
+
+
+def give_memory_back() -> None:
+    """What Patroni has freed, which the C library would keep: see malloc_trim(3)."""
+    if (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)) is not None:
+        trim(0)
 
 
 def _read(patroni_yaml: Path) -> Mapping[str, Any]:
@@ -57,20 +72,29 @@ def _read(patroni_yaml: Path) -> Mapping[str, Any]:
     return document
 
 
-def watch(data: Path, wake: Callable[[], None]) -> None:
-    """Call `wake` once for each postmaster of this data directory that dies while we look; never returns."""
-    alive = None
-    while True:
+def watch(data: Path, wake: Callable[[], None], tidy: Callable[[], None] = lambda: None) -> None:
+    """Call `wake` when the postmaster of this data directory dies and for a replica that receives nothing; never returns.
+
+    `tidy` is called once a minute while the server runs.
+    """
+    alive, lonely = None, 0
+    for look in itertools.count(1):
         pid = postmaster(data)
         if pid is not None and pid != alive and exists(pid):
             alive = pid
         if pid is None or pid != alive:
             time.sleep(LOOK_S)
         elif ended_within(pid, AGAIN_S):
-            alive = None
+            alive, lonely = None, 0
             if _is_left_behind(data, pid):
                 log.warning("the postmaster (pid %s) has died: waking Patroni", pid)
                 _wake_for(data, pid, wake)
+        else:
+            lonely = lonely + 1 if receives_nothing(data, pid) else 0
+            if 0 < lonely <= LONELY_CALLS:
+                _try(wake)
+            if look % LOOKS_PER_TIDYING == 0:
+                tidy()
 
 
 def _is_left_behind(data: Path, pid: int) -> bool:
@@ -85,15 +109,20 @@ def _is_left_behind(data: Path, pid: int) -> bool:
 
 def _wake_for(data: Path, pid: int, wake: Callable[[], None]) -> None:
     for _ in range(TRIES):
-        try:
-            wake()
-        except (OSError, http.client.HTTPException) as error:
-            log.warning("Patroni cannot be woken: %s", error)
-        else:
+        if _try(wake):
             return
         time.sleep(LOOK_S)
         if postmaster(data) != pid:
             return
+
+
+def _try(wake: Callable[[], None]) -> bool:
+    try:
+        wake()
+    except (OSError, http.client.HTTPException) as error:
+        log.warning("Patroni cannot be woken: %s", error)
+        return False
+    return True
 
 
 def postmaster(data: Path) -> int | None:
@@ -102,6 +131,24 @@ def postmaster(data: Path) -> int | None:
         return int((data / "postmaster.pid").read_text().partition("\n")[0])
     except (OSError, ValueError):
         return None
+
+
+def receives_nothing(data: Path, pid: int) -> bool:
+    """Whether this server is a replica without a WAL receiver; no where that cannot be told."""
+    if not (data / "standby.signal").exists():
+        return False
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        return False
+    return not any(b"walreceiver" in _command_line(child) for child in children)
+
+
+def _command_line(pid: str) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 def holds_memory(data: Path, table: Path = SHARED_MEMORY) -> bool:

@@ -71,6 +71,16 @@ def test_patroni_is_woken_once_for_each_postmaster_that_dies(start, woken, tmp_p
     assert len(woken) == 2
 
 
+def test_patroni_is_tidied_up_while_its_server_runs(start, tmp_path, monkeypatch):
+    monkeypatch.setattr(watching, "AGAIN_S", 0.02)
+    monkeypatch.setattr(watching, "LOOKS_PER_TIDYING", 5)
+    calls = []
+    name(tmp_path, start().pid)
+    tidy = (lambda: calls.append(1), lambda: calls.append(watching.give_memory_back()))
+    threading.Thread(target=watching.watch, args=(tmp_path, *tidy), daemon=True).start()
+    until(lambda: calls == [None, None], timeout_s=5, why="tidied")
+
+
 def test_a_clean_stop_wakes_nobody(start, woken, tmp_path):
     server = start()
     name(tmp_path, server.pid)
@@ -111,6 +121,26 @@ def test_patroni_is_not_woken_while_a_process_holds_the_dead_servers_memory(star
     assert woken == []
     table.write_text("key shmid perms size cpid lpid nattch\n 5433 8 600 56 1 1 0\n")
     until(lambda: woken, timeout_s=5, why="woken")
+
+
+def replica(folder, *, receiver):
+    """A server in recovery, with or without a process by which it receives WAL; both end with the test."""
+    (folder / "standby.signal").touch()
+    code = f"exec -a 'postgres: a: {receiver} streaming 0/1' sleep 600 & exec sleep 600"
+    server = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", "bash", "-c", code], start_new_session=True)
+    name(folder, server.pid)
+    return server
+
+
+@pytest.mark.parametrize(("receiver", "calls"), [("walreceiver", 0), ("checkpointer", watching.LONELY_CALLS)])
+def test_patroni_is_woken_for_a_while_when_a_replica_receives_nothing(woken, tmp_path, receiver, calls):
+    server = replica(tmp_path, receiver=receiver)
+    try:
+        time.sleep(0.2 * (watching.LONELY_CALLS + 6))
+        assert len(woken) == calls
+    finally:
+        os.killpg(server.pid, 9)
+        server.wait()
 
 
 class Answers(http.server.BaseHTTPRequestHandler):
