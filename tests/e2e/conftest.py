@@ -17,7 +17,7 @@ import pytest
 from e2e.clusters import PostgresCluster
 from e2e.local_world import end, public_folder, start
 from e2e.nodes_world import here
-from e2e.world import ENDPOINTS_NAMESPACE, World
+from e2e.world import ENDPOINTS_NAMESPACE, PATIENCE, World
 from howdah.kube.client import Client
 
 HERE = Path(__file__).parent
@@ -25,11 +25,17 @@ ON_NODES = "HOWDAH_NODES" in os.environ
 LONGEST = ("test_chaos.py",)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Everything in this folder is end to end; of several processes one takes the longest file first, beside the others."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Everything in this folder is end to end; of several processes one takes the longest file first, beside the others.
+
+    On a slow machine a test as a whole has more time, too, not only each of its waits.
+    """
     for item in items:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.e2e)
+            own = item.get_closest_marker("timeout")
+            limit_s = own.args[0] if own is not None else float(config.getini("timeout"))
+            item.add_marker(pytest.mark.timeout(limit_s * PATIENCE), append=False)
         for mark in item.iter_markers("local_platform") if ON_NODES else ():
             item.add_marker(pytest.mark.skip(reason=f"only the local platform: {mark.args[0]}"))
     items.sort(key=lambda item: item.path.name not in LONGEST)

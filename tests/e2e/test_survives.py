@@ -13,7 +13,7 @@ import pytest
 
 from e2e.clusters import Connection, PostgresCluster
 from e2e.faults import send
-from e2e.world import World, condition, until
+from e2e.world import PATIENCE, World, condition, until
 
 Named = Callable[[str], PostgresCluster]
 TAKE_OVER_S = 20
@@ -55,11 +55,11 @@ async def test_second_operator_takes_over_and_nobody_is_cut(cluster_named: Named
         try:
             await cluster.change(users={"after_take_over": []})
             await cluster.reachable(user="after_take_over", timeout_s=TAKE_OVER_S + 5)
-            assert time.monotonic() - begin < TAKE_OVER_S
+            assert time.monotonic() - begin < TAKE_OVER_S * PATIENCE
         finally:
             world.signal(leading, signal.SIGKILL)
         assert pid not in world.pids(leading)
-    assert max(gaps) < 2
+    assert max(gaps) < 2 * PATIENCE
     await cluster.settled()
     assert await cluster.uids() == uids
 
@@ -83,7 +83,7 @@ async def test_killed_process_of_the_platform_cuts_nobody(cluster_named: Named, 
         await world.all_run()
         await cluster.change(users={"afterwards": []})
         await cluster.reachable(user="afterwards")
-    assert max(gaps) < 2
+    assert max(gaps) < 2 * PATIENCE
     await cluster.settled()
     assert await cluster.uids() == uids
 
@@ -105,7 +105,7 @@ async def test_killed_services_cut_connections_once_and_lead_on_at_once(cluster_
             await asked_until_it_breaks(connection)
     begin = time.monotonic()
     await cluster.reachable(timeout_s=15)
-    assert time.monotonic() - begin < 15
+    assert time.monotonic() - begin < 15 * PATIENCE
     assert await cluster.uids() == uids
 
 
@@ -135,5 +135,5 @@ async def test_killed_leader_of_a_pair_is_replaced_and_comes_back(cluster_named:
     send((*pod.everybody, pod.shim), signal.SIGKILL)
     begin = time.monotonic()
     await cluster.reachable(timeout_s=20)
-    assert time.monotonic() - begin < 15
+    assert time.monotonic() - begin < 15 * PATIENCE
     await cluster.settled()
