@@ -149,8 +149,17 @@ def look_at(request: Request, build: Installation, environ: Mapping[str, str]) -
         before_promotion=shlex.join(before_promotion),
         before_stop=shlex.join(before_stop),
         pg_isready=str(here / "pg_isready.sh") if os.access(here / "pg_isready.sh", os.X_OK) else None,
-        kube_context=_kube_context(environ.get("KUBECONFIG")) if "kubernetes" in request.store else None,
+        **_kubernetes(request, environ),
     )
+
+
+def _kubernetes(request: Request, environ: Mapping[str, str]) -> dict[str, Any]:
+    section = request.store.get("kubernetes")
+    if section is None:
+        return {}
+    context = _kube_context(environ.get("KUBECONFIG"))
+    is_asked = context is None and "bypass_api_service" not in section
+    return {"kube_context": context, "api_servers": facts.api_servers(environ) if is_asked else None}
 
 
 def _kube_context(kubeconfig: str | None) -> str | None:

@@ -1,13 +1,16 @@
-"""What the machine offers a member: memory, a UTF-8 locale, and the context of the kubeconfig."""
+"""What the machine offers a member: memory, a UTF-8 locale, the kubeconfig's context, the number of API servers."""
 
 from __future__ import annotations
 
+import http.client
 import locale
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import yaml
+
+from howdah.instance.pod_labels import api_of
 
 GIB = 1024**3
 # Pods of the local platform share one machine: without a limit each plans with this much.
@@ -78,3 +81,17 @@ def kube_context(kubeconfig: str | None) -> str | None:
     if not isinstance(document, dict) or not document.get("current-context"):
         raise ValueError("it names no current-context")
     return str(document["current-context"])
+
+
+def api_servers(environ: Mapping[str, str]) -> int | None:
+    """How many addresses the service `kubernetes` has, as its Endpoints say; None where they cannot be read.
+
+    Who may not read them may not bypass the service either: Patroni finds that out by itself.
+    """
+    try:
+        status, found = api_of(environ, None).ask("GET", "/api/v1/namespaces/default/endpoints/kubernetes")
+    except (OSError, http.client.HTTPException, ValueError, KeyError):
+        return None
+    if status != http.client.OK:
+        return None
+    return sum(len(subset.get("addresses") or ()) for subset in found.get("subsets") or ())

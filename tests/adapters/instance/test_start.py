@@ -1,11 +1,13 @@
 """What happens before Patroni: choosing binaries, refusing to start, files and facts of the machine."""
 
 import datetime as dt
+import http.server
 import json
 import os
 import ssl
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +20,7 @@ from adapters.instance.world import AS_NOBODY
 from howdah.core.spilo.configuration import configuration
 from howdah.core.spilo.environment import parse_environment
 from howdah.core.spilo.template import DYNAMIC_PARAMETERS
-from howdah.instance import facts, replica, tls
+from howdah.instance import facts, pod_labels, replica, tls
 from howdah.instance.binaries import installations, probe
 from howdah.instance.configure import (
     EXIT_CANNOT_WRITE,
@@ -242,6 +244,55 @@ def test_a_locale_that_is_missing_becomes_one_with_utf8():
     assert facts.utf8_locale("xx_XX.UTF-8") == "C.UTF-8"
     assert facts.utf8_locale("", "C") == "C.UTF-8"
     assert facts.utf8_locale("C.UTF-8") == "C.UTF-8"
+
+
+@pytest.fixture
+def api_service(tmp_path, monkeypatch):
+    """An API server that answers as `answers` says, and what a pod knows of it; `asked`: tokens and paths."""
+    monkeypatch.setattr(pod_labels, "ACCOUNT", tmp_path)
+    tls.write_self_signed(tmp_path / "ca.crt", tmp_path / "key", name="localhost", now=dt.datetime.now(dt.UTC))
+    (tmp_path / "token").write_text("t0ken")
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            server.asked.append((self.headers["Authorization"], self.path))
+            status, body = server.answer
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(json.dumps(body).encode())
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "ca.crt", tmp_path / "key")
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    server.asked = []
+    server.environ = {"KUBERNETES_SERVICE_HOST": "localhost", "KUBERNETES_SERVICE_PORT": str(server.server_port)}
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("answer", "count"),
+    [
+        ((200, {"subsets": [{"addresses": [{"ip": "192.0.2.1"}]}]}), 1),
+        ((200, {"subsets": [{"addresses": [{"ip": "192.0.2.1"}, {"ip": "192.0.2.2"}]}]}), 2),
+        ((403, {"message": "endpoints is forbidden"}), None),
+    ],
+)
+def test_the_number_of_api_servers_is_that_of_the_services_addresses(api_service, answer, count):
+    api_service.answer = answer
+    assert facts.api_servers(api_service.environ) == count
+    assert api_service.asked == [("Bearer t0ken", "/api/v1/namespaces/default/endpoints/kubernetes")]
+
+
+def test_without_an_api_server_their_number_is_not_known():
+    assert facts.api_servers({}) is None
+    assert facts.api_servers({"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": "1"}) is None
 
 
 def test_nothing_is_started_without_a_store(tmp_path):

@@ -73,6 +73,8 @@ def _store(request: Request, machine: Machine) -> dict[str, Any]:
         if machine.kube_context is not None:
             section["context"] = machine.kube_context
             section["bypass_api_service"] = False  # a kubeconfig names the server; there is no service to bypass
+        # The contract bypasses it, so each member asks for addresses once per loop: for nothing where there is one server.
+        section.setdefault("bypass_api_service", machine.api_servers != 1)
     return store
 
 

@@ -33,6 +33,7 @@ class Machine:
     before_stop: str  # command that Patroni runs before it stops PostgreSQL
     pg_isready: str | None  # program that waits a little for a server that starts; None where it cannot be run
     kube_context: str | None = None  # of KUBECONFIG; None inside a Kubernetes pod
+    api_servers: int | None = None  # addresses behind the service `kubernetes`; None where they cannot be told
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,7 +76,6 @@ _KUBERNETES_DEFAULTS: Mapping[str, Any] = {
     "role_label": "role",
     "leader_label_value": "master",
     "standby_leader_label_value": "master",
-    "bypass_api_service": True,
 }
 
 

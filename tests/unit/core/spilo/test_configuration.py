@@ -143,3 +143,13 @@ def test_merging_keeps_all_of_the_user_and_the_rest_of_the_base(base, over):
     assert contains(result, over)
     assert set(result) == set(base) | set(over)
     assert merged(result, over) == result
+
+
+@pytest.mark.parametrize(
+    ("asked", "servers", "bypassed"),
+    [(None, 1, False), (None, 3, True), (None, None, True), ("true", 1, True), ("false", 3, False)],
+)
+def test_the_api_service_is_bypassed_where_there_may_be_several_servers_behind_it(asked, servers, bypassed):
+    environment = ENVIRONMENT | ({"KUBERNETES_BYPASS_API_SERVICE": asked} if asked else {})
+    section = made(environment, machine(api_servers=servers)).document["kubernetes"]
+    assert section["bypass_api_service"] is bypassed

@@ -25,7 +25,6 @@ def test_what_the_operator_renders_is_understood():
     assert not request.shares_loopback
     assert request.store["kubernetes"] == {
         "bootstrap_labels": {"critical-operation": "true"},
-        "bypass_api_service": True,
         "labels": {"application": "spilo"},
         "leader_label_value": "master",
         "role_label": "spilo-role",
