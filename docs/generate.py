@@ -430,7 +430,8 @@ def _event_table(tree: ast.Module) -> Mapping[tuple[str, str], tuple[str, str, s
 
 def _steps() -> list[type[Step]]:
     found = (value for value in vars(plan).values() if isinstance(value, type) and issubclass(value, Step))
-    return sorted((step for step in found if step is not Step), key=lambda step: step.__name__)
+    named = (step for step in found if step is not Step and not step.__name__.startswith("_"))
+    return sorted(named, key=lambda step: step.__name__)
 
 
 def _first_line(step: type[Step]) -> str:

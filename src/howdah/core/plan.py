@@ -39,7 +39,7 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OfBody(Step):
+class _OfBody(Step):
     """About the object of this body; a Secret's is without data."""
 
     body: Mapping[str, Any]
@@ -54,7 +54,7 @@ class OfBody(Step):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OnObject(Step):
+class _OnObject(Step):
     """About one object that is there."""
 
     kind: str
@@ -71,19 +71,19 @@ class OnObject(Step):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Create(OfBody):
+class Create(_OfBody):
     """POST an object; where it already exists, the next pass looks at it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CreateSecret(OfBody):
+class CreateSecret(_OfBody):
     """POST a Secret of a role, with a new random password that is made while the step is carried out."""
 
     username: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CopySecret(OfBody):
+class CopySecret(_OfBody):
     """Give a role's Secret the password that is at `origin`, which is read while the step is carried out.
 
     `uid` and `resource_version` of the Secret as it was seen; empty ones: it is to be made. A password that is missing
@@ -98,7 +98,7 @@ class CopySecret(OfBody):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CreateEnvironmentSecret(OfBody):
+class CreateEnvironmentSecret(_OfBody):
     """POST the Secret of credentials that the configuration spells out; the values are taken when it is carried out."""
 
 
@@ -134,7 +134,7 @@ class ChangeSecret(Step):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WriteUserList(OfBody):
+class WriteUserList(_OfBody):
     """Make a pooler's user list, or make it anew; the passwords are taken from `users`' Secrets when it is carried out.
 
     A Secret without a password must not hold up everything else.
@@ -146,7 +146,7 @@ class WriteUserList(OfBody):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Apply(OfBody):
+class Apply(_OfBody):
     """Server-side apply of an object that exists; `uid` keeps a late pass from bringing a deleted one back."""
 
     uid: str
@@ -170,7 +170,7 @@ class RollPooler(Apply):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TakeOver(OnObject):
+class TakeOver(_OnObject):
     """Move the fields that another manager owns by `Update` to ours, so that a later apply can give them up."""
 
     resource_version: str
@@ -178,7 +178,7 @@ class TakeOver(OnObject):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Delete(OnObject):
+class Delete(_OnObject):
     """DELETE with uid as precondition. `propagation` is Kubernetes' (Orphan, Background, Foreground)."""
 
     propagation: str = "Background"
@@ -229,7 +229,7 @@ class AnnotatePod(Step):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PatchMetadata(OnObject):
+class PatchMetadata(_OnObject):
     """Merge annotations into an object that others write, too; nothing else of it is touched.
 
     `owner_references` is the whole list as it is to be; None leaves it. `resource_version` is the version in which the
