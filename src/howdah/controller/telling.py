@@ -17,7 +17,9 @@ from howdah.kube.events import EventRecorder, Reference
 from howdah.kube.informer import Key
 from howdah.model.observed import Live
 
-COMMENTARY_S = 2.0  # between two writes that only tell how far members have come
+COMMENTARY_S, CROWDED_COMMENTARY_S = 2.0, 10.0
+"""Between two writes that only tell how far members have come: of a cluster alone, and at most."""
+COMMENTARY_EACH_S = 0.1  # for each cluster that is being made: all of them together write so seldom, at most
 
 _log = structlog.get_logger("howdah.pass")
 
@@ -63,8 +65,7 @@ class Teller:
         if self._observe_only or kept == previous or not self._may_write():
             return None
         now_s = asyncio.get_running_loop().time()
-        left_s = self._told_at.get(key, -COMMENTARY_S) + COMMENTARY_S - now_s
-        if left_s > 0 and is_commentary(previous, kept):
+        if is_commentary(previous, kept) and (left_s := self._commentary_due(key) - now_s) > 0:
             return PassResult(again_in_s=left_s)
         body = {**{name: None for name in previous if name not in kept}, **kept}
         latest = self.latest(key, resource).meta
@@ -90,6 +91,12 @@ class Teller:
         for event in transitions(previous, status):
             self.tell(resource, event)
         return None
+
+    def _commentary_due(self, key: Key) -> float:
+        """When the cluster's next commentary may be written: the more clusters are being made, the later."""
+        crowd = sum(phase == "Creating" for phase in self.phases.values())
+        after_s = min(max(COMMENTARY_S, crowd * COMMENTARY_EACH_S), CROWDED_COMMENTARY_S)
+        return self._told_at.get(key, float("-inf")) + after_s
 
     def _notice_pruning(self, sent: Mapping[str, Any], kept: Mapping[str, Any]) -> None:
         missing = frozenset(sent) - frozenset(kept)

@@ -124,14 +124,20 @@ def build_status(
 
 
 def is_commentary(previous: Mapping[str, Any], status: Mapping[str, Any]) -> bool:
-    """Whether two statuses differ only in how far members have come: what nobody acts on, and changes many times a minute."""
+    """Whether two statuses differ only in how far members have come: what nobody acts on, and changes many times a minute.
+
+    Who leads belongs to it while a new cluster is being made: when the leader accepts writes, that is a condition.
+    """
     return _verdict(previous) == _verdict(status)
 
 
 def _verdict(status: Mapping[str, Any]) -> dict[str, Any]:
     conditions = status.get("conditions") or ()
     told = {c["type"]: c["status"] if c["type"] == "Progressing" else c for c in conditions}
-    return {**status, "conditions": told, "members": None}
+    untold: dict[str, Any] = {"members": None}
+    if status.get("PostgresClusterStatus") == "Creating":
+        untold["leader"] = None
+    return {**status, "conditions": told, **untold}
 
 
 def phase(previous: str, findings: Findings, plan: Plan, outcome: Outcome) -> str:

@@ -1,5 +1,6 @@
 """Whole passes against an API server: what is written, in which order, and above all what is not."""
 
+import asyncio
 import base64
 import datetime as dt
 import json
@@ -249,6 +250,28 @@ async def test_how_far_new_members_have_come_is_not_written_at_every_step():
         operator.pod(2)
         await operator.one_pass()
         assert operator.status["PostgresClusterStatus"] == "Running", "what is not commentary is said at once"
+
+
+@pytest.mark.parametrize(("others", "after_s"), [(0, 2.0), (49, 5.0), (500, 10.0)])
+async def test_the_more_clusters_are_made_the_less_is_told_of_their_members(others: int, after_s: float):
+    async with rig() as operator:
+        operator.create()
+        await operator.passes()
+        operator.populate()
+        operator.kube.store.delete(PODS, (NAMESPACE, f"{NAME}-1"))
+        operator.kube.store.delete(PODS, (NAMESPACE, f"{NAME}-2"))
+        await operator.passes()
+        operator.forget()
+        operator.reconciler.teller.phases |= {("elsewhere", f"acid-{n}"): "Creating" for n in range(others)}
+        operator.reconciler.teller.phases[("elsewhere", "acid-old")] = "Running"
+        operator.reconciler.teller._told_at[KEY] = asyncio.get_running_loop().time() - after_s + 1.5
+        operator.pod(1)
+        result = await operator.one_pass()
+        assert operator.writes() == []
+        assert 0.0 < (result.again_in_s or 0.0) <= 1.5
+        operator.reconciler.teller._told_at[KEY] -= 1.5
+        await operator.one_pass()
+        assert asked(operator) == [("patch", "postgresqls/status", NAME)]
 
 
 async def test_a_pass_that_sets_the_finalizer_leaves_the_status_to_the_next_one():

@@ -264,6 +264,9 @@ def test_the_whole_status():
     [
         ("a member starts", (NEW, Plan(waits=(Wait(5.0, "0 of 3 pods exist"),))),
          (NEW, Plan(waits=(Wait(5.0, "1 of 3 pods exist"),))), True),
+        ("a new cluster has a leader", (NEW, NOTHING), (replace(NEW, leader="acid-a-0"), NOTHING), True),
+        ("its leader accepts writes", (replace(NEW, leader="acid-a-0"), NOTHING),
+         (replace(NEW, leader="acid-a-0", accepts_writes=True), NOTHING), False),
         ("the last member is there", (GOOD, Plan(waits=(Wait(5.0, "Pod acid-a-2 is not ready"),))), (GOOD, NOTHING), False),
         ("a member falls ill", (GOOD, NOTHING), (replace(GOOD, views=SICK), NOTHING), False),
         ("another one leads", (GOOD, NOTHING), (replace(GOOD, leader="acid-a-1"), NOTHING), False),
