@@ -33,6 +33,25 @@ def test_missing_things_are_404_and_say_which(api: Client, core: str) -> None:
     assert api.get("/apis/nowhere.io/v1/things").code == 404
 
 
+def test_a_deletions_body_is_all_that_counts(api: Client, core: str) -> None:
+    """As the real server reads options: a dry run asked for beside a body is none."""
+    api.post(f"{core}/configmaps", config_map("a"))
+    path = f"{core}/configmaps/a"
+    assert api.delete(f"{path}?dryRun=All").code == 200
+    assert api.delete(path, {"dryRun": ["All"]}).code == 200
+    assert api.get(path).code == 200
+    assert api.delete(f"{path}?dryRun=All", {"propagationPolicy": "Background"}).code == 200
+    assert api.get(path).code == 404
+
+
+def test_a_limit_below_none_is_none(api: Client, core: str) -> None:
+    for name in ("a", "b"):
+        api.post(f"{core}/configmaps", config_map(name))
+    page = api.get(f"{core}/configmaps?limit=-1&fieldSelector=metadata.name%3Da")
+    assert [item["metadata"]["name"] for item in page["items"]] == ["a"]
+    assert "continue" not in page["metadata"] or page["metadata"]["continue"] == ""
+
+
 def test_version_in_a_patch_is_a_lock(api: Client, core: str) -> None:
     path = f"{core}/endpoints"
     old = api.post(path, {"kind": "Endpoints", "apiVersion": "v1", "metadata": {"name": "e"}}).version

@@ -16,7 +16,7 @@ from aiohttp import web
 from . import discovery, lists, scale, subresources
 from .auth import Tokens, User, certificate_user
 from .consequences import follow
-from .deletes import delete, options_from, status_of_removal
+from .deletes import DeleteOptions, delete, options_from, status_of_removal
 from .errors import (
     ApiError,
     Subject,
@@ -331,18 +331,23 @@ class Api:
         return await self._done(request, change(self._state, request.call, patched))
 
     async def delete(self, request: Request) -> web.StreamResponse:
-        body = await self._body(request)
-        _dry_run_of(request.call, body)
-        options = options_from(body, dict(request.http.query))
+        options = await self._delete_options(request)
         obj, gone = delete(self._state, request.call, options)
         return await self._done(request, status_of_removal(request.kind, obj) if gone else obj)
 
-    async def deletecollection(self, request: Request) -> web.StreamResponse:
-        kind, query, body = request.kind, request.http.query, await self._body(request)
+    async def _delete_options(self, request: Request) -> DeleteOptions:
+        """From the body or from the query; a body is all that counts, also for `dryRun`."""
+        body = await self._body(request)
+        if body is None:
+            return options_from(None, dict(request.http.query))
+        request.call.dry_run = False
         _dry_run_of(request.call, body)
+        return options_from(body, {})
+
+    async def deletecollection(self, request: Request) -> web.StreamResponse:
+        kind, query, options = request.kind, request.http.query, await self._delete_options(request)
         selector = parse_selector(kind, query.get("labelSelector", ""), query.get("fieldSelector", ""))
         found = lists.page(self._state.store, kind, request.call.namespace, selector, {})
-        options = options_from(body, dict(query))
         names = [record.name for record in found.records]
         subresources.delete_all(self._state, request.call, names, options)
         page = lists.Page(found.records, self._state.store.version)

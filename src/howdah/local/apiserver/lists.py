@@ -46,7 +46,7 @@ class Page:
 def page(store: Store, kind: Kind, namespace: str, selector: Selector, query: Mapping[str, str]) -> Page:
     """The objects of one page, by namespace and name. Later pages show the version of the first."""
     after, version = _start(store, kind, query)
-    limit = number(query, "limit") or 0
+    limit = max(number(query, "limit") or 0, 0)
     found = (
         store.records(kind.storage, namespace) if version >= store.version else _as_of(store, kind, namespace, version)
     )
