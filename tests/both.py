@@ -18,6 +18,7 @@ NICE = ("nice", "-n", "10")
 
 def run(log: Path, first: Sequence[str], second: Sequence[str]) -> list[int]:
     """The exit codes of both."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # who runs in a shell's background ignores it, and so would both
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as said:
         parts = [

@@ -42,10 +42,11 @@ def test_either_fails_the_whole_and_what_both_say_is_seen(first: int, second: in
         assert line.endswith("passed" if code == 0 else f"failed ({code})")
 
 
-def test_ended_from_outside_it_ends_both_in_order(tmp_path: Path) -> None:
+def test_ended_from_outside_it_ends_both_in_order_also_in_the_background_of_a_shell(tmp_path: Path) -> None:
     places = [tmp_path / "one", tmp_path / "two"]
-    parts = [[sys.executable, "-c", ENDED, str(place)] for place in places]
-    with subprocess.Popen(command(tmp_path / "log", *parts)) as both:
+    asked = command(tmp_path / "log", *([sys.executable, "-c", ENDED, str(place)] for place in places))
+    in_background = ["sh", "-c", 'trap "" INT; exec "$@"', "sh", *asked]
+    with subprocess.Popen(in_background) as both:
         deadline = time.monotonic() + 60
         while not all(place.with_suffix(".began").exists() for place in places) and time.monotonic() < deadline:
             time.sleep(0.05)
