@@ -9,7 +9,7 @@ groupadd --gid 103 postgres
 useradd --uid 101 --gid 103 --home-dir /home/postgres --create-home --shell /bin/bash postgres
 
 "$(dirname "$0")/postgresql-archive.sh" $PG_MAJORS
-install ca-certificates curl less libpython3-stdlib locales postgresql-common procps python3-minimal
+install ca-certificates curl less libpython3-stdlib locales postgresql-common procps python3-minimal python3-psycopg2
 for locale in $LOCALES; do echo "$locale ${locale##*.}"; done >/etc/locale.gen
 locale-gen
 echo 'create_main_cluster = false' >>/etc/postgresql-common/createcluster.conf  # pods bring their own
@@ -21,8 +21,7 @@ for major in $PG_MAJORS; do
     install "postgresql-$major" "postgresql-plpython3-$major" $(cat /tmp/extensions)
     newest=$major
 done
-# Patroni would take it instead of the pinned psycopg 3; it comes with scripts of some extensions.
-rm -rf /usr/lib/python3/dist-packages/psycopg2 /usr/lib/python3/dist-packages/psycopg2-*
+rm -r /usr/lib/python3/dist-packages/psycopg2-*.egg-info  # the bill of materials has it as what it is, a package of Debian's
 python3 -m compileall -q -f --invalidation-mode unchecked-hash /usr/lib/python3.*/
 ln -s /usr/lib/postgresql/"$newest"/bin/* /usr/local/bin/  # a newer client serves older servers, too
 

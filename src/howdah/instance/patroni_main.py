@@ -24,6 +24,10 @@ HANDED_ON = (
     signal.SIGUSR2,
 )
 
+# mallopt(3), by the numbers of glibc. Of Patroni's 18 threads each would take memory from a heap of its own (M_ARENA_MAX),
+# and what is large and short-lived would leave holes (M_MMAP_THRESHOLD, M_TRIM_THRESHOLD). PostgreSQL is another process.
+MEMORY = ((-8, 1), (-3, 64 * 1024), (-1, 64 * 1024))
+
 
 def main() -> None:
     """Never returns before Patroni ends."""
@@ -49,6 +53,7 @@ def reap_until_the_end_of(child: int) -> int:
 
 def run_patroni() -> None:
     """In this process."""
+    import ctypes
     from pathlib import Path
 
     import yaml
@@ -56,6 +61,9 @@ def run_patroni() -> None:
 
     from howdah.instance.watching import begin
 
+    if (mallopt := getattr(ctypes.CDLL(None), "mallopt", None)) is not None:
+        for parameter, value in MEMORY:
+            mallopt(parameter, value)
     # PyYAML's own parser in Python takes 0.1 s for Patroni's tables of PostgreSQL's settings, the one in C a tenth.
     yaml.SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # type: ignore[misc]
     begin(Path(sys.argv[1]))

@@ -10,12 +10,9 @@ _KEPT = frozenset(
 )
 # POD_*: who this is; it also marks the processes of a pod for the node that has to prove them dead.
 _KEPT_PREFIXES = ("HOWDAH_", "KUBERNETES_PORT", "KUBERNETES_ROLE", "KUBERNETES_SERVICE_", "POD_")
-# Of its 18 threads each would take memory from a heap of its own and hardly use it. PostgreSQL, to which Patroni hands
-# on the second one under the first one's name, keeps the default: 0 is no limit that glibc takes.
-_MEMORY = {"MALLOC_ARENA_MAX": "1", "PG_MALLOC_ARENA_MAX": "0"}
 
 
 def patroni_environment(environ: Mapping[str, str], *, locale: str) -> dict[str, str]:
     """What is kept of `environ`; `locale` is the one that initdb takes where nothing else is said."""
     kept = {name: value for name, value in environ.items() if name in _KEPT or name.startswith(_KEPT_PREFIXES)}
-    return {**kept, **_MEMORY, "LC_ALL": locale, "PATH": kept.get("PATH", "/usr/bin:/bin")}
+    return {**kept, "LC_ALL": locale, "PATH": kept.get("PATH", "/usr/bin:/bin")}

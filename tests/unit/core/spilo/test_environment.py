@@ -153,6 +153,5 @@ def test_patroni_never_sees_a_password():
         *("HOSTNAME", "HOWDAH_PATRONI_AUTH", "KUBECONFIG", "KUBERNETES_PORT", "KUBERNETES_PORT_443_TCP_ADDR"),
         *("KUBERNETES_ROLE_LABEL", "KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT", "LC_ALL", "PATH"),
         *("POD_IP", "POD_NAMESPACE", "POD_UID", "RW_DIR"),
-        *("MALLOC_ARENA_MAX", "PG_MALLOC_ARENA_MAX"),
     }
     assert kept["LC_ALL"] == "C.UTF-8"
