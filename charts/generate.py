@@ -56,6 +56,7 @@ def kustomize_parts(helm: str) -> dict[Path, str]:
         labels = body["metadata"].get("labels") or {}
         for label in ("helm.sh/chart", "app.kubernetes.io/managed-by"):
             labels.pop(label, None)
+        body["metadata"].pop("annotations", None)  # they tell helm something
         by_kind[body["kind"]].append(body)
     by_kind.pop("CustomResourceDefinition")  # they are in the chart
     files = {

@@ -8,40 +8,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
 import re
-import shutil
-import socket
-import subprocess
-import sys
-import tempfile
-import time
-import urllib.request
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
-from chart.rendering import CACHE, CHART, IS_WANTED, ROOT, Json, tool
+from chart.control_plane import PATIENCE, Cluster, control_plane, needs_control_plane, operator, until
+from chart.rendering import CHART, ROOT, Json
 from howdah.core.permissions import GRANTS, Installation, Place
 from howdah.kube.client import Client
 from howdah.kube.credentials import load_access
 from howdah.kube.resources import Resource
 
-SCRIPTS = ROOT / "e2e" / "kubernetes"
 ACCESS_REVIEWS = Resource("authorization.k8s.io", "v1", "subjectaccessreviews", "SubjectAccessReview", namespaced=False)
-IS_BUILT = any(CACHE.glob("*/bin/kube-apiserver"))
 
-pytestmark = [
-    pytest.mark.kubernetes,
-    pytest.mark.timeout(300),
-    pytest.mark.skipif(
-        not (IS_BUILT or IS_WANTED), reason="no real control plane is built: `make kube-build` (Go, 7 minutes)"
-    ),
-]
+pytestmark = needs_control_plane
 
 MANIFEST: Json = {
     "apiVersion": "acid.zalan.do/v1",
@@ -58,43 +41,10 @@ MANIFEST: Json = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Cluster:
-    folder: Path
-
-    @property
-    def kubeconfig(self) -> Path:
-        return self.folder / "kubeconfig"
-
-    def run(self, name: str, *arguments: str | Path, text: str = "") -> str:
-        """helm or kubectl as the administrator."""
-        environment = {**os.environ, "KUBECONFIG": str(self.kubeconfig), "HELM_CACHE_HOME": str(self.folder / "helm")}
-        command = [tool(name), *arguments]
-        done = subprocess.run(
-            command, input=text, capture_output=True, text=True, timeout=120, check=False, env=environment
-        )
-        assert done.returncode == 0, f"{name} {' '.join(map(str, arguments))}: {done.stderr}"
-        return done.stdout
-
-    def kubectl(self, *arguments: str, text: str = "") -> str:
-        return self.run("kubectl", *arguments, text=text)
-
-    def names(self, kind: str, namespace: str = "team") -> set[str]:
-        return set(self.kubectl("get", kind, "-n", namespace, "-o", "name").split())
-
-
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
-    folder = Path(tempfile.mkdtemp(prefix="howdah-chart-"))
-    try:
-        subprocess.run([SCRIPTS / "up.sh", folder], check=True, timeout=120, capture_output=True)
-        found = Cluster(folder)
-        for namespace in ("team", "other"):
-            found.kubectl("create", "namespace", namespace)
+    with control_plane("team", "other") as found:
         yield found
-    finally:
-        subprocess.run([SCRIPTS / "down.sh", folder, "remove"], check=False, timeout=60, capture_output=True)
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -104,7 +54,14 @@ def installed(cluster: Cluster, *settings: str) -> Iterator[None]:
     try:
         yield
     finally:
-        cluster.run("helm", "uninstall", "howdah", "--namespace", "ops", "--wait")
+        uninstall(cluster, "ops")
+
+
+def uninstall(cluster: Cluster, namespace: str) -> None:
+    """With what running clusters would need, so that a release in another namespace may have it."""
+    cluster.run("helm", "uninstall", "howdah", "--namespace", namespace, "--wait")
+    for kind in ("clusterrole", "priorityclass"):
+        cluster.kubectl("delete", kind, "-l", "app.kubernetes.io/instance=howdah")
 
 
 # before the fixture that installs the chart for several tests: two releases of one name cannot be there
@@ -122,7 +79,7 @@ def test_pods_are_admitted_where_the_restricted_standard_is_enforced(cluster: Cl
         stored = cluster.kubectl("get", "operatorconfiguration", "howdah", "-n", "restricted", "-o", "yaml")
         assert yaml.safe_load(stored)["configuration"]["workers"] == 9
     finally:
-        cluster.run("helm", "uninstall", "howdah", "--namespace", "restricted")
+        uninstall(cluster, "restricted")
 
 
 def test_the_kustomize_base_is_taken(cluster: Cluster) -> None:
@@ -219,59 +176,9 @@ def test_a_cluster_is_made_and_removed_with_these_permissions(
         until(
             lambda: cluster.kubectl("get", "sts", "acid-a", "-n", "team", "-o", "jsonpath={.spec.replicas}") == "1", log
         )
-        cluster.kubectl("delete", "postgresql", "acid-a", "-n", "team", "--timeout=60s")
+        cluster.kubectl("delete", "postgresql", "acid-a", "-n", "team", f"--timeout={60 * PATIENCE:g}s")
         assert not cluster.names("statefulset,service,secret,poddisruptionbudget")
     refused = [line for line in log() if re.search(r"\b403\b|forbidden", line.lower())]
     # Definitions belong to no namespace: who may see only some of them neither registers nor reads one, and says so.
     unexpected = [line for line in refused if mode is None or not re.search("CRD not (registered|read)", line)]
     assert not unexpected, "\n".join(unexpected)
-
-
-Log = Callable[[], list[str]]
-
-
-@contextlib.contextmanager
-def operator(cluster: Cluster, folder: Path) -> Iterator[Log]:
-    """The operator outside of the cluster, as the chart's service account; ready."""
-    token = cluster.kubectl("create", "token", "howdah", "--namespace", "ops").strip()
-    config: Any = yaml.safe_load(cluster.kubeconfig.read_text())
-    config["users"] = [{"name": config["users"][0]["name"], "user": {"token": token}}]
-    kubeconfig, output = folder / "kubeconfig", folder / "log"
-    kubeconfig.touch(mode=0o600)
-    kubeconfig.write_text(yaml.safe_dump(config))
-    with socket.create_server(("127.0.0.1", 0)) as held:
-        port = held.getsockname()[1]
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(ROOT / "src"),
-        "OPERATOR_NAMESPACE": "ops",
-        "POSTGRES_OPERATOR_CONFIGURATION_OBJECT": "howdah",
-    }
-    command = "from howdah.cli.main import run; run()"
-    arguments = ("operator", "--kubeconfig", kubeconfig, "--listen", f"127.0.0.1:{port}")
-    with output.open("wb") as file:
-        process = subprocess.Popen(
-            [sys.executable, "-c", command, *arguments], stderr=file, stdout=file, env=environment
-        )
-    log: Log = lambda: output.read_text().splitlines()  # noqa: E731
-    try:
-        until(lambda: is_ready(port), log)
-        yield log
-    finally:
-        process.terminate()
-        process.wait(20)
-
-
-def is_ready(port: int) -> bool:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=2) as answer:
-            return bool(answer.status == 200)
-    except OSError:
-        return False
-
-
-def until(holds: Callable[[], bool], log: Log, within_s: float = 60.0) -> None:
-    ends = time.monotonic() + within_s
-    while not holds():
-        assert time.monotonic() < ends, "\n".join(log()[-20:])
-        time.sleep(0.3)

@@ -360,6 +360,11 @@ def test_permissions_are_those_of_the_table_in_each_mode(values: Json, watched: 
     assert found == expected
 
 
+@pytest.mark.parametrize(("kind", "name"), [("ClusterRole", "postgres-pod"), ("PriorityClass", "howdah-pod")])
+def test_what_running_clusters_need_stays_when_the_release_goes(kind: str, name: str) -> None:
+    assert one(rendered(), kind, name)["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
+
+
 def test_without_registration_the_operator_may_not_write_definitions() -> None:
     objects = rendered({"configGeneral": {"enable_crd_registration": False}}, "--no-hooks")
     assert names(objects, "ClusterRole") == ["howdah", "howdah-nodes", "postgres-pod"]
@@ -376,4 +381,6 @@ def _identity(body: Json) -> tuple[str, str, str]:
 
 
 def _without_labels(body: Json) -> Json:
-    return {**body, "metadata": {key: value for key, value in body["metadata"].items() if key != "labels"}}
+    """Nor what the chart tells helm."""
+    told = ("labels", "annotations")
+    return {**body, "metadata": {key: value for key, value in body["metadata"].items() if key not in told}}

@@ -1,24 +1,21 @@
 """The operator itself is upgraded and rolled back over running clusters: the previous release, this one, the previous again.
 
-The previous one is the tag or commit of HOWDAH_PREVIOUS; without it the last tag before this commit, else its parent. What a
-release writes on purpose when it takes over from the one before is listed in `INTENDED`, with the reason.
+What a release writes on purpose when it takes over from the one before is listed in `INTENDED`, with the reason.
 """
 
 from __future__ import annotations
 
-import os
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 from bench.side import operators
 from bench.side.operators import Howdah, started
-from bench.side.plane import ROOT, Plane, until
+from bench.side.plane import Plane, until
 
 from side.clusters import CLUSTERS, NAMESPACE, Snapshot, manifest, until_quiet, until_running
 from side.conftest import WhenNeeded
+from side.releases import previous_release, unpacked
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(600)]
 
@@ -40,32 +37,11 @@ class Stage:
     left: Snapshot
 
 
-def previous_release() -> str:
-    """The name of a tag or commit; raises where the history is not there."""
-    if (asked := os.environ.get("HOWDAH_PREVIOUS")) is not None:
-        return asked
-    tag = git("describe", "--tags", "--abbrev=0", "HEAD~1")
-    return tag.stdout.strip() if tag.returncode == 0 else "HEAD~1"
-
-
-def git(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
-
-
-def source_of(revision: str, folder: Path) -> Path:
-    """The release's `src`, unpacked."""
-    archive = folder / "source.tar"
-    packed = git("archive", "--output", str(archive), revision, "src")
-    assert packed.returncode == 0, f"no source of {revision} (is the clone shallow?): {packed.stderr}"
-    subprocess.run(["tar", "-xf", archive, "-C", folder], check=True, timeout=60)
-    return folder / "src"
-
-
 @pytest.fixture(scope="module")
 def stages(control_plane: WhenNeeded, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Stage, ...]]:
     """The clusters as the previous release made them; after this release; after the previous one again."""
     revision = previous_release()
-    before = Howdah(source=source_of(revision, tmp_path_factory.mktemp("previous")))
+    before = Howdah(source=unpacked(revision, "src", tmp_path_factory.mktemp("previous")))
     with control_plane() as plane:
         operators.prepare(plane, operators.configuration(), NAMESPACE)
         with started(plane, before, "previous") as running:

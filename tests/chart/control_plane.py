@@ -1,0 +1,153 @@
+"""A real control plane for tests of the chart: helm and kubectl as its administrator, and the operator that was installed."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from chart.rendering import CACHE, IS_WANTED, ROOT, Json, tool
+
+SCRIPTS = ROOT / "e2e" / "kubernetes"
+IS_BUILT = any(CACHE.glob("*/bin/kube-apiserver"))
+PATIENCE = float(os.environ.get("HOWDAH_PATIENCE", "1"))
+
+needs_control_plane = [
+    pytest.mark.kubernetes,
+    pytest.mark.timeout(300 * PATIENCE),
+    pytest.mark.skipif(
+        not (IS_BUILT or IS_WANTED), reason="no real control plane is built: `make kube-build` (Go, 7 minutes)"
+    ),
+]
+
+Log = Callable[[], list[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    folder: Path
+
+    @property
+    def kubeconfig(self) -> Path:
+        return self.folder / "kubeconfig"
+
+    def run(self, name: str, *arguments: str | Path, text: str = "") -> str:
+        """helm or kubectl as the administrator."""
+        done = self.tried(name, *arguments, text=text)
+        assert done.returncode == 0, f"{name} {' '.join(map(str, arguments))}: {done.stderr}"
+        return done.stdout
+
+    def tried(self, name: str, *arguments: str | Path, text: str = "") -> subprocess.CompletedProcess[str]:
+        """The same, whatever becomes of it."""
+        environment = {**os.environ, "KUBECONFIG": str(self.kubeconfig), "HELM_CACHE_HOME": str(self.folder / "helm")}
+        return subprocess.run(
+            [tool(name), *arguments],
+            input=text,
+            capture_output=True,
+            text=True,
+            timeout=120 * PATIENCE,
+            check=False,
+            env=environment,
+        )
+
+    def kubectl(self, *arguments: str, text: str = "") -> str:
+        return self.run("kubectl", *arguments, text=text)
+
+    def names(self, kind: str, namespace: str = "team") -> set[str]:
+        return set(self.kubectl("get", kind, "-n", namespace, "-o", "name").split())
+
+    def get(self, kind: str, name: str, namespace: str) -> Json:
+        found: Json = json.loads(self.kubectl("get", kind, name, "-n", namespace, "-o", "json"))
+        return found
+
+
+@contextlib.contextmanager
+def control_plane(*namespaces: str, nodes: bool = False) -> Iterator[Cluster]:
+    """A new one; with simulated nodes, where pods come up at once."""
+    folder = Path(tempfile.mkdtemp(prefix="howdah-chart-"))
+    try:
+        for script in ("up.sh", "kwok.sh")[: 2 if nodes else 1]:
+            subprocess.run([SCRIPTS / script, folder], check=True, timeout=120 * PATIENCE, capture_output=True)
+        found = Cluster(folder)
+        for namespace in namespaces:
+            found.kubectl("create", "namespace", namespace)
+        yield found
+    finally:
+        subprocess.run([SCRIPTS / "down.sh", folder, "remove"], check=False, timeout=60, capture_output=True)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def kubeconfig_of(cluster: Cluster, account: str, namespace: str, path: Path) -> Path:
+    """A kubeconfig with which somebody is this service account."""
+    token = cluster.kubectl("create", "token", account, "--namespace", namespace).strip()
+    config: Any = yaml.safe_load(cluster.kubeconfig.read_text())
+    config["users"] = [{"name": config["users"][0]["name"], "user": {"token": token}}]
+    path.touch(mode=0o600)
+    path.write_text(yaml.safe_dump(config))
+    return path
+
+
+@contextlib.contextmanager
+def operator(
+    cluster: Cluster,
+    folder: Path,
+    *,
+    account: str = "howdah",
+    namespace: str = "ops",
+    environment: Mapping[str, str] | None = None,
+    arguments: Sequence[str] = (),
+) -> Iterator[Log]:
+    """The operator outside of the cluster, as an installed service account; ready."""
+    kubeconfig, output = kubeconfig_of(cluster, account, namespace, folder / "kubeconfig"), folder / "log"
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        port = held.getsockname()[1]
+    if environment is None:
+        environment = {"OPERATOR_NAMESPACE": namespace, "POSTGRES_OPERATOR_CONFIGURATION_OBJECT": "howdah"}
+    command = "from howdah.cli.main import run; run()"
+    arguments = ("operator", "--kubeconfig", str(kubeconfig), "--listen", f"127.0.0.1:{port}", *arguments)
+    with output.open("wb") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-c", command, *arguments],
+            stderr=file,
+            stdout=file,
+            env={**os.environ, "PYTHONPATH": str(ROOT / "src"), **environment},
+        )
+    log: Log = lambda: output.read_text().splitlines()  # noqa: E731
+    try:
+        until(lambda: is_ready(port), log)
+        yield log
+    except BaseException:
+        print(*log()[-100:], sep="\n")  # pytest shows it beside what failed
+        raise
+    finally:
+        process.terminate()
+        process.wait(20 * PATIENCE)
+
+
+def is_ready(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=2) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+def until(holds: Callable[[], bool], log: Log, within_s: float = 60.0) -> None:
+    ends = time.monotonic() + within_s * PATIENCE
+    while not holds():
+        assert time.monotonic() < ends, "\n".join(log()[-20:])
+        time.sleep(0.3)
