@@ -1,5 +1,7 @@
 """The reference operator's clusters on real nodes are taken over, changed and given back while a client writes.
 
+Their manifest is as complete as the reference's example: prepared databases, poolers, sidecar, init container, volumes, dumps.
+
 v1.15.1 makes them from our instance image and with our pooler; it runs in the lane beside the nodes, as howdah does here, and
 finds services by cluster DNS. No pod restarts, and no acknowledged write is lost.
 """
@@ -9,7 +11,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +21,7 @@ from typing import Any
 import pytest
 from bench.side import operators
 from bench.side.operators import Howdah, Operator, Reference, Running, started
-from bench.side.plane import SCRIPTS, Plane, program
+from bench.side.plane import ROOT, SCRIPTS, Plane, program
 
 from e2e.clusters import QUICK_PATRONI, PostgresCluster
 from e2e.nodes_world import NodesWorld
@@ -32,6 +36,7 @@ TAG = os.environ.get("HOWDAH_TAG", __version__)
 DNS = "10.96.0.10"
 NEWEST_OF_V1 = 17
 QUIET_S = 8.0
+WAITS = "import signal, sys; signal.signal(signal.SIGTERM, lambda *_: sys.exit()); signal.pause()"
 LONGEST_PAUSE_S = 2.0  # of a client that nothing interrupts, on a machine that is busy
 
 Json = dict[str, Any]
@@ -84,6 +89,63 @@ def configuration(*, use_configmaps: bool) -> Json:
     return asked
 
 
+def complete(name: str, major: str) -> Json:
+    """What the reference's complete example has, with images that the nodes have."""
+    beside = {"image": f"{IMAGES}/operator:{TAG}"}
+    return manifest(
+        name,
+        users={"zalando": ["superuser", "createdb"], "foo_user": []},
+        databases={"foo": "zalando"},
+        preparedDatabases={
+            "bar": {
+                "defaultUsers": True,
+                "extensions": {"pgcrypto": "public"},
+                "schemas": {"data": {}, "history": {"defaultRoles": True, "defaultUsers": False}},
+            }
+        },
+        enableConnectionPooler=True,
+        enableReplicaConnectionPooler=True,
+        enableLogicalBackup=True,
+        logicalBackupSchedule="0 0 1 1 *",
+        allowedSourceRanges=["127.0.0.1/32"],
+        patroni={
+            **QUICK_PATRONI,
+            "failsafe_mode": False,
+            "initdb": {"encoding": "UTF8", "data-checksums": "true"},
+            "maximum_lag_on_failover": 33554432,
+            "slots": {"permanent": {"type": "physical"}},
+        },
+        postgresql={"version": major, "parameters": {"shared_buffers": "32MB", "log_statement": "ddl"}},
+        resources={"requests": {"cpu": "10m", "memory": "100Mi"}, "limits": {"cpu": "1", "memory": "500Mi"}},
+        additionalVolumes=[
+            {"name": "empty", "mountPath": "/opt/empty", "targetContainers": ["all"], "volumeSource": {"emptyDir": {}}}
+        ],
+        enableShmVolume=True,
+        initContainers=[{"name": "date", **beside, "command": ["python3", "-c", "print('first')"]}],
+        sidecars=[
+            {
+                "name": "beside",
+                **beside,
+                "command": ["python3", "-c", WAITS],
+                "env": [{"name": "USEFUL", "value": "yes"}],
+            }
+        ],
+        env=[{"name": "MY_ENV", "value": "one"}],
+        podAnnotations={"note": "annotated"},
+        serviceAnnotations={"note": "service"},
+        podPriorityClassName="system-cluster-critical",
+        tolerations=[{"key": "postgres", "operator": "Exists", "effect": "NoSchedule"}],
+    )
+
+
+async def planned(plane: Plane) -> str:
+    """`howdah plan`, as a person calls it before the take-over."""
+    env = {"PYTHONPATH": str(ROOT / "src"), "OPERATOR_NAMESPACE": operators.NAMESPACE}
+    env["POSTGRES_OPERATOR_CONFIGURATION_OBJECT"] = operators.CONFIGURATION
+    command = (sys.executable, "-m", "howdah.cli.main", "plan", "-n", NAMESPACE, "--kubeconfig", plane.kubeconfig)
+    return await asyncio.to_thread(lambda: plane.run(*command, **env))
+
+
 @contextlib.asynccontextmanager
 async def at_work(plane: Plane, operator: Operator) -> AsyncIterator[Running]:
     """The operator, until the block ends; its log stays in the lane's folder."""
@@ -122,15 +184,7 @@ async def test_taken_over_changed_and_given_back_under_a_writing_client(
     operators.prepare(plane, configuration(use_configmaps=mode == "configmaps"), NAMESPACE)
     name = f"acid-{mode}"
     cluster = PostgresCluster(world, client, name, NAMESPACE)
-    body = manifest(
-        name,
-        users={"zalando": ["superuser", "createdb"]},
-        databases={"foo": "zalando"},
-        enableConnectionPooler=True,
-        patroni=QUICK_PATRONI,
-        postgresql={"version": max(major for major in world.majors if int(major) <= NEWEST_OF_V1)},
-        resources={"requests": {"cpu": "10m", "memory": "100Mi"}, "limits": {"cpu": "1", "memory": "500Mi"}},
-    )
+    body = complete(name, max(major for major in world.majors if int(major) <= NEWEST_OF_V1))
     async with at_work(plane, REFERENCE) as running:
         await asyncio.to_thread(plane.apply, [body])
 
@@ -142,6 +196,12 @@ async def test_taken_over_changed_and_given_back_under_a_writing_client(
         await cluster.reachable(timeout_s=60)
         await cluster.reachable(timeout_s=90, role="pooler")
     before = await seen(plane)
+    said = await planned(plane)
+    assert f"{NAMESPACE}/{name}: " in said
+    assert "spec.maxUnavailable: patch, no pod is touched" in said, said
+    done, _, held = said.partition("held: ")
+    assert not re.search(r": (roll|replace),", done), said
+    assert "howdah.dev/adopt=true" in held, "poolers are rolled when a person says so"
     async with writing(cluster) as writer:
         await asyncio.sleep(2)
         writer.restart_clock()
@@ -160,7 +220,7 @@ async def test_taken_over_changed_and_given_back_under_a_writing_client(
         async with at_work(plane, HOWDAH) as running:
             await decided(HOWDAH, running)
             await cluster.annotate(howdah_dev__adopt="true")
-            await cluster.change(env=[{"name": "ROLLED", "value": "yes"}])
+            await cluster.change(env=[{"name": "MY_ENV", "value": "one"}, {"name": "ROLLED", "value": "yes"}])
 
             async def rolled() -> bool:
                 now = await seen(plane)
