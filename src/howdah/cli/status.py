@@ -22,7 +22,7 @@ from howdah.core.resolve import label_keys
 from howdah.kube.client import Client, Object
 from howdah.kube.errors import NotFound
 from howdah.kube.resources import SERVICES
-from howdah.model.observed import Pod
+from howdah.model.observed import Pod, status_of
 
 WATCH_S = 1.0
 CLEAR = "\033[H\033[2J"
@@ -114,12 +114,6 @@ def _name(resource: Object) -> str:
     return str(resource["metadata"]["name"])
 
 
-def status_of(resource: Object) -> Mapping[str, Any]:
-    """The status; old resources hold a bare string."""
-    found = resource.get("status") or {}
-    return found if isinstance(found, Mapping) else {"PostgresClusterStatus": str(found)}
-
-
 def is_sound(member: Mapping[str, Any]) -> bool:
     """Whether a member does what it should."""
     return member.get("state") in ("running", "streaming", "in archive recovery") and member.get("lag") in _SOUND_LAGS
@@ -127,7 +121,7 @@ def is_sound(member: Mapping[str, Any]) -> bool:
 
 def summary(resource: Object) -> dict[str, Any]:
     """A line of the table as data."""
-    status, spec = status_of(resource), resource["spec"]
+    status, spec = status_of(resource.get("status") or {}), resource["spec"]
     members = status.get("members") or ()
     return {
         "namespace": resource["metadata"]["namespace"],
@@ -161,8 +155,8 @@ def as_detail(found: Detail) -> dict[str, Any]:
     """For programs."""
     return {
         **summary(found.resource),
-        "conditions": status_of(found.resource).get("conditions") or [],
-        "memberStates": status_of(found.resource).get("members") or [],
+        "conditions": status_of(found.resource.get("status") or {}).get("conditions") or [],
+        "memberStates": status_of(found.resource.get("status") or {}).get("members") or [],
         "pods": [{"name": pod.name, "ip": pod.status.pod_ip, "says": doing(pod)} for pod in found.pods],
         "services": [
             {"name": _name(service), "type": service["spec"].get("type"), "clusterIP": service["spec"].get("clusterIP")}
@@ -175,7 +169,7 @@ def as_detail(found: Detail) -> dict[str, Any]:
 def text(found: Detail, now: dt.datetime) -> Iterable[str]:
     """For people."""
     yield from table(("NAME", "STATE", "LEADER", "MEMBERS", "VERSION", "AGE"), [_row(found.resource, now)])
-    status = status_of(found.resource)
+    status = status_of(found.resource.get("status") or {})
     yield ""
     yield from table(
         ("CONDITION", "STATUS", "REASON", "MESSAGE"),
@@ -204,7 +198,7 @@ def _condition_colour(condition: Mapping[str, Any]) -> str:
 
 def _members(found: Detail) -> Iterable[tuple[str, ...]]:
     pods = {pod.name: pod for pod in found.pods}
-    said = {member["name"]: member for member in status_of(found.resource).get("members") or ()}
+    said = {member["name"]: member for member in status_of(found.resource.get("status") or {}).get("members") or ()}
     for name in sorted({*pods, *said}):
         member, pod = said.get(name, {}), pods.get(name)
         yield (

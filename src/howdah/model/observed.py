@@ -382,9 +382,27 @@ class Live(_Wire, frozen=True):
         return [entry.as_dict() for entry in self.metadata.managed_fields or ()]
 
     def decoded_status(self) -> dict[str, Any]:
-        """The status; empty where there is none, and where an old resource holds a bare string."""
-        found = msgspec.json.decode(bytes(self.status) or b"{}")
-        return found if isinstance(found, dict) else {"PostgresClusterStatus": str(found)}
+        """The status; empty where there is none. Of our resource see `status_of`."""
+        return status_of(msgspec.json.decode(bytes(self.status) or b"{}"))
+
+
+_KEYS_OF_STATUS = {"conditions": "type", "members": "name"}
+
+
+def status_of(found: Any) -> dict[str, Any]:
+    """What a `postgresql` says. An old resource holds a bare string.
+
+    A definition that does not know our fields leaves entries of lists empty: those without their key say nothing.
+    """
+    if not isinstance(found, dict):
+        return {"PostgresClusterStatus": str(found or "")}
+    keyed = {field: _with(key, found[field]) for field, key in _KEYS_OF_STATUS.items() if field in found}
+    return {**found, **keyed}
+
+
+def _with(key: str, entries: Any) -> list[dict[str, Any]]:
+    found = entries if isinstance(entries, list) else ()
+    return [entry for entry in found if isinstance(entry, dict) and entry.get(key)]
 
 
 _PARTS = {"spec": "spec", "status": "status", "role_ref": "roleRef", "subjects": "subjects"}

@@ -189,6 +189,17 @@ async def test_a_status_is_written_once():
         assert operator.condition("Degraded")[:2] == ("True", "MembersUnhealthy")
 
 
+async def test_a_status_of_which_an_older_definition_left_nothing_but_braces_is_written_anew():
+    async with rig() as operator:
+        await operator.running()
+        found = operator.read(POSTGRESQLS)
+        found["status"] |= {"conditions": [{}, {}], "members": [{}]}
+        operator.kube.store.seed(POSTGRESQLS, found)
+        await operator.one_pass()
+        assert operator.condition("Ready")[0] == "True"
+        assert [member["name"] for member in operator.status["members"]]
+
+
 async def test_a_position_that_moved_is_no_status():
     async with rig() as operator:
         await operator.running()
