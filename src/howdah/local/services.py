@@ -77,6 +77,16 @@ def targets_of(endpoints: Object | None, port_name: str) -> tuple[Target, ...]:
     return tuple(sorted(set(found)))
 
 
+def why_closed(port: Port, problem: OSError) -> tuple[str, str]:
+    """An event's reason and message: why this port cannot be opened."""
+    if isinstance(problem, PermissionError):
+        reason, why = "AddressForbidden", "an ordinary user may open ports from 1024 on; choose one, or run as root"
+    else:
+        holder = holder_of(port.address, port.number) or "somebody whom this user may not see"
+        reason, why = "AddressTaken", f"it is held by {holder}"
+    return reason, f"{port.address}:{port.number} cannot be opened ({problem.strerror}): {why}"
+
+
 class Listener:
     """One port: accepts, chooses a target, hands the pair to the relay."""
 
@@ -221,19 +231,18 @@ class Proxy:
             listener.bind()
             _log.info("service address opened", service="/".join(key), address=port.address, port=port.number)
         except OSError as problem:
-            self._tell_taken(key, port, problem)
+            self._tell_closed(key, port, problem)
             asyncio.get_running_loop().call_later(BIND_RETRY_S, self._adjust, key)
 
-    def _tell_taken(self, key: tuple[str, str], port: Port, problem: OSError) -> None:
+    def _tell_closed(self, key: tuple[str, str], port: Port, problem: OSError) -> None:
         service = self._caches.get(SERVICES, *key)
-        holder = holder_of(port.address, port.number) or "somebody whom this user may not see"
-        message = f"{port.address}:{port.number} cannot be opened ({problem.strerror}): it is held by {holder}"
+        reason, message = why_closed(port, problem)
         if self._told.get(port) == message or service is None:
             return
         self._told[port] = message
-        _log.warning("service address taken", service="/".join(key), message=message)
+        _log.warning("service address closed", service="/".join(key), message=message)
         about = Reference(SERVICES, key[1], key[0], service["metadata"]["uid"])
-        self._events.record(about, "AddressTaken", message, type="Warning")
+        self._events.record(about, reason, message, type="Warning")
 
     def _show_ingress(self, service: Object) -> None:
         """A load balancer's address is the cluster IP: everybody is on this machine."""

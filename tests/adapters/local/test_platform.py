@@ -40,6 +40,7 @@ from howdah.local.configuration import Platform
 from howdah.local.node import fencing, processes, volumes
 
 NS = "default"
+PORT = 8080  # one that an ordinary user may open
 
 SERVER = """
 import os, socket, sys, threading
@@ -137,7 +138,7 @@ def statefulset(name: str, replicas: int, template: dict[str, Any], **spec: Any)
     }
 
 
-def service(name: str, selector: dict[str, str] | None, port: int = 80) -> dict[str, Any]:
+def service(name: str, selector: dict[str, str] | None, port: int = PORT) -> dict[str, Any]:
     spec: dict[str, Any] = {"ports": [{"name": "main", "port": port, "targetPort": 5555}]}
     if selector:
         spec["selector"] = selector
@@ -512,10 +513,10 @@ async def test_service_leads_to_ready_pods_and_closes_with_the_service(platform:
 
     async def answers() -> Any:
         with contextlib.suppress(OSError):
-            return await ask(address, 80, b"x")
+            return await ask(address, PORT, b"x")
 
     assert await until(answers, "the service") == b"backend:x"
-    reader, writer = await asyncio.open_connection(address, 80)
+    reader, writer = await asyncio.open_connection(address, PORT)
     writer.write(b"y")
     assert await reader.read(100) == b"backend:y"
     begin = time.monotonic()
@@ -528,7 +529,7 @@ async def test_service_leads_to_ready_pods_and_closes_with_the_service(platform:
 
     async def refused() -> bool:
         try:
-            _, connected = await asyncio.open_connection(address, 80)
+            _, connected = await asyncio.open_connection(address, PORT)
         except OSError:
             return True
         connected.close()
@@ -574,7 +575,7 @@ async def test_connections_outlive_every_process_but_the_proxy(platform: Platfor
 
     async def connected() -> Any:
         with contextlib.suppress(OSError):
-            return await ask(address, 80, b"?") and await asyncio.open_connection(address, 80)
+            return await ask(address, PORT, b"?") and await asyncio.open_connection(address, PORT)
 
     reader, writer = await until(connected, "a connection")
     for name in ("platform", "apiserver", "supervisor"):
@@ -591,7 +592,7 @@ async def test_connections_outlive_every_process_but_the_proxy(platform: Platfor
             return is_ready(await client.get(PODS, "long", namespace=NS))
 
     await until(still, "the pod after everything was killed")
-    assert await ask(address, 80, b"z") == b"long:z"
+    assert await ask(address, PORT, b"z") == b"long:z"
 
 
 async def test_taken_port_names_its_holder_in_an_event(platform: Platform, client: Client) -> None:

@@ -1,5 +1,8 @@
 """Where a service address leads, and which addresses a platform uses."""
 
+import errno
+import os
+import socket
 from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
@@ -8,7 +11,7 @@ import pytest
 
 from howdah.local.configuration import Platform
 from howdah.local.node.addresses import choose_block
-from howdah.local.services import Port, ports_of, targets_of
+from howdah.local.services import Port, ports_of, targets_of, why_closed
 
 
 def service(address: str, *ports: dict[str, Any], **metadata: Any) -> dict[str, Any]:
@@ -66,3 +69,14 @@ def test_service_range_belongs_to_the_platform_and_meets_no_pod() -> None:
     ranges = {Platform(Path(f"/p/{number}"), {}).service_range for number in range(50)}
     assert len(ranges) > 10
     assert all(IPv4Network(found).subnet_of(IPv4Network("127.96.0.0/11")) for found in ranges)
+
+
+def test_a_port_that_a_user_may_not_open_is_not_said_to_be_taken():
+    reason, message = why_closed(Port("127.0.0.1", 80), PermissionError(errno.EACCES, "Permission denied"))
+    assert reason == "AddressForbidden"
+    assert message.startswith("127.0.0.1:80 cannot be opened (Permission denied): an ordinary user")
+    with socket.create_server(("127.0.0.1", 0)) as holder:
+        taken = Port("127.0.0.1", holder.getsockname()[1])
+        reason, message = why_closed(taken, OSError(errno.EADDRINUSE, "Address already in use"))
+    assert reason == "AddressTaken"
+    assert f"pid {os.getpid()} (" in message
