@@ -12,5 +12,5 @@ trap '"$here/nodes.sh" down "$dir"' EXIT
 "$here/nodes.sh" in "$dir" "$here/operator.sh" "$dir"
 code=0
 "$here/nodes.sh" in "$dir" env HOWDAH_NODES="$dir" "${@:3}" || code=$?
-[ $code = 0 ] || { rm -rf "$dir.log" && cp -r "$dir/log" "$dir.log" && echo "logs: $dir.log" >&2; }
+[ $code = 0 ] || { rm -rf "$dir.log" && cp -rL "$dir/log" "$dir.log" && echo "logs: $dir.log" >&2; }
 exit $code

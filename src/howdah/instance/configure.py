@@ -22,6 +22,7 @@ from howdah.core.spilo.environment import Request, parse_environment
 from howdah.core.spilo.machine import Dropped, Installation, Machine
 from howdah.core.spilo.process import patroni_environment
 from howdah.instance import binaries, facts, tls
+from howdah.instance.claim import claim
 from howdah.instance.tools import write_tools
 
 EXIT_NO_SUCH_MAJOR = 64
@@ -66,6 +67,7 @@ def configure(environ: Mapping[str, str], *, now: dt.datetime) -> Prepared:
     machine = look_at(request, build, environ)
     made = configuration(request, machine)
     try:
+        claim(Path(request.paths.root))
         write_files(request, made, has_tls="openssl" in build.features, now=now)
         write_tools(
             environ,
