@@ -8,11 +8,11 @@ from urllib.parse import quote
 import aiohttp
 import msgspec
 
+from howdah.adapters.answers import body_of
 from howdah.model.errors import ExternalError
 
 SYSTEM = "teams API"
 TIMEOUT_S = 10.0
-LONGEST_ANSWER_BYTES = 4 * 1024 * 1024
 _TOO_MANY = 429
 
 
@@ -52,19 +52,10 @@ class TeamsApi:
                 aiohttp.ClientSession(timeout=self._timeout, trust_env=True) as session,
                 session.get(url, **options) as response,
             ):
-                return response.status, await _body(response)
+                return response.status, await body_of(SYSTEM, response)
         except TimeoutError:
             message = f"no answer in {self._timeout.total:g} s"
             raise ExternalError(SYSTEM, transient=True, message=message) from None
         except (aiohttp.ClientError, ValueError) as error:
             # The text of some errors has the address, and an address may have credentials: only the kind is told.
             raise ExternalError(SYSTEM, transient=True, message=f"cannot be reached ({type(error).__name__})") from None
-
-
-async def _body(response: aiohttp.ClientResponse) -> bytes:
-    found = bytearray()
-    async for part in response.content.iter_chunked(65536):
-        found += part
-        if len(found) > LONGEST_ANSWER_BYTES:
-            raise ExternalError(SYSTEM, transient=False, message="its answer is too long")
-    return bytes(found)

@@ -1,12 +1,10 @@
 """The script that Patroni runs before a promotion: who loses the label of the leader, and who does not."""
 
 import os
-import subprocess
-import sys
 
 import pytest
-import yaml
 
+from adapters.instance.world import run_script
 from howdah.instance import before_promotion
 
 POD = {"spec": {"containers": [{"name": "postgres", "image": "spilo"}]}}
@@ -33,26 +31,7 @@ def pods(api):
 
 
 def run(api, folder, scope, **changes):
-    context = yaml.safe_load(api.kubeconfig.read_text())["current-context"]
-    section = {
-        "namespace": "default",
-        "labels": {"application": "spilo"},
-        "scope_label": "cluster-name",
-        "role_label": "spilo-role",
-        "leader_label_value": "master",
-        "context": context,
-        **changes,
-    }
-    file = folder / "patroni.yaml"
-    file.write_text(yaml.safe_dump({"scope": scope, "name": f"{scope}-0", "kubernetes": section}))
-    return subprocess.run(
-        [sys.executable, "-P", before_promotion.__file__, str(file)],
-        env={"KUBECONFIG": str(api.kubeconfig), "PATH": os.environ["PATH"]},
-        capture_output=True,
-        text=True,
-        timeout=20,
-        check=False,
-    )
+    return run_script(before_promotion, api, folder, scope, **changes)
 
 
 def roles(api, labels):

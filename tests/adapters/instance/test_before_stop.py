@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import pytest
 import yaml
 
-from adapters.instance.world import until
+from adapters.instance.world import run_script, until
 from howdah.instance import before_stop
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -59,25 +59,9 @@ def patch(api, path, metadata):
 
 def run(api, folder, scope, **changes):
     """What it says; the pipe ends with its child."""
-    section = {
-        "namespace": "default",
-        "labels": {"application": "spilo"},
-        "scope_label": "cluster-name",
-        "role_label": "spilo-role",
-        "leader_label_value": "master",
-        "context": yaml.safe_load(api.kubeconfig.read_text())["current-context"],
-        **changes,
-    }
-    file = folder / "patroni.yaml"
-    file.write_text(yaml.safe_dump({"scope": scope, "name": f"{scope}-0", "kubernetes": section}))
-    return subprocess.run(
-        [sys.executable, "-P", before_stop.__file__, str(file)],
-        env={"KUBECONFIG": str(api.kubeconfig), "PATH": os.environ["PATH"]},
-        capture_output=True,
-        text=True,
-        timeout=20,
-        check=True,
-    ).stderr
+    done = run_script(before_stop, api, folder, scope, **changes)
+    done.check_returncode()
+    return done.stderr
 
 
 def roles(api, scope):

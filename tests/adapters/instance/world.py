@@ -261,3 +261,26 @@ class World:
         selector = urllib.parse.quote(f"application=spilo,cluster-name={self.name}")
         for kind in ("configmaps", "endpoints"):
             self.api.call("DELETE", f"/api/v1/namespaces/default/{kind}?labelSelector={selector}")
+
+
+def run_script(script, api, folder, scope, **changes):
+    """A script of Patroni's as Patroni runs it, for member 0 of `scope`; what the process said."""
+    section = {
+        "namespace": "default",
+        "labels": {"application": "spilo"},
+        "scope_label": "cluster-name",
+        "role_label": "spilo-role",
+        "leader_label_value": "master",
+        "context": yaml.safe_load(api.kubeconfig.read_text())["current-context"],
+        **changes,
+    }
+    file = folder / "patroni.yaml"
+    file.write_text(yaml.safe_dump({"scope": scope, "name": f"{scope}-0", "kubernetes": section}))
+    return subprocess.run(
+        [sys.executable, "-P", script.__file__, str(file)],
+        env={"KUBECONFIG": str(api.kubeconfig), "PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )

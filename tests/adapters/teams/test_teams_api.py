@@ -3,7 +3,8 @@
 import pytest
 
 from adapters.teams.server import TOKEN, teams_api
-from howdah.adapters.teams import LONGEST_ANSWER_BYTES, TeamsApi
+from howdah.adapters.answers import LONGEST_ANSWER_BYTES
+from howdah.adapters.teams import TeamsApi
 from howdah.model.errors import ExternalError
 
 

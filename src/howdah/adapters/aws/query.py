@@ -7,9 +7,9 @@ from xml.etree import ElementTree
 
 import aiohttp
 
+from howdah.adapters.answers import body_of
 from howdah.model.errors import ExternalError
 
-LONGEST_ANSWER_BYTES = 4 * 1024 * 1024
 LONGEST_MESSAGE = 300
 _QUOTE_THE_REQUEST = frozenset({"SignatureDoesNotMatch", "IncompleteSignature", "InvalidSignatureException"})
 """Their messages repeat the request's headers, the session token among them."""
@@ -40,7 +40,7 @@ async def request(
             aiohttp.ClientSession(timeout=timeout, trust_env=by_proxy) as session,
             session.request(method, url, headers=headers, data=body, allow_redirects=False) as response,
         ):
-            return response.status, await _body(system, response)
+            return response.status, await body_of(system, response)
     except TimeoutError:
         raise ExternalError(system, transient=True, message=f"no answer in {timeout_s:g} s") from None
     except (aiohttp.ClientError, ValueError) as error:
@@ -66,12 +66,3 @@ def _told(code: str, message: str) -> str:
     if code in _QUOTE_THE_REQUEST:
         return ""
     return message.partition(" Encoded authorization failure message")[0].strip()[:LONGEST_MESSAGE]
-
-
-async def _body(system: str, response: aiohttp.ClientResponse) -> bytes:
-    found = bytearray()
-    async for part in response.content.iter_chunked(65536):
-        found += part
-        if len(found) > LONGEST_ANSWER_BYTES:
-            raise ExternalError(system, transient=False, message="its answer is too long")
-    return bytes(found)
