@@ -27,12 +27,19 @@ from howdah.instance.binaries import installations
 MAJORS = [one.major for one in installations(os.environ["PATH"])]
 MODES = ("configmaps", "endpoints")
 # Each major, and both modes: the pairs are spread, for they do not depend on each other.
-CASES = [(major, MODES[index % 2]) for index, major in enumerate(MAJORS)]
+CASES = sorted(((major, MODES[index % 2]) for index, major in enumerate(MAJORS)), key=lambda case: case[1])
+# Where services go by the role's label, not by the lock itself: first among the cases, for pytest goes by positions.
+BY_LABEL = [case for case in CASES if case[1] == "configmaps"]
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("instance")]
 
 
-@pytest.fixture(scope="module", params=CASES, ids=lambda case: f"{case[0]}-{case[1]}")
+def case_id(case):
+    major, mode = case
+    return f"{major}-{mode}"
+
+
+@pytest.fixture(scope="module", params=CASES, ids=case_id)
 def world(request, api):
     major, mode = request.param
     folder = Path(tempfile.mkdtemp(prefix="hi-", dir="/tmp"))  # short: sockets lie in it
@@ -196,13 +203,7 @@ def role_label(world, member):
     return world.pod(member.name)["metadata"]["labels"].get("spilo-role")
 
 
-@pytest.fixture
-def by_label(world):
-    if world.mode != "configmaps":
-        pytest.skip("services go by the lock itself")
-
-
-@pytest.mark.usefixtures("by_label")
+@pytest.mark.parametrize("world", BY_LABEL, indirect=True, ids=case_id)
 async def test_who_is_to_lead_leaves_the_replicas_before_the_lock_is_given_away(world, leader, replica, patroni):
     until(lambda: role_label(world, leader) == "master", why=world.logs)
     asked = asyncio.create_task(patroni.switchover(endpoint(leader), leader=leader.name, candidate=replica.name))
@@ -216,7 +217,7 @@ async def test_who_is_to_lead_leaves_the_replicas_before_the_lock_is_given_away(
     until(lambda: role_label(world, replica) == "master" and role_label(world, leader) == "replica", why=world.logs)
 
 
-@pytest.mark.usefixtures("by_label")
+@pytest.mark.parametrize("world", BY_LABEL, indirect=True, ids=case_id)
 async def test_a_leader_that_restarts_keeps_its_label(world, leader):
     until(lambda: role_label(world, leader) == "master", why=world.logs)
     credentials = derived_credentials("postgres", SUPERUSER_PASSWORD)
