@@ -2,12 +2,12 @@
 
 kube-proxy writes what changes after a quiet second at once, and holds back for a second what comes next. Left alone, the
 former leader's label is taken off a tenth of a second before the new one has its own: one change too many. So something
-changes before, about a second before both: of a deleted pod its label goes, and in a switchover the candidate leaves the
+changes before, as early as can be: of a deleted pod its label goes, and in a switchover the candidate leaves the
 service of replicas. (The leader's service is not emptied early there: clients without any endpoint get ICMP
 errors, which Linux limits, and wait for a second try of TCP.)
 
 Patroni runs `before_stop.py PATRONI_YAML` before each stop of PostgreSQL and waits for it. It is never kept waiting: the
-work is done by a child that it does not know, and that ends after a second, before Patroni gives the lock away. After a
+work is done by a child that it does not know, and that ends after a second at most. After a
 restart in place, or where anything fails here, nothing is changed; and Patroni's next report of its members sets labels right.
 
 Source: https://patroni.readthedocs.io/en/latest/yaml_configuration.html (postgresql.before_stop)
@@ -24,7 +24,6 @@ if __name__ == "__main__" and os.fork():
 import datetime as dt
 import http.client
 import signal
-import time
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
@@ -32,8 +31,6 @@ from urllib.parse import quote
 from howdah.instance.pod_labels import Api, api_of, pods_path, read, unlabel
 
 AT_MOST_S = 1
-# Patroni looks once a second whether the server has shut down, and then needs two tenths until the new leader has its label.
-TURN_S = 0.3
 
 
 def leads(section: Mapping[str, Any], pod: Mapping[str, Any]) -> bool:
@@ -65,7 +62,7 @@ def asks_to_leave(name: str, request: Mapping[str, str], now: dt.datetime) -> bo
     return is_for_us and (not at or dt.datetime.fromisoformat(at) <= now)
 
 
-def make_way(document: Mapping[str, Any], began_s: float) -> str | None:
+def make_way(document: Mapping[str, Any]) -> str | None:
     """What was done, for the log."""
     name, section = document["name"], document["kubernetes"]
     api = api_of(os.environ, section.get("context"))
@@ -77,7 +74,6 @@ def make_way(document: Mapping[str, Any], began_s: float) -> str | None:
     other = candidate(api, name, document["scope"], section["namespace"])
     if other is None or not follows(section, pod := _metadata(api, section, other)):
         return None
-    time.sleep(max(0.0, began_s + TURN_S - time.monotonic()))
     return f"{other} is to lead and has the label of a replica no more" if unlabel(api, section, pod) else None
 
 
@@ -89,9 +85,8 @@ def _metadata(api: Api, section: Mapping[str, Any], name: str) -> Mapping[str, A
 
 def main(patroni_yaml: str) -> None:
     """Says what it did, or why not."""
-    began_s = time.monotonic()
     try:
-        done = make_way(read(patroni_yaml), began_s)
+        done = make_way(read(patroni_yaml))
     except Exception as error:  # noqa: BLE001 - PostgreSQL stops anyway
         done = f"labels stay as they are: {type(error).__name__}: {error}"
     if done is not None:

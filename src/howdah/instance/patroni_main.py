@@ -28,6 +28,9 @@ HANDED_ON = (
 # and what is large and short-lived would leave holes (M_MMAP_THRESHOLD, M_TRIM_THRESHOLD). PostgreSQL is another process.
 MEMORY = ((-8, 1), (-3, 64 * 1024), (-1, 64 * 1024))
 
+# Patroni gives the lock away when it sees that a server which is to stop has shut down; it looks once a second by itself.
+STOP_POLL_S = 0.1
+
 
 def main() -> None:
     """Never returns before Patroni ends."""
@@ -56,8 +59,9 @@ def run_patroni() -> None:
     import ctypes
     from pathlib import Path
 
+    import patroni.postgresql
     import yaml
-    from patroni.__main__ import main as patroni
+    from patroni.__main__ import main as run
 
     from howdah.instance.watching import begin
 
@@ -66,8 +70,9 @@ def run_patroni() -> None:
             mallopt(parameter, value)
     # PyYAML's own parser in Python takes 0.1 s for Patroni's tables of PostgreSQL's settings, the one in C a tenth.
     yaml.SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # type: ignore[misc]
+    patroni.postgresql.STOP_POLLING_INTERVAL = STOP_POLL_S
     begin(Path(sys.argv[1]))
-    patroni()
+    run()
 
 
 def load_only_what_starts_postgres() -> None:

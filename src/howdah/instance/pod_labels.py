@@ -30,7 +30,7 @@ class Api:
 
     def ask(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
         """(HTTP status, decoded JSON). Raises OSError or http.client.HTTPException where nobody answers."""
-        headers = self._headers | ({"Content-Type": "application/merge-patch+json"} if body is not None else {})
+        headers = self._headers | ({"Content-Type": "application/json-patch+json"} if body is not None else {})
         self._connection.request(method, path, json.dumps(body) if body is not None else None, headers)
         answer = self._connection.getresponse()
         return answer.status, json.loads(answer.read() or b"{}")
@@ -79,8 +79,13 @@ def pods_path(section: Mapping[str, Any]) -> str:
 
 
 def unlabel(api: Api, section: Mapping[str, Any], pod: Mapping[str, Any]) -> bool:
-    """Whether the label of its role is off the pod with this metadata now."""
-    patch = {"metadata": {"uid": pod["uid"], "labels": {section["role_label"]: None}}}
+    """Whether this took the label of its role off the pod, which has this metadata: not one that it was given since."""
+    label = "/metadata/labels/" + section["role_label"].replace("~", "~0").replace("/", "~1")
+    patch = [
+        {"op": "test", "path": "/metadata/uid", "value": pod["uid"]},
+        {"op": "test", "path": label, "value": pod["labels"][section["role_label"]]},
+        {"op": "remove", "path": label},
+    ]
     status = 0
     for _ in range(TRIES):
         status, _answer = api.ask("PATCH", f"{pods_path(section)}/{quote(pod['name'])}", patch)

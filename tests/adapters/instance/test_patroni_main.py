@@ -1,10 +1,14 @@
 """The first process of a container, and the process that starts PostgreSQL; Patroni's own in `test_cluster`."""
 
+import inspect
 import signal
 import subprocess
 import sys
 
 import pytest
+from patroni.postgresql import STOP_POLLING_INTERVAL, Postgresql
+
+from howdah.instance import patroni_main
 
 STAND_IN = """
 import os, signal, sys, time
@@ -48,3 +52,9 @@ def test_the_process_that_starts_postgres_loads_little():
     )
     said = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, timeout=20, check=True)
     assert said.stdout.split() == ["False", "pg_ctl_start"]
+
+
+def test_patronis_look_at_a_server_that_stops_can_be_made_shorter():
+    found = inspect.getsource(Postgresql._do_stop)
+    assert "time.sleep(STOP_POLLING_INTERVAL)" in found
+    assert patroni_main.STOP_POLL_S < STOP_POLLING_INTERVAL

@@ -73,8 +73,6 @@ def _store(request: Request, machine: Machine) -> dict[str, Any]:
         if machine.kube_context is not None:
             section["context"] = machine.kube_context
             section["bypass_api_service"] = False  # a kubeconfig names the server; there is no service to bypass
-        # The contract bypasses it, so each member asks for addresses once per loop: for nothing where there is one server.
-        section.setdefault("bypass_api_service", machine.api_servers != 1)
     return store
 
 
@@ -230,10 +228,24 @@ def _possible_initdb(document: dict[str, Any], machine: Machine) -> list[Dropped
     return dropped
 
 
+def _bypassed_service(document: dict[str, Any], machine: Machine) -> list[Dropped]:
+    """Whether Patroni asks for the API servers' own addresses once per loop, where nobody has decided it.
+
+    The contract does so always. It is for nothing where there is one server. A leader that is cut off waits for that
+    answer, too, before it steps down: with failsafe mode (four seconds more) it would do so after Patroni's default ttl.
+    And there it does not need the addresses: the members vouch for it while the service leads to a server that has died.
+    """
+    if "kubernetes" in document:
+        is_vouched_for = bool(document["bootstrap"]["dcs"].get("failsafe_mode"))
+        document["kubernetes"].setdefault("bypass_api_service", machine.api_servers != 1 and not is_vouched_for)
+    return []
+
+
 _ADAPTATIONS: tuple[Callable[[dict[str, Any], Machine], list[Dropped]], ...] = (
     _without_tls,
     _possible_access,
     _present_libraries,
     _present_extensions,
     _possible_initdb,
+    _bypassed_service,
 )

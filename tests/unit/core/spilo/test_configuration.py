@@ -3,6 +3,7 @@
 Set HOWDAH_WRITE_GOLDEN=1 to write the documents anew; read the difference.
 """
 
+import json
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -146,10 +147,21 @@ def test_merging_keeps_all_of_the_user_and_the_rest_of_the_base(base, over):
 
 
 @pytest.mark.parametrize(
-    ("asked", "servers", "bypassed"),
-    [(None, 1, False), (None, 3, True), (None, None, True), ("true", 1, True), ("false", 3, False)],
+    ("asked", "servers", "failsafe", "bypassed"),
+    [
+        (None, 1, False, False),
+        (None, 3, False, True),
+        (None, 3, True, False),
+        (None, None, False, True),
+        (None, None, True, False),
+        ("true", 1, True, True),
+        ("false", 3, False, False),
+    ],
 )
-def test_the_api_service_is_bypassed_where_there_may_be_several_servers_behind_it(asked, servers, bypassed):
+def test_the_api_service_is_bypassed_where_a_leader_has_nothing_else_against_a_dead_server(
+    asked, servers, failsafe, bypassed
+):
     environment = ENVIRONMENT | ({"KUBERNETES_BYPASS_API_SERVICE": asked} if asked else {})
+    environment["SPILO_CONFIGURATION"] = json.dumps({"bootstrap": {"dcs": {"failsafe_mode": failsafe}}})
     section = made(environment, machine(api_servers=servers)).document["kubernetes"]
     assert section["bypass_api_service"] is bypassed
