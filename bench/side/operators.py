@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -180,6 +180,12 @@ def until_decided(operator: Operator, running: Running, clusters: int, *, within
     )
 
 
+def are_served(definitions: Iterable[Json]) -> bool:
+    """CRDs that are established. `kubectl wait` fails at one so new that its conditions are null."""
+    conditions = [found.get("status", {}).get("conditions") or () for found in definitions]
+    return all(any((one["type"], one["status"]) == ("Established", "True") for one in those) for those in conditions)
+
+
 def prepare(plane: Plane, asked: Json, *namespaces: str, of_reference: bool = False) -> None:
     """What an installation brings along: namespaces, definitions (of our chart or the reference's), the configuration."""
     names = (NAMESPACE, *namespaces)
@@ -189,5 +195,5 @@ def prepare(plane: Plane, asked: Json, *namespaces: str, of_reference: bool = Fa
     of_chart = ("-k", ROOT / "charts" / "howdah" / "crds")
     crds = ("-f", binary.with_name("postgres-operator-crds.yaml")) if of_reference else of_chart
     plane.kubectl("apply", "--server-side", "--force-conflicts", *map(str, crds))
-    plane.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+    until(lambda: are_served(plane.items("crd")), "the definitions to be served", within_s=30)
     plane.apply([asked])

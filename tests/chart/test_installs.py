@@ -21,6 +21,7 @@ from typing import Any
 
 import pytest
 import yaml
+from bench.side.operators import are_served
 
 from chart.control_plane import PATIENCE, Cluster, control_plane, kubeconfig_of, needs_control_plane, operator, until
 from chart.rendering import CHART, ROOT, Json, one
@@ -276,7 +277,7 @@ def install(request: pytest.FixtureRequest, cluster: Cluster) -> Iterator[Instal
         cluster.kubectl("apply", "-n", found.namespace, "-f", "-", text=json.dumps(body))
     if found is EVERYTHING:
         cluster.kubectl("apply", "-f", "-", text=json.dumps(MONITORING))
-        cluster.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
+        until(lambda: are_served(json.loads(cluster.kubectl("get", "crd", "-o", "json"))["items"]), list)
     roles = granted(found) if found is BARE else ""
     if roles:
         cluster.kubectl("apply", "-f", "-", text=roles)
