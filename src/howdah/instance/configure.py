@@ -29,6 +29,7 @@ EXIT_NO_SUCH_MAJOR = 64
 EXIT_CANNOT_WRITE = 73
 EXIT_WRONG_ENVIRONMENT = 78
 PRIVATE, LOGS = 0o700, 0o755
+STAND_INS = ("pg_controldata", "pg_isready")  # programs of PostgreSQL: scripts of ours that Patroni runs instead
 _OPEN_TO_OTHERS = 0o027
 
 
@@ -84,7 +85,7 @@ def configure(environ: Mapping[str, str], *, now: dt.datetime) -> Prepared:
         patroni_yaml=Path(request.paths.patroni_yaml),
         folder=Path(request.paths.root),
         environment=patroni_environment(
-            allowed | {"HOWDAH_PG_ISREADY": f"{build.bin_dir}/pg_isready"},
+            allowed | {"HOWDAH_PG_BIN_DIR": build.bin_dir},
             locale=facts.utf8_locale(environ.get("LC_ALL", ""), machine.utf8_locale),
         ),
         dropped=made.dropped,
@@ -150,7 +151,7 @@ def look_at(request: Request, build: Installation, environ: Mapping[str, str]) -
         create_replica=shlex.join(make_replica),
         before_promotion=shlex.join(before_promotion),
         before_stop=shlex.join(before_stop),
-        pg_isready=str(here / "pg_isready.sh") if os.access(here / "pg_isready.sh", os.X_OK) else None,
+        stand_ins={name: str(file) for name in STAND_INS if os.access(file := here / f"{name}.sh", os.X_OK)},
         **_kubernetes(request, environ),
     )
 

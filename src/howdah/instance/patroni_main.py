@@ -28,7 +28,7 @@ HANDED_ON = (
 # and what is large and short-lived would leave holes (M_MMAP_THRESHOLD, M_TRIM_THRESHOLD). PostgreSQL is another process.
 MEMORY = ((-8, 1), (-3, 64 * 1024), (-1, 64 * 1024))
 
-# Patroni gives the lock away when it sees that a server which is to stop has shut down; it looks once a second by itself.
+# How often Patroni looks whether a server that it stops has ended; once a second by itself. See pg_controldata.sh.
 STOP_POLL_S = 0.1
 
 

@@ -26,7 +26,7 @@ def ask(tmp_path):
         real.chmod(0o755)
         begun = time.monotonic()
         done = subprocess.run(
-            [PROGRAM, "-p", "5432", "-h", "/run/a b"], env={"HOWDAH_PG_ISREADY": str(real)}, timeout=20, check=False
+            [PROGRAM, "-p", "5432", "-h", "/run/a b"], env={"HOWDAH_PG_BIN_DIR": str(tmp_path)}, timeout=20, check=False
         )
         took = time.monotonic() - begun
         lines = (tmp_path / "asked").read_text().splitlines()

@@ -130,8 +130,8 @@ def _postgresql(request: Request, machine: Machine) -> dict[str, Any]:
     if "kubernetes" in request.store and not request.store["kubernetes"].get("use_endpoints"):
         # In Endpoints mode services go by the lock itself.
         section["pre_promote"], section["before_stop"] = machine.before_promotion, machine.before_stop
-    if machine.pg_isready is not None:
-        section["bin_name"] = {"pg_isready": machine.pg_isready}
+    if machine.stand_ins:
+        section["bin_name"] = dict(machine.stand_ins)
     if request.callback is not None:
         section["callbacks"] = dict.fromkeys(CALLBACKS, request.callback)
     return section

@@ -73,7 +73,7 @@ def machine(build=FULL, **changes):
         "create_replica": "/usr/bin/python3 /opt/howdah/replica.py",
         "before_promotion": "/usr/bin/python3 /opt/howdah/before_promotion.py",
         "before_stop": "/usr/bin/python3 /opt/howdah/before_stop.py",
-        "pg_isready": "/opt/howdah/pg_isready.sh",
+        "stand_ins": {name: f"/opt/howdah/{name}.sh" for name in ("pg_controldata", "pg_isready")},
     }
     return Machine(**{**facts, **changes})
 
