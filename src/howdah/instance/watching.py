@@ -8,6 +8,8 @@ as a process of the dead server holds its shared memory, and Patroni then gives 
 
 A replica without a WAL receiver may have lost its leader, or may be a former leader whose node came back and that has to be
 rewound. When Patroni can do something about it depends on what it has heard of others: so it is woken every second for a while.
+What it hears comes by two watches, and after a node was cut off these may hang for 12 seconds more, until the API server's TCP
+tries again: so for a former leader they are begun anew.
 
 Without this thread everything works as before: it says what keeps it from its work, and ends.
 """
@@ -27,9 +29,10 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
-LOOK_S = 0.5  # while there is no server
+LOOK_S = 0.2  # while there is no server
+SOON_S = 0.3  # for one that has just begun
 AGAIN_S = 1.0
 LONELY_CALLS = 8  # then Patroni's own loop goes on
 LOOKS_PER_TIDYING = 60
@@ -53,7 +56,7 @@ def begin(patroni_yaml: Path) -> threading.Thread:
 def _run(patroni_yaml: Path) -> None:
     try:
         data = Path(_read(patroni_yaml)["postgresql"]["data_dir"])
-        watch(data, lambda: wake(_read(patroni_yaml)["restapi"]), give_memory_back)
+        watch(data, lambda: wake(_read(patroni_yaml)["restapi"]), begin_watches_anew, give_memory_back)
     except Exception:
         log.exception("a dead postmaster will be noticed by Patroni's own loop only")
 
@@ -64,6 +67,18 @@ def give_memory_back() -> None:
         trim(0)
 
 
+def begin_watches_anew() -> None:
+    """Those of Patroni's Kubernetes DCS: it ends them so when it doubts the API server. Each lists what there is and goes on."""
+    for thread in threading.enumerate():
+        if isinstance(thread, _Watch):
+            thread.kill_stream()
+
+
+@runtime_checkable
+class _Watch(Protocol):
+    def kill_stream(self) -> None: ...
+
+
 def _read(patroni_yaml: Path) -> Mapping[str, Any]:
     import yaml
 
@@ -72,25 +87,34 @@ def _read(patroni_yaml: Path) -> Mapping[str, Any]:
     return document
 
 
-def watch(data: Path, wake: Callable[[], None], tidy: Callable[[], None] = lambda: None) -> None:
+def watch(
+    data: Path,
+    wake: Callable[[], None],
+    hear_anew: Callable[[], None] = lambda: None,
+    tidy: Callable[[], None] = lambda: None,
+) -> None:
     """Call `wake` when the postmaster of this data directory dies and for a replica that receives nothing; never returns.
 
-    `tidy` is called once a minute while the server runs.
+    Before that `hear_anew` is called where the server led. `tidy` is called once a minute while the server runs.
     """
-    alive, lonely = None, 0
+    alive, lonely, led, wait_s = None, 0, False, SOON_S
     for look in itertools.count(1):
         pid = postmaster(data)
         if pid is not None and pid != alive and exists(pid):
-            alive = pid
+            alive, wait_s = pid, SOON_S
         if pid is None or pid != alive:
             time.sleep(LOOK_S)
-        elif ended_within(pid, AGAIN_S):
+        elif ended_within(pid, wait_s):
             alive, lonely = None, 0
             if _is_left_behind(data, pid):
                 log.warning("the postmaster (pid %s) has died: waking Patroni", pid)
                 _wake_for(data, pid, wake)
         else:
+            wait_s = AGAIN_S
             lonely = lonely + 1 if receives_nothing(data, pid) else 0
+            if lonely and led:
+                hear_anew()
+            led = not is_standby(data)
             if 0 < lonely <= LONELY_CALLS:
                 _try(wake)
             if look % LOOKS_PER_TIDYING == 0:
@@ -133,9 +157,14 @@ def postmaster(data: Path) -> int | None:
         return None
 
 
+def is_standby(data: Path) -> bool:
+    """By what PostgreSQL reads when it starts; a promotion takes it away."""
+    return (data / "standby.signal").exists()
+
+
 def receives_nothing(data: Path, pid: int) -> bool:
     """Whether this server is a replica without a WAL receiver; no where that cannot be told."""
-    if not (data / "standby.signal").exists():
+    if not is_standby(data):
         return False
     try:
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()

@@ -11,6 +11,7 @@ import time
 from datetime import UTC, datetime
 
 import pytest
+from patroni.dcs.kubernetes import ObjectCache
 
 from adapters.instance.world import until
 from howdah.instance import tls, watching
@@ -44,6 +45,18 @@ def woken(tmp_path, monkeypatch):
     return calls
 
 
+@pytest.fixture
+def said(tmp_path, monkeypatch):
+    """What Patroni is asked for the data directory `tmp_path`, in order."""
+    calls = []
+    monkeypatch.setattr(watching, "LOOK_S", 0.02)
+    monkeypatch.setattr(watching, "SOON_S", 0.1)
+    monkeypatch.setattr(watching, "AGAIN_S", 0.2)
+    asked = (lambda: calls.append("wake"), lambda: calls.append("hear anew"))
+    threading.Thread(target=watching.watch, args=(tmp_path, *asked), daemon=True).start()
+    return calls
+
+
 def name(folder, pid, segment=""):
     lines = [str(pid), str(folder), "1700000000", "5432", "/run", "*", segment, "ready"]
     (folder / "postmaster.pid").write_text("".join(f"{line}\n" for line in lines))
@@ -72,11 +85,12 @@ def test_patroni_is_woken_once_for_each_postmaster_that_dies(start, woken, tmp_p
 
 
 def test_patroni_is_tidied_up_while_its_server_runs(start, tmp_path, monkeypatch):
+    monkeypatch.setattr(watching, "SOON_S", 0.02)
     monkeypatch.setattr(watching, "AGAIN_S", 0.02)
     monkeypatch.setattr(watching, "LOOKS_PER_TIDYING", 5)
     calls = []
     name(tmp_path, start().pid)
-    tidy = (lambda: calls.append(1), lambda: calls.append(watching.give_memory_back()))
+    tidy = (lambda: None, lambda: None, lambda: calls.append(watching.give_memory_back()))
     threading.Thread(target=watching.watch, args=(tmp_path, *tidy), daemon=True).start()
     until(lambda: calls == [None, None], timeout_s=5, why="tidied")
 
@@ -141,6 +155,47 @@ def test_patroni_is_woken_for_a_while_when_a_replica_receives_nothing(woken, tmp
     finally:
         os.killpg(server.pid, 9)
         server.wait()
+
+
+def test_a_former_leader_that_receives_nothing_hears_anew_once_and_first(start, said, tmp_path):
+    leader = start()
+    name(tmp_path, leader.pid)
+    time.sleep(0.5)
+    (tmp_path / "postmaster.pid").unlink()
+    end(leader)
+    server = replica(tmp_path, receiver="checkpointer")
+    try:
+        until(lambda: said.count("wake") > 2, timeout_s=5, why="woken")
+        assert said[:2] == ["hear anew", "wake"]
+        assert said.count("hear anew") == 1
+    finally:
+        os.killpg(server.pid, 9)
+        server.wait()
+
+
+def test_a_replica_that_never_led_goes_on_with_what_it_hears(said, tmp_path):
+    server = replica(tmp_path, receiver="checkpointer")
+    try:
+        until(lambda: said.count("wake") > 2, timeout_s=5, why="woken")
+        assert "hear anew" not in said
+    finally:
+        os.killpg(server.pid, 9)
+        server.wait()
+
+
+def test_what_is_begun_anew_are_patronis_watches(monkeypatch):
+    ended = []
+    monkeypatch.setattr(ObjectCache, "__init__", lambda self: threading.Thread.__init__(self, daemon=True))
+    monkeypatch.setattr(ObjectCache, "run", lambda self: over.wait())
+    monkeypatch.setattr(ObjectCache, "kill_stream", lambda self: ended.append(self))
+    over, watches = threading.Event(), [ObjectCache(), ObjectCache()]
+    for watch in watches:
+        watch.start()
+    watching.begin_watches_anew()
+    over.set()
+    for watch in watches:
+        watch.join(5)
+    assert set(ended) == set(watches)
 
 
 class Answers(http.server.BaseHTTPRequestHandler):
