@@ -31,10 +31,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from howdah.instance.senders import children, end_unreachable, title
+
 LOOK_S = 0.2  # while there is no server
 SOON_S = 0.3  # for one that has just begun
 AGAIN_S = 1.0
-LONELY_CALLS = 8  # then Patroni's own loop goes on
+LONELY_CALLS = 30  # then Patroni's own loop goes on
 LOOKS_PER_TIDYING = 60
 POLL_S = 0.02
 LEFT_BEHIND_S = 10.0
@@ -68,7 +70,7 @@ def give_memory_back() -> None:
 
 
 def begin_watches_anew() -> None:
-    """Those of Patroni's Kubernetes DCS: it ends them so when it doubts the API server. Each lists what there is and goes on."""
+    """Those of Patroni's Kubernetes DCS: it ends them so when it doubts the API server. Each then lists what there is."""
     for thread in threading.enumerate():
         if isinstance(thread, _Watch):
             thread.kill_stream()
@@ -111,6 +113,8 @@ def watch(
                 _wake_for(data, pid, wake)
         else:
             wait_s = AGAIN_S
+            if ended := end_unreachable(data, pid):
+                log.warning("the server stops, and replicas cannot be reached: WAL senders %s are to end", ended)
             lonely = lonely + 1 if receives_nothing(data, pid) else 0
             if lonely and led:
                 hear_anew()
@@ -166,18 +170,8 @@ def receives_nothing(data: Path, pid: int) -> bool:
     """Whether this server is a replica without a WAL receiver; no where that cannot be told."""
     if not is_standby(data):
         return False
-    try:
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    except OSError:
-        return False
-    return not any(b"walreceiver" in _command_line(child) for child in children)
-
-
-def _command_line(pid: str) -> bytes:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return b""
+    found = children(pid)
+    return bool(found) and not any(b"walreceiver" in title(child) for child in found)
 
 
 def holds_memory(data: Path, table: Path = SHARED_MEMORY) -> bool:

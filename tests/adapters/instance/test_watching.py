@@ -173,6 +173,18 @@ def test_a_former_leader_that_receives_nothing_hears_anew_once_and_first(start, 
         server.wait()
 
 
+def test_unreachable_replicas_are_looked_for_as_long_as_there_is_a_server(start, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(watching, "LOOK_S", 0.02)
+    monkeypatch.setattr(watching, "AGAIN_S", 0.02)
+    monkeypatch.setattr(watching, "end_unreachable", lambda *about: asked.append(about))
+    threading.Thread(target=watching.watch, args=(tmp_path, lambda: None), daemon=True).start()
+    server = start()
+    name(tmp_path, server.pid)
+    until(lambda: len(asked) > 2, timeout_s=5, why="asked")
+    assert set(asked) == {(tmp_path, server.pid)}
+
+
 def test_a_replica_that_never_led_goes_on_with_what_it_hears(said, tmp_path):
     server = replica(tmp_path, receiver="checkpointer")
     try:
