@@ -1,4 +1,4 @@
-"""Replicas that a leader cannot reach while it stops: PostgreSQL waits until they have everything, Patroni waits for PostgreSQL.
+"""Replicas that a leader cannot reach while it stops. PostgreSQL waits until they have everything, Patroni for PostgreSQL.
 
 When a node is cut off its leader stops for as long as that lasts, and for up to half a minute more, until TCP tries again. Only
 then can it become a replica. So the WAL senders of those replicas end sooner: they have sent what they could, the leader
@@ -78,7 +78,7 @@ def sockets(pid: int) -> Iterator[str]:
     """Inodes of those that this process holds; none of a process of somebody else."""
     try:
         for descriptor in (PROC / str(pid) / "fd").iterdir():
-            kind, _, inode = os.readlink(descriptor).partition(":")
+            kind, _, inode = str(descriptor.readlink()).partition(":")
             if kind == "socket":
                 yield inode.strip("[]")
     except OSError:
