@@ -186,7 +186,7 @@ def unrenewed(seconds, **parts):
 
 def test_members_are_called_once_the_lock_has_not_been_renewed_for_its_ttl():
     assert not expired_lock(unrenewed(30.0)).steps
-    (step,) = expired_lock(unrenewed(31.0)).steps
+    (step,) = expired_lock(unrenewed(30.1)).steps
     assert isinstance(step, CallElection)
     assert (step.object_kind, step.name, step.uid, step.resource_version) == (*PLACE, "uid-of-leader", "300")
     assert step.mark == f"{lock()['renewTime']}/1"
@@ -195,8 +195,8 @@ def test_members_are_called_once_the_lock_has_not_been_renewed_for_its_ttl():
 
 def test_members_are_not_called_again_before_it_is_time():
     called = {**lock(), names.LOCK_EXPIRED: f"{lock()['renewTime']}/1"}
-    assert not expired_lock(unrenewed(31.0, leader_lock=called)).steps
-    (step,) = expired_lock(unrenewed(33.0, leader_lock=called)).steps
+    assert not expired_lock(unrenewed(30.4, leader_lock=called)).steps
+    (step,) = expired_lock(unrenewed(30.5, leader_lock=called)).steps
     assert step.mark.endswith("/2")
 
 

@@ -16,8 +16,8 @@ import msgspec
 from howdah.model import names
 
 UNKNOWN = "unknown"
-FIRST_CALL_S, BETWEEN_CALLS_S, CALLS = 0.5, 2.0, 3
-"""When members are told that the lock has expired: so long after the ttl, so long apart, so often."""
+CALLS_AFTER_S = (0.1, 0.5, 2.5, 4.5)
+"""When members are told that the lock has expired: seconds after the ttl."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +81,22 @@ class Leader:
         """How often members should have been told by now, after nobody renewed the lock for so long (by one clock).
 
         They sleep for loop_wait and may look just before the lock expires, which costs another loop_wait. Each call
-        wakes them to look again, and they decide by their own clocks: hence more than one.
+        wakes them to look again. A member counts from its own look at the last renewal, for which the event of it wakes
+        it: milliseconds after the event came to us, but more where it is busy. Hence a margin, and more than one call.
         """
         if self.name is None or self.ttl_s is None:
             return 0
-        late_s = unchanged_s - self.ttl_s - FIRST_CALL_S
-        return 0 if late_s < 0 else min(CALLS, 1 + int(late_s // BETWEEN_CALLS_S))
+        return sum(unchanged_s - self.ttl_s >= after_s for after_s in CALLS_AFTER_S)
+
+    def changes_in_s(self, unchanged_s: float, now: dt.datetime) -> float | None:
+        """Seconds until `calls_due` or `is_silent` says something else, if nobody renews the lock; None: never."""
+        if self.name is None or self.ttl_s is None:
+            return None
+        calls = (self.ttl_s + after_s - unchanged_s for after_s in CALLS_AFTER_S)
+        moments = [left_s for left_s in calls if left_s > 0]
+        if self.expires_at is not None and not self.is_silent(now):
+            moments.append((self.expires_at - now).total_seconds() + self.ttl_s)
+        return min(moments, default=None)
 
     @property
     def expires_at(self) -> dt.datetime | None:

@@ -121,15 +121,34 @@ RENEWED = "2026-11-23T10:00:00+00:00"
 
 @pytest.mark.parametrize(
     ("unchanged_s", "due"),
-    [(0, 0), (30, 0), (30.4, 0), (30.5, 1), (32.4, 1), (32.5, 2), (34.5, 3), (1000, 3)],
+    [(0, 0), (30, 0), (30.05, 0), (30.1, 1), (30.4, 1), (30.5, 2), (32.5, 3), (34.5, 4), (1000, 4)],
 )
 def test_members_are_called_when_the_lock_has_expired_and_not_for_ever(unchanged_s, due):
     assert parse_leader({"leader": "c-0", "renewTime": RENEWED, "ttl": "30"}).calls_due(unchanged_s) == due
 
 
+@pytest.mark.parametrize(
+    ("unchanged_s", "age_s", "left_s"),
+    [
+        (0, 0, 30.1),
+        (30.1, 0, 0.4),
+        (30.1, 59.9, 0.1),  # by the holder's clock it is older
+        (30.1, 61, 0.4),  # and so it is known to be silent
+        (35, 40, 20),
+        (35, 61, None),
+    ],
+)
+def test_when_something_follows_from_silence_is_known_beforehand(unchanged_s, age_s, left_s):
+    leader = parse_leader({"leader": "c-0", "renewTime": RENEWED, "ttl": "30"})
+    assert leader.renewed_at is not None
+    left = leader.changes_in_s(unchanged_s, leader.renewed_at + dt.timedelta(seconds=age_s))
+    assert left == (None if left_s is None else pytest.approx(left_s))
+
+
 @pytest.mark.parametrize("said", [{"ttl": "30", "renewTime": RENEWED}, {"leader": "c-0", "renewTime": RENEWED}])
 def test_without_a_holder_or_a_ttl_nobody_is_called(said):
     assert parse_leader(said).calls_due(1000) == 0
+    assert parse_leader(said).changes_in_s(0, dt.datetime.now(dt.UTC)) is None
 
 
 @pytest.mark.parametrize(
