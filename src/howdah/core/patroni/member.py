@@ -18,6 +18,7 @@ from howdah.model import names
 UNKNOWN = "unknown"
 CALLS_AFTER_S = (0.1, 0.5, 2.5, 4.5)
 """When members are told that the lock has expired: seconds after the ttl."""
+DEFAULT_MAXIMUM_LAG = 1024 * 1024  # Patroni's own
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +139,12 @@ class ConfigObject:
     def is_synchronous(self) -> bool:
         """Commits wait for a named standby (quorum commit waits for any of several)."""
         return self.dynamic is not None and str(self.dynamic.get("synchronous_mode")).lower() in ("true", "on")
+
+    @property
+    def maximum_lag(self) -> int:
+        """Bytes that a member may lack and still take over."""
+        said = _integer((self.dynamic or {}).get("maximum_lag_on_failover"))
+        return said if said is not None else DEFAULT_MAXIMUM_LAG
 
     @property
     def is_paused(self) -> bool:
