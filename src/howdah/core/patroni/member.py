@@ -18,6 +18,7 @@ from howdah.model import names
 UNKNOWN = "unknown"
 CALLS_AFTER_S = (0.1, 0.5, 2.5, 4.5)
 """When members are told that the lock has expired: seconds after the ttl."""
+LONGEST_TTL_S = 2**31
 DEFAULT_MAXIMUM_LAG = 1024 * 1024  # Patroni's own
 
 
@@ -104,7 +105,10 @@ class Leader:
         """When another member may take the lock, if it is not renewed (by the leader's own clock)."""
         if self.name is None or self.renewed_at is None or self.ttl_s is None:
             return None
-        return self.renewed_at + dt.timedelta(seconds=self.ttl_s)
+        try:
+            return self.renewed_at + dt.timedelta(seconds=self.ttl_s)
+        except OverflowError:  # whoever wrote that, it never expires
+            return None
 
     def is_silent(self, now: dt.datetime) -> bool:
         """Whether nobody holds the lock any more: that was proved (`calls`), or it is older than any clock can err.
@@ -112,7 +116,7 @@ class Leader:
         A whole ttl of slack keeps unlike clocks from being taken for that.
         """
         expires = self.expires_at
-        return self.calls > 0 or (expires is not None and now > expires + dt.timedelta(seconds=self.ttl_s or 0))
+        return self.calls > 0 or (expires is not None and (now - expires).total_seconds() > (self.ttl_s or 0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,13 +249,19 @@ def parse_leader(annotations: Mapping[str, str] | None) -> Leader:
     return Leader(
         name=name,
         renewed_at=renewed,
-        ttl_s=_integer(said.get("ttl")),
+        ttl_s=_ttl(said.get("ttl")),
         transitions=_integer(said.get("transitions")),
         optime=_integer(said.get("optime")),
         failsafe=_names(said.get("failsafe")),
         calls=_calls(said.get(names.LOCK_EXPIRED), said.get("renewTime")),
         problem="annotation renewTime is no time" if name is not None and renewed is None else None,
     )
+
+
+def _ttl(text: str | None) -> int | None:
+    """None for what is no duration, as if nothing were said."""
+    seconds = _integer(text)
+    return seconds if seconds is not None and 0 < seconds <= LONGEST_TTL_S else None
 
 
 def call_value(renewed: str, number: int) -> str:
@@ -262,7 +272,7 @@ def call_value(renewed: str, number: int) -> str:
 def _calls(said: str | None, renewed: str | None) -> int:
     """Those about an earlier renewal do not count."""
     about, _, number = (said or "").rpartition("/")
-    return int(number) if renewed is not None and about == renewed and number.isdigit() else 0
+    return (_integer(number) or 0) if renewed is not None and about == renewed and number.isdecimal() else 0
 
 
 def parse_config(annotations: Mapping[str, str] | None) -> ConfigObject:

@@ -6,6 +6,7 @@ import json
 import pytest
 
 from howdah.core.patroni.member import (
+    CALLS_AFTER_S,
     UNKNOWN,
     ConfigObject,
     Leader,
@@ -159,6 +160,8 @@ def test_without_a_holder_or_a_ttl_nobody_is_called(said):
         (None, 0),
         ("", 0),
         (f"{RENEWED}/x", 0),
+        (f"{RENEWED}/²", 0),
+        (f"{RENEWED}/{'9' * 5000}", 0),
     ],
 )
 def test_a_lock_is_silent_once_a_call_was_made_since_its_last_renewal(mark, calls):
@@ -174,6 +177,17 @@ def test_nobody_leads_without_a_leader_annotation():
     assert parse_leader(None) == Leader()
     assert parse_leader({"optime": "1"}).name is None
     assert parse_leader({"leader": "", "renewTime": "x"}).name is None
+
+
+@pytest.mark.parametrize("ttl", ["30", "0", "-5", "9" * 12, "9" * 400])
+@pytest.mark.parametrize("renewed", [RENEWED, "0001-01-01T00:00:00+00:00", "9999-12-31T23:59:59+00:00"])
+def test_whatever_somebody_writes_into_a_leader_object_stops_nobody(renewed, ttl):
+    leader = parse_leader({"leader": "c-0", "renewTime": renewed, "ttl": ttl})
+    now = dt.datetime(2026, 11, 23, 10, 1, tzinfo=dt.UTC)
+    assert leader.is_silent(now) in (True, False)
+    assert 0 <= leader.calls_due(100.0) <= len(CALLS_AFTER_S)
+    left_s = leader.changes_in_s(100.0, now)
+    assert left_s is None or left_s >= 0
 
 
 def test_a_leader_with_an_unreadable_time_is_said():
