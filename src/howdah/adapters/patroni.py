@@ -86,6 +86,7 @@ class NodeStatus(msgspec.Struct, frozen=True):
     timeline: int | None = None
     replication_state: str | None = None
     pending_restart: bool = False
+    failsafe_mode_is_active: bool = False  # of a replica: it vouched for the leader within the ttl
     patroni: PatroniVersion = PatroniVersion()
 
 

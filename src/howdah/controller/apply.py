@@ -320,8 +320,11 @@ class Applier:
 
     async def _unlabel_leader(self, target: Target, step: p.UnlabelLeader) -> None:
         lock = await self._client.get(RESOURCES[step.object_kind], step.object_name, namespace=target.namespace)
-        if (lock["metadata"].get("annotations") or {}).get("leader") != step.leader:
+        said = lock["metadata"].get("annotations") or {}
+        if said.get("leader") != step.leader:
             raise LookAgain(f"{step.leader} does not hold the lock any more")
+        if step.renewed is not None and said.get("renewTime") != step.renewed:
+            raise LookAgain(f"{step.leader} has renewed the lock")
         metadata = {"resourceVersion": step.resource_version, "labels": {step.label: None}}
         await self._patch_meta("Pod", target, step.name, step.uid, metadata)
 

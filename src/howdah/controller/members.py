@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -16,6 +17,8 @@ from howdah.core.patroni.member import UNKNOWN, Member
 from howdah.kube.client import Client
 from howdah.model.cluster import Cluster
 from howdah.model.errors import ExternalError
+
+AT_ONCE_S = 0.3  # a member that is well answers in some milliseconds, and the next call is not to be late
 
 
 class Members:
@@ -69,6 +72,34 @@ class Members:
         asked = [member for member in members.values() if member.api_url is not None]
         answers = await asyncio.gather(*(self._ask(member) for member in asked))
         return {member.name: member for member in answers}
+
+    async def successor(self, leader: Member, others: Iterable[Member]) -> str | None:
+        """Of these replicas one that says that it runs; None where the leader says that it leads, or one vouches for it.
+
+        A leader that cannot reach the API server goes on where all others vouch for it (failsafe mode). Who does not
+        answer at once is not waited for.
+        """
+        asks = [asyncio.create_task(self._status(member)) for member in (leader, *others)]
+        try:
+            await asyncio.wait(asks, timeout=AT_ONCE_S)
+        finally:
+            for ask in asks:
+                ask.cancel()
+        await asyncio.gather(*asks, return_exceptions=True)
+        said = [answer for ask in asks if not ask.cancelled() and (answer := ask.result()) is not None]
+        running = {name: status for name, status in said if status.state == "running"}
+        if leader.name in running and running[leader.name].role != "replica":
+            return None
+        if any(status.failsafe_mode_is_active for _, status in said):
+            return None
+        return min(
+            (name for name, status in running.items() if name != leader.name and status.role == "replica"), default=None
+        )
+
+    async def _status(self, member: Member) -> tuple[str, NodeStatus] | None:
+        with contextlib.suppress(ExternalError):
+            return member.name, await self._patroni.get_patroni(Endpoint(member.api_url or ""))
+        return None
 
     async def _ask(self, member: Member) -> Member:
         try:

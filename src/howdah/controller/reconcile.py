@@ -46,6 +46,7 @@ from howdah.core.patroni.member import Member
 from howdah.core.plan import Plan, RestartMember, SetFinalizers, Step
 from howdah.core.planners import decide
 from howdah.core.resolve import UnresolvedSpec, label_keys
+from howdah.core.silence import successors
 from howdah.core.situation import Situation, look
 from howdah.core.status import Event, Findings, Outcome, build_status
 from howdah.kube.client import Client
@@ -212,6 +213,9 @@ class Reconciler:
         observed = dataclasses.replace(observed, outdated_keys=outdated) if outdated else observed
         observed = dataclasses.replace(observed, outdated_copies=await self._copies.outdated(built.cluster, observed))
         situation = self._situation(key, built, observed)
+        if others := successors(situation):
+            leader = situation.members[situation.leader.name or ""]
+            situation = dataclasses.replace(situation, successor=await self._members.successor(leader, others))
         plan = decide(situation)
         _log_plan(key, plan)
         target = Target(*key, observed.resource.meta.uid, situation)

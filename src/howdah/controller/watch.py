@@ -13,6 +13,7 @@ import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import msgspec
@@ -86,6 +87,7 @@ class Watch:
         self._clock = clock
         self._notify = notify
         self.locks = Locks()
+        self._earlier = asyncio.Event()  # something is due before what was waited for
         self.lags = Lags()
         self.departed: deque[tuple[Key, Departed]] = deque(maxlen=DEPARTED_KEPT)
         self._informers: list[Informer[Any]] = []
@@ -93,8 +95,18 @@ class Watch:
         self.clusters = self._all(client, POSTGRESQLS, Live, _resource, self._resource_key, labels="")
         self.pods = self._all(client, r.PODS, Pod, _pod, self._member_key, on_gone=self._pod_gone)
         self.claims = self._all(client, r.PERSISTENT_VOLUME_CLAIMS, Claim, _whole_but_version, self._label_key)
-        self.configmaps = self._all(client, r.CONFIGMAPS, PatroniObject, _patroni, self._label_key)
-        self.endpoints = self._all(client, r.ENDPOINTS, PatroniObject, _patroni, self._label_key)
+        self.configmaps, self.endpoints = (
+            self._all(
+                client,
+                resource,
+                PatroniObject,
+                _patroni,
+                self._label_key,
+                on_gone=partial(self._lock_gone, resource.kind),
+                on_seen=self._lock_seen,
+            )
+            for resource in (r.CONFIGMAPS, r.ENDPOINTS)
+        )
         wide = scope.wide_selector
         self.secrets = self._all(
             client, r.SECRETS, SecretMeta, _version, self._label_key, labels=wide, metadata_only=True
@@ -145,6 +157,7 @@ class Watch:
             tasks.create_task(self.event_streams.run())
             tasks.create_task(self.nodes.run())
             tasks.create_task(self._sweep())
+            tasks.create_task(self._await_silence())
 
     async def synced(self) -> None:
         """Wait until every cache has been filled once, or is not allowed to us."""
@@ -214,6 +227,7 @@ class Watch:
         fields: str = "",
         metadata_only: bool = False,
         on_gone: Callable[[Any], None] | None = None,
+        on_seen: Callable[[Informer[Any], Any], None] | None = None,
         is_optional: bool = False,
     ) -> tuple[Informer[Any], ...]:
         def changed(old: Any, new: Any) -> None:
@@ -235,6 +249,7 @@ class Watch:
                 indexes={"cluster": lambda obj: [found] if (found := key(obj)) is not None else []},
                 significant=significant,
                 on_change=changed,
+                on_seen=on_seen,
             )
             for namespace in self.scope.namespaces
         )
@@ -260,9 +275,35 @@ class Watch:
         if key is not None:
             self.departed.append((key, Departed(pod.name, pod.metadata.uid, pod.is_proved_dead, self._clock())))
 
+    def _lock_seen(self, informer: Informer[PatroniObject], obj: PatroniObject) -> None:
+        meta = obj.metadata
+        place = (informer.resource.kind, meta.namespace, meta.name)
+        renewed, key = meta.annotation("renewTime"), self._label_key(obj)
+        if renewed is None or key is None:
+            self.locks.forget(place)
+            return
+        before = self.locks.first_s
+        lock = Lock(place, key, renewed, meta.annotations or {}, informer.unbroken_s)
+        self.locks.hear(lock, asyncio.get_running_loop().time())
+        if self.locks.first_s != before:
+            self._earlier.set()
+
+    def _lock_gone(self, kind: str, obj: PatroniObject) -> None:
+        self.locks.forget((kind, obj.metadata.namespace, obj.metadata.name))
+
+    async def _await_silence(self) -> None:
+        """Tell of locks that nobody renews, at the moment at which something follows from it."""
+        loop = asyncio.get_running_loop()
+        while True:
+            for key in self.locks.due(loop.time(), self._clock()):
+                self._notify(key)
+            self._earlier.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(self.locks.first_s):
+                    await self._earlier.wait()
+
     async def _sweep(self) -> None:
-        """What makes no event of its own: a lock that nobody renews, a member that falls behind, a right that comes or goes."""
-        time_s = asyncio.get_running_loop().time
+        """What makes no event of its own: a member that falls behind, a right that comes or goes."""
         denied: frozenset[str] = frozenset()
         for sweep in itertools.count(1):
             await asyncio.sleep(SWEEP_S)
@@ -272,22 +313,12 @@ class Watch:
             if sweep % SWEEPS_PER_LAG == 0:
                 for key in self.lags.look(self._members()):
                     self._notify(key)
-            for key in self.locks.look(self._locks(), time_s(), self._clock()):
-                self._notify(key)
 
     def _members(self) -> Iterable[tuple[Key, Pod]]:
         for informer in self.pods:
             for pod in informer:
                 if (key := self._member_key(pod)) is not None:
                     yield key, pod
-
-    def _locks(self) -> Iterable[Lock]:
-        for informer in (*self.configmaps, *self.endpoints):
-            for obj in informer:
-                meta = obj.metadata
-                if (renewed := meta.annotation("renewTime")) is not None and (key := self._label_key(obj)) is not None:
-                    place = (informer.resource.kind, meta.namespace, meta.name)
-                    yield Lock(place, key, renewed, meta.annotations or {})
 
 
 def every(informers: Iterable[Informer[Any]], key: Key) -> tuple[Any, ...]:

@@ -338,9 +338,10 @@ class CallElection(Step):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnlabelLeader(Step):
-    """Take the leader's label off a pod that lost the lock and does not notice, so that no service leads to it.
+    """Take the leader's label off a pod that lost the lock or let it expire, so that no service leads to it.
 
-    `leader` must still hold the lock of `object_kind` `object_name`, and the pod must be the one seen.
+    `leader` must still hold the lock of `object_kind` `object_name`, and the pod must be the one seen. `renewed`: the
+    last renewal of an expired lock, after which there must have been none.
     """
 
     name: str
@@ -350,6 +351,7 @@ class UnlabelLeader(Step):
     object_kind: str  # ConfigMap or Endpoints
     object_name: str
     leader: str
+    renewed: str | None = None
 
     @property
     def target(self) -> str:

@@ -16,13 +16,11 @@ from howdah.core.inheritance import inherit
 from howdah.core.nodes import leave_nodes, leaving_members
 from howdah.core.obsolete import obsolete_objects
 from howdah.core.patroni.dynamic import dynamic_patch
-from howdah.core.patroni.member import call_value
 from howdah.core.patroni.restart import restart_order
 from howdah.core.patroni.switchover import choose_candidate
 from howdah.core.plan import (
     NOTHING,
     AnnotatePod,
-    CallElection,
     Decision,
     Held,
     PatchDynamicConfiguration,
@@ -39,6 +37,7 @@ from howdah.core.plan import (
 from howdah.core.pooler_rolls import roll_poolers
 from howdah.core.pooling import remove_poolers, user_lists
 from howdah.core.rollout import LOOK_AGAIN_S, beyond_budget, next_replacement
+from howdah.core.silence import LEADER_LABELS, expired_lock, silent_leader
 from howdah.core.situation import Situation
 from howdah.core.slots import asked_slots, remember_slots
 from howdah.core.streams import event_streams
@@ -48,7 +47,6 @@ from howdah.model import names
 from howdah.model.observed import Pod
 
 RESTART_GRACE_S = 10.0
-LEADER_LABELS = frozenset({names.LEADER_ROLE, "primary"})
 
 Planner = Callable[[Situation], Decision]
 
@@ -133,26 +131,6 @@ def former_leaders(situation: Situation) -> Decision:
         if pod.name != leader and pod.metadata.label(labels.role_key) in LEADER_LABELS
     )
     return Decision(steps=steps)
-
-
-def expired_lock(situation: Situation) -> Decision:
-    """Members look at the lock once per loop_wait; without a call they may find it expired that much later."""
-    place = situation.cluster.names.leader_object
-    leader, lock = situation.leader, situation.observed.patroni.get(place)
-    if lock is None or situation.config.is_paused:
-        return NOTHING
-    due = leader.calls_due(situation.observed.unrenewed_s.get(place, 0.0))
-    if due <= leader.calls:
-        return NOTHING
-    step = CallElection(
-        reason=f"{leader.name} has not renewed the leader lock for its ttl of {leader.ttl_s} s; another may take it",
-        object_kind=place[0],
-        name=lock.metadata.name,
-        uid=lock.metadata.uid,
-        resource_version=lock.metadata.resource_version,
-        mark=call_value(lock.metadata.annotation("renewTime") or "", due),
-    )
-    return Decision(steps=(step,))
 
 
 def kept_volumes(situation: Situation) -> Decision:
@@ -337,6 +315,7 @@ PLANNERS: tuple[Planner, ...] = (
     former_leaders,  # before the new leader is promoted
     dead_leader,  # seconds matter, and it depends on nothing
     expired_lock,  # likewise
+    silent_leader,  # after the mark, which the server refuses when the leader is not silent
     kept_volumes,  # before anything is made that could take them up
     scale_in,  # before the StatefulSet is made smaller
     promotion,  # before the StatefulSet that tells it

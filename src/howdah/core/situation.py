@@ -81,6 +81,7 @@ class Situation:
     storage: VolumeLook = field(default_factory=VolumeLook)
     budget: FleetBudget = field(default_factory=FleetBudget)
     differences: Differences = field(default_factory=dict)
+    successor: str | None = None  # a member that has just said that it may take over from a silent leader
 
     @property
     def leader_view(self) -> MemberView | None:

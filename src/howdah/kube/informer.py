@@ -31,6 +31,8 @@ LONGEST_DELAY_S = 5.0
 """After an outage the store is at most about this late; a try is one refused connection."""
 STEADY_S = 5.0
 """A stream that lived this long was a good one: the next try comes after the first delay again."""
+BLINK_S = 2.0
+"""A stream that is made anew within this time was not broken: what changed meanwhile is told that much later, no more."""
 FAILURES_BEFORE_LIST = 5
 """So often a watch may be refused in a row before its version is thought to be the cause."""
 
@@ -99,6 +101,7 @@ class Informer(Generic[T]):
     `on_change(old, new)` is called from the loop, at once and in order: (None, new) for a new object, (old, None) with the last
     seen state for one that has gone, (old, new) only where `significant` of both differs. An object that was replaced by
     another of the same name is told as gone and new. What `on_change` raises ends `run()`: it is a bug, not the server's doing.
+    `on_seen(informer, new)` is called before that for every state that comes, also where nothing significant differs.
     """
 
     def __init__(
@@ -114,8 +117,10 @@ class Informer(Generic[T]):
         indexes: Mapping[str, Callable[[T], Iterable[Hashable]]] | None = None,
         significant: Callable[[T], Any] = lambda obj: obj,
         on_change: Callable[[T | None, T | None], None] | None = None,
+        on_seen: Callable[[Informer[T], T], None] | None = None,
         on_malformed: Callable[[Key, str], None] | None = None,
         idle_s: float = IDLE_S,
+        blink_s: float = BLINK_S,
         longest_delay_s: float = LONGEST_DELAY_S,
         forbidden_delay_s: float | None = None,
     ) -> None:
@@ -146,12 +151,15 @@ class Informer(Generic[T]):
         self._indexes: dict[str, dict[Hashable, set[Key]]] = {name: {} for name in self._index_functions}
         self._significant = significant
         self._on_change = on_change
+        self._on_seen = on_seen
         self._on_malformed = on_malformed
         self._idle_s = idle_s
+        self._blink_s = blink_s
         self._longest_delay_s = longest_delay_s
         self._forbidden_delay_s = forbidden_delay_s
         self._version = ""
         self._open_since: float | None = None
+        self._whole_since = self._cut_at = float("-inf")  # by the loop's clock; cut at infinity: not cut
 
     # reading
 
@@ -187,6 +195,11 @@ class Informer(Generic[T]):
         """Seconds since the last sign of life; infinite before the first."""
         return time.monotonic() - self.last_contact
 
+    def unbroken_s(self) -> float:
+        """For how many seconds every change has been seen as it came; 0 where there is no stream. See `BLINK_S`."""
+        now_s = asyncio.get_running_loop().time()
+        return now_s - self._whole_since if now_s - self._cut_at <= self._blink_s else 0.0
+
     # keeping
 
     async def run(self) -> None:
@@ -198,7 +211,9 @@ class Informer(Generic[T]):
                 if not self._version:
                     await self._list()
                 await self._watch()
+                self._note_end(0.0)
             except KubeError as error:
+                self._note_end(self.staleness_s())
                 self.last_error = error
                 self.counts.failures += 1
                 refused = refused + 1 if isinstance(error, ApiError) else 0
@@ -212,6 +227,17 @@ class Informer(Generic[T]):
             self._open_since = None
             await asyncio.sleep(max(wait_s, delay_s * random.uniform(0.5, 1.0)))
             delay_s = min(delay_s * 2, self._longest_delay_s)
+
+    def _note_begin(self) -> None:
+        now_s = asyncio.get_running_loop().time()
+        if now_s - self._cut_at > self._blink_s:
+            self._whole_since = now_s
+        self._cut_at = float("inf")
+
+    def _note_end(self, unheard_s: float) -> None:
+        """`unheard_s`: for how long it may have been cut already."""
+        if self._open_since is not None:
+            self._cut_at = asyncio.get_running_loop().time() - unheard_s
 
     async def _list(self) -> None:
         self.counts.lists += 1
@@ -241,7 +267,9 @@ class Informer(Generic[T]):
         async with aclosing(batches):
             async for batch in batches:
                 self.last_contact, self.last_error = time.monotonic(), None
-                self._open_since = self._open_since or self.last_contact
+                if self._open_since is None:
+                    self._open_since = self.last_contact
+                    self._note_begin()
                 for event in batch:
                     self._handle(event)
                 await asyncio.sleep(0)
@@ -280,6 +308,8 @@ class Informer(Generic[T]):
         if held is not None and held.uid != uid:
             self._drop(key)
             held = None
+        if self._on_seen is not None:
+            self._on_seen(self, new)
         index_keys = {name: tuple(function(new)) for name, function in self._index_functions.items()}
         if held is None:
             self._store[key] = Held(uid, new, index_keys)

@@ -61,6 +61,8 @@ class PatroniApi:
     leader: int = 0  # ordinal
     commands: list[tuple[str, str, Any]] = field(default_factory=list)  # (member, path, body)
     silent: set[int] = field(default_factory=set)
+    hanging: set[int] = field(default_factory=set)
+    vouching: set[int] = field(default_factory=set)  # for their leader, in failsafe mode
 
     def url(self, ordinal: int) -> str:
         return f"http://127.0.0.1:{self.ports[ordinal]}/patroni"
@@ -70,6 +72,8 @@ class PatroniApi:
         ordinal = self.ports.index(request.transport.get_extra_info("sockname")[1])
         if ordinal in self.silent:
             return web.Response(status=500)
+        if ordinal in self.hanging:
+            await asyncio.sleep(60)
         if request.method == "GET":
             return web.json_response(self.state(ordinal))
         self.commands.append((f"{NAME}-{ordinal}", request.path, await request.json()))
@@ -78,7 +82,8 @@ class PatroniApi:
     def state(self, ordinal: int) -> Json:
         if ordinal == self.leader:
             return {"state": "running", "role": "primary", "timeline": 1}
-        return {"state": "running", "role": "replica", "replication_state": "streaming", "timeline": 1}
+        vouching = {"failsafe_mode_is_active": True} if ordinal in self.vouching else {}
+        return {"state": "running", "role": "replica", "replication_state": "streaming", "timeline": 1, **vouching}
 
 
 @asynccontextmanager
@@ -86,7 +91,7 @@ async def patroni_api(members: int) -> AsyncIterator[PatroniApi]:
     api = PatroniApi()
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", api.answer)
-    runner = web.AppRunner(app, access_log=None)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     for _ in range(members):
         await web.TCPSite(runner, "127.0.0.1", 0).start()

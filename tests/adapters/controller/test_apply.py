@@ -394,6 +394,30 @@ async def test_members_are_called_to_elect_only_if_the_lock_is_as_it_was_seen(op
     assert said == {"leader": "a", "renewTime": "x", "howdah.dev/lock-expired": "x/1"}
 
 
+@pytest.mark.parametrize(
+    ("claim", "change", "is_unlabelled"),
+    [
+        ("nobody holds the lock but the one that was seen", {}, True),
+        ("it was renewed", {"renewTime": "y"}, False),
+        ("another one holds it", {"leader": "b"}, False),
+    ],
+)
+async def test_a_silent_leader_loses_its_label_only_if_its_lock_is_as_it_was_seen(
+    operator, claim, change, is_unlabelled
+):
+    said = {"leader": "a", "renewTime": "x", **change}
+    made(operator, CONFIGMAPS, {"metadata": {"name": "lock", "namespace": NAMESPACE, "annotations": said}})
+    labels = {"spilo-role": "master", "mine": "stays"}
+    pod = made(operator, PODS, {"metadata": {"name": "a", "namespace": NAMESPACE, "labels": labels}})
+    where = {"object_kind": "ConfigMap", "object_name": "lock", "leader": "a", "renewed": "x"}
+    step = {"reason": "r", "name": "a", "label": "spilo-role", "uid": uid_of(pod), **where}
+    assert (await carried_out(operator, p.UnlabelLeader(**step, resource_version=STALE))).is_conflict
+    version = pod["metadata"]["resourceVersion"]
+    outcome = await carried_out(operator, p.UnlabelLeader(**step, resource_version=version))
+    assert outcome.is_conflict is not is_unlabelled, claim
+    assert operator.read(PODS, "a")["metadata"]["labels"] == ({"mine": "stays"} if is_unlabelled else labels)
+
+
 # --- commands to Patroni -----------------------------------------------------------------------------------------------
 
 

@@ -1,6 +1,7 @@
 """From events to keys: which changes on the server are work, and for which cluster."""
 
 import asyncio
+import datetime as dt
 import json
 from collections.abc import AsyncIterator
 
@@ -10,7 +11,9 @@ from adapters.controller.rig import KEY, LABELS, NAME, NAMESPACE
 from howdah.adapters.kubernetes import POSTGRESQLS
 from howdah.controller.observe import from_caches, utc_now
 from howdah.controller.watch import Scope, Watch
+from howdah.core.patroni.member import CALLS_AFTER_S
 from howdah.core.permissions import Installation, roles
+from howdah.kube.informer import BLINK_S
 from howdah.kube.resources import CONFIGMAPS, DEPLOYMENTS, NODES, PODS, SECRETS, SERVICES
 from howdah.kube.testing import FakeKubernetes, Permissions
 from howdah.kube.testing.store import Writer
@@ -183,6 +186,61 @@ async def test_everything_of_a_cluster_is_observed_and_nothing_of_another(world)
     assert set(observed.objects) == {("Service", NAME), ("Service", POOLER), ("Deployment", POOLER)}
     assert set(observed.secrets) == {(NAMESPACE, "password"), (NAMESPACE, f"{POOLER}-u")}
     assert set(observed.patroni) == {("ConfigMap", f"{NAME}-leader")}
+
+
+# --- locks -------------------------------------------------------------------------------------------------------------
+
+
+def renew(**said):
+    """By a holder whose clock is ahead, so that nothing follows from its times."""
+    renewed = (dt.datetime.now(dt.UTC) + dt.timedelta(hours=1)).isoformat()
+    return lambda world: world.annotate(CONFIGMAPS, f"{NAME}-leader", **{"renewTime": renewed, "ttl": "1", **said})
+
+
+async def first_told(world):
+    """When something is told next, on the loop's clock."""
+    world.told.clear()
+    async with asyncio.timeout(5):
+        while not world.told:
+            await asyncio.sleep(0.005)
+    return asyncio.get_running_loop().time()
+
+
+async def test_a_lock_that_nobody_renews_is_work_at_the_moment_at_which_members_are_called(world):
+    await world.keys_after(renew())
+    for _ in range(3):  # whatever a look once a second would see
+        await asyncio.sleep(0.3)
+        renew()(world)
+    renewed_s = asyncio.get_running_loop().time()
+    first, second = [await first_told(world) - renewed_s for _ in range(2)]
+    assert first == pytest.approx(1 + CALLS_AFTER_S[0], abs=0.09)
+    assert second == pytest.approx(1 + CALLS_AFTER_S[1], abs=0.09)
+    observed = from_caches(world.watch, KEY, utc_now())
+    assert observed.unrenewed_s[("ConfigMap", f"{NAME}-leader")] > 1.5
+
+
+async def test_a_lock_that_is_gone_or_released_is_no_work(world):
+    await world.keys_after(renew())
+    released = lambda live: {**live, "metadata": {**live["metadata"], "annotations": {"ttl": "1"}}}  # noqa: E731
+    somebody = Writer("somebody")
+    await world.keys_after(lambda w: w.kube.store.patch(CONFIGMAPS, (NAMESPACE, f"{NAME}-leader"), released, somebody))
+    await world.keys_after(lambda w: w.kube.store.seed(CONFIGMAPS, labelled("other", **LOCK)))
+    await world.keys_after(lambda w: w.kube.store.delete(CONFIGMAPS, (NAMESPACE, "other")))
+    await asyncio.sleep(1)  # until the first sweep, which tells of every cluster
+    world.told.clear()
+    await asyncio.sleep(1)
+    assert world.told == []
+
+
+async def test_while_the_server_is_away_no_lock_grows_silent(world):
+    await world.keys_after(renew(ttl="2"))
+    await world.kube.stop()
+    await asyncio.sleep(BLINK_S + 0.5)
+    observed = from_caches(world.watch, KEY, utc_now())
+    assert observed.unrenewed_s[("ConfigMap", f"{NAME}-leader")] == 0.0
+    await world.kube.start()
+    back_s = asyncio.get_running_loop().time()
+    assert await first_told(world) - back_s > 2 + CALLS_AFTER_S[0]
 
 
 # --- nodes -------------------------------------------------------------------------------------------------------------

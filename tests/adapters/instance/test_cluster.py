@@ -234,6 +234,18 @@ async def test_a_leader_that_restarts_keeps_its_label(world, leader):
     assert "before_stop.py" in leader.log.read_text()
 
 
+@pytest.mark.parametrize("world", BY_LABEL, indirect=True, ids=case_id)
+def test_a_leader_that_lost_its_label_takes_it_back(world, leader):
+    """As the operator takes it off, when the leader comes back in the last moment."""
+    until(lambda: role_label(world, leader) == "master", why=world.logs)
+    patch = {"metadata": {"labels": {"spilo-role": None}}}
+    path = f"/api/v1/namespaces/default/pods/{leader.name}"
+    world.api.call("PATCH", path, patch, "application/merge-patch+json")
+    assert role_label(world, leader) is None
+    until(lambda: role_label(world, leader) == "master", timeout_s=15, why=world.logs)
+    assert world.leader() is leader
+
+
 def test_a_killed_postmaster_is_noticed_before_the_next_loop(world, leader, replica):
     leader.sql("CREATE TABLE IF NOT EXISTS crashed (at text)")
     leader.sql("INSERT INTO crashed VALUES ('before')")
@@ -276,6 +288,19 @@ def test_a_terminated_leader_hands_over_at_once(world, leader, replica):
 
 
 @pytest.mark.skipif(len(MAJORS) < 2, reason="only one PostgreSQL is here")
+async def test_a_replica_says_that_it_vouches_for_its_leader(world, leader, replica, patroni):
+    assert not (await patroni.get_patroni(endpoint(replica))).failsafe_mode_is_active
+    credentials = derived_credentials("postgres", SUPERUSER_PASSWORD)
+    login = {"Authorization": aiohttp.encode_basic_auth(credentials.username, credentials.password)}
+    asked = {"name": leader.name, "conn_url": "postgres://x", "api_url": "http://x", "slots": None}
+    async with (
+        aiohttp.ClientSession(headers=login) as session,
+        session.post(f"http://{replica.address}:8008/failsafe", json=asked) as answer,
+    ):
+        assert (answer.status, await answer.text()) == (200, "Accepted")
+    assert (await patroni.get_patroni(endpoint(replica))).failsafe_mode_is_active
+
+
 def test_a_new_member_that_is_told_a_higher_major_serves_the_data_that_it_gets(api):
     folder = Path(tempfile.mkdtemp(prefix="hi-", dir="/tmp"))
     network = f"127.{100 + os.getpid() % 100}.{250 - os.getpid() // 100 % 250}"

@@ -83,6 +83,22 @@ async def test_what_the_caller_does_not_use_is_no_change_but_is_held(client: Cli
     assert seen == [(None, {"x": "1"})]
 
 
+async def test_every_state_that_comes_is_seen_also_where_nothing_significant_changed(client: Client) -> None:
+    positions: list[str] = []
+
+    def see(informer: Informer[ConfigMap], new: ConfigMap) -> None:
+        assert informer.resource is CONFIGMAPS
+        positions.append((new.metadata.annotations or {}).get("position", ""))
+
+    async with informing(client, on_seen=see):
+        await client.create(CONFIGMAPS, config_map("a", x="1"))
+        for n in range(3):
+            patch = {"metadata": {"annotations": {"position": str(n)}}}
+            await client.merge_patch(CONFIGMAPS, "a", patch, namespace="team")
+        await eventually(lambda: len(positions) == 4)
+    assert positions == ["", "0", "1", "2"]
+
+
 async def test_indexes_follow_changes(client: Client) -> None:
     by_x = {"x": lambda obj: [(obj.data or {}).get("x")]}
     async with informing(client, indexes=by_x) as informer:
@@ -151,6 +167,39 @@ async def test_a_silent_stream_is_given_up_and_bookmarks_keep_it(kube: FakeKuber
         assert informer.counts.watches == 1
         assert informer.staleness_s() < 0.3
         await eventually(lambda: informer.counts.watches == 2)
+        assert informer.counts.lists == 1
+
+
+async def test_a_stream_that_is_made_anew_at_once_was_not_broken(kube: FakeKubernetes, client: Client) -> None:
+    async with informing(client) as informer:
+        begun = asyncio.get_running_loop().time() - informer.unbroken_s()
+        for again in (kube.end_watches, kube.cut_watches):
+            kube.bookmark()
+            await asyncio.sleep(0.05)
+            again()
+            await eventually(lambda: not informer.watching)
+            assert informer.unbroken_s() > 0
+            await eventually(lambda: informer.watching)
+        assert informer.unbroken_s() == pytest.approx(asyncio.get_running_loop().time() - begun, abs=0.01)
+
+
+async def test_what_may_have_been_missed_is_not_counted_as_seen(kube: FakeKubernetes, client: Client) -> None:
+    async with informing(client, longest_delay_s=0.1, blink_s=0.3) as informer:
+        assert informer.unbroken_s() > 0
+        await kube.stop()
+        await eventually(lambda: informer.unbroken_s() == 0)
+        await kube.start()
+        back = asyncio.get_running_loop().time()
+        await eventually(lambda: informer.watching)
+        assert 0 < informer.unbroken_s() <= asyncio.get_running_loop().time() - back
+
+
+async def test_a_stream_on_which_nothing_came_may_have_been_dead_since_the_last_word(
+    kube: FakeKubernetes, client: Client
+) -> None:
+    async with informing(client, idle_s=0.6, blink_s=0.3) as informer:
+        await eventually(lambda: informer.counts.watches == 2 and informer.watching)
+        assert informer.unbroken_s() < 0.3
         assert informer.counts.lists == 1
 
 

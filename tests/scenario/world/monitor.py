@@ -21,7 +21,7 @@ from scenario.world.kubernetes import Machinery
 from scenario.world.members import TTL_S, Machine
 
 BLIND_S = 2 * TTL_S + 10.0
-"""So long may a silent leader be taken for one: the ttl, as much slack for unlike clocks, and the sweep."""
+"""So long may a silent leader be taken for one: the ttl, as much slack for unlike clocks, and a pass."""
 NOTICE_S = 1.0
 """A pause counts from when every cache must have heard of it."""
 
@@ -68,8 +68,20 @@ class Monitor:
             and set(request.body) != {"metadata"}
         ):
             self.breach(f"{what}: a Secret is changed")
+        elif request.resource == "pods" and live is not None:
+            self._labels(request, live, what)
         if request.resource == "postgresqls/status":
             self._phase(request, what)
+
+    def _labels(self, request: Request, pod: Object, what: str) -> None:
+        """Services lead to a leader by a label of its pod."""
+        labels = (request.body.get("metadata") or {}).get("labels") or {}
+        machine = self.machinery.machines.get(pod["metadata"]["uid"])
+        if labels.get("spilo-role", "") is not None or machine is None or not machine.accepts_writes:
+            return
+        dcs = self.machinery.dcs_of(machine.namespace, machine.cluster)
+        if dcs.lock_holder(asyncio.get_running_loop().time()) == machine.pod:
+            self.breach(f"{what}: services leave a leader that holds its lock")
 
     def _live(self, request: Request) -> Object | None:
         resource = BY_PLURAL.get(request.resource.partition("/")[0])

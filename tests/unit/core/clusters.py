@@ -156,6 +156,12 @@ def leader(ordinal: int = 0, **changes: Any) -> Pod:
     return pod(ordinal, **{"state": "running", **changes})
 
 
+def labelled(found: Pod, role: str) -> Pod:
+    """The pod with Patroni's role label, in both spellings that Patroni has had."""
+    labels = {**(found.metadata.labels or {}), "spilo-role": role}
+    return msgspec.structs.replace(found, metadata=msgspec.structs.replace(found.metadata, labels=labels))
+
+
 def three(**changes: Any) -> tuple[Pod, ...]:
     """A leader and two replicas, all alike."""
     return leader(0, **changes), pod(1, **changes), pod(2, **changes)

@@ -3,14 +3,12 @@
 import datetime as dt
 from dataclasses import replace
 
-import msgspec
 import pytest
 from psycopg import sql
 
 from howdah.core.plan import (
     AnnotatePod,
     Apply,
-    CallElection,
     Create,
     CreateSecret,
     Decision,
@@ -32,7 +30,6 @@ from howdah.core.planners import (
     dead_leader,
     decide,
     dynamic_configuration,
-    expired_lock,
     finalizer,
     former_leaders,
     hold_paused,
@@ -52,6 +49,7 @@ from unit.core.clusters import (
     OUTDATED,
     QUIET,
     claim,
+    labelled,
     leader,
     lock,
     pod,
@@ -145,12 +143,6 @@ def test_the_lock_of_a_leader_is_released_only_when_its_death_is_proved(claim, p
     assert bool(decision.waits) is waits
 
 
-def labelled(found, role):
-    """The pod with Patroni's role label, in both spellings that Patroni has had."""
-    labels = {**(found.metadata.labels or {}), "spilo-role": role}
-    return msgspec.structs.replace(found, metadata=msgspec.structs.replace(found.metadata, labels=labels))
-
-
 @pytest.mark.parametrize(
     ("claim", "pods", "lock", "unlabelled"),
     [
@@ -172,42 +164,6 @@ def test_the_release_names_the_lock_that_was_seen():
     (step,) = dead_leader(situation(*TWO, departed=(GONE,))).steps
     assert (step.object_kind, step.name, step.uid) == ("ConfigMap", "acid-a-leader", "uid-of-leader")
     assert (step.resource_version, step.leader) == ("300", "acid-a-0")
-
-
-# --- a lock that nobody renews -----------------------------------------------------------------------------------------
-
-PLACE = ("ConfigMap", f"{NAME}-leader")
-
-
-def unrenewed(seconds, **parts):
-    found = situation(*three(), **parts)
-    return replace(found, observed=replace(found.observed, unrenewed_s={PLACE: seconds}))
-
-
-def test_members_are_called_once_the_lock_has_not_been_renewed_for_its_ttl():
-    assert not expired_lock(unrenewed(30.0)).steps
-    (step,) = expired_lock(unrenewed(31.0)).steps
-    assert isinstance(step, CallElection)
-    assert (step.object_kind, step.name, step.uid, step.resource_version) == (*PLACE, "uid-of-leader", "300")
-    assert step.mark == f"{lock()['renewTime']}/1"
-    assert not step.disruptive
-
-
-def test_members_are_not_called_again_before_it_is_time():
-    called = {**lock(), names.LOCK_EXPIRED: f"{lock()['renewTime']}/1"}
-    assert not expired_lock(unrenewed(31.0, leader_lock=called)).steps
-    (step,) = expired_lock(unrenewed(33.0, leader_lock=called)).steps
-    assert step.mark.endswith("/2")
-
-
-def test_in_maintenance_mode_nobody_is_called():
-    assert not expired_lock(unrenewed(31.0, dynamic={"pause": True})).steps
-
-
-def test_a_cluster_whose_members_were_called_accepts_no_writes():
-    called = {**lock(), names.LOCK_EXPIRED: f"{lock()['renewTime']}/1"}
-    assert situation(*three()).accepts_writes
-    assert not situation(*three(), leader_lock=called).accepts_writes
 
 
 # --- kept volumes ------------------------------------------------------------------------------------------------------
@@ -434,6 +390,7 @@ def test_the_planners_are_asked_in_this_order():
         "former_leaders",
         "dead_leader",
         "expired_lock",
+        "silent_leader",
         "kept_volumes",
         "scale_in",
         "promotion",

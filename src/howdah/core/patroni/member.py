@@ -16,8 +16,10 @@ import msgspec
 from howdah.model import names
 
 UNKNOWN = "unknown"
-FIRST_CALL_S, BETWEEN_CALLS_S, CALLS = 0.5, 2.0, 3
-"""When members are told that the lock has expired: so long after the ttl, so long apart, so often."""
+CALLS_AFTER_S = (0.1, 0.5, 2.5, 4.5)
+"""When members are told that the lock has expired: seconds after the ttl."""
+LONGEST_TTL_S = 2**31
+DEFAULT_MAXIMUM_LAG = 1024 * 1024  # Patroni's own
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,19 +83,32 @@ class Leader:
         """How often members should have been told by now, after nobody renewed the lock for so long (by one clock).
 
         They sleep for loop_wait and may look just before the lock expires, which costs another loop_wait. Each call
-        wakes them to look again, and they decide by their own clocks: hence more than one.
+        wakes them to look again. A member counts from its own look at the last renewal, for which the event of it wakes
+        it: milliseconds after the event came to us, but more where it is busy. Hence a margin, and more than one call.
         """
         if self.name is None or self.ttl_s is None:
             return 0
-        late_s = unchanged_s - self.ttl_s - FIRST_CALL_S
-        return 0 if late_s < 0 else min(CALLS, 1 + int(late_s // BETWEEN_CALLS_S))
+        return sum(unchanged_s - self.ttl_s >= after_s for after_s in CALLS_AFTER_S)
+
+    def changes_in_s(self, unchanged_s: float, now: dt.datetime) -> float | None:
+        """Seconds until `calls_due` or `is_silent` says something else, if nobody renews the lock; None: never."""
+        if self.name is None or self.ttl_s is None:
+            return None
+        calls = (self.ttl_s + after_s - unchanged_s for after_s in CALLS_AFTER_S)
+        moments = [left_s for left_s in calls if left_s > 0]
+        if self.expires_at is not None and not self.is_silent(now):
+            moments.append((self.expires_at - now).total_seconds() + self.ttl_s)
+        return min(moments, default=None)
 
     @property
     def expires_at(self) -> dt.datetime | None:
         """When another member may take the lock, if it is not renewed (by the leader's own clock)."""
         if self.name is None or self.renewed_at is None or self.ttl_s is None:
             return None
-        return self.renewed_at + dt.timedelta(seconds=self.ttl_s)
+        try:
+            return self.renewed_at + dt.timedelta(seconds=self.ttl_s)
+        except OverflowError:  # whoever wrote that, it never expires
+            return None
 
     def is_silent(self, now: dt.datetime) -> bool:
         """Whether nobody holds the lock any more: that was proved (`calls`), or it is older than any clock can err.
@@ -101,7 +116,7 @@ class Leader:
         A whole ttl of slack keeps unlike clocks from being taken for that.
         """
         expires = self.expires_at
-        return self.calls > 0 or (expires is not None and now > expires + dt.timedelta(seconds=self.ttl_s or 0))
+        return self.calls > 0 or (expires is not None and (now - expires).total_seconds() > (self.ttl_s or 0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +143,12 @@ class ConfigObject:
     def is_synchronous(self) -> bool:
         """Commits wait for a named standby (quorum commit waits for any of several)."""
         return self.dynamic is not None and str(self.dynamic.get("synchronous_mode")).lower() in ("true", "on")
+
+    @property
+    def maximum_lag(self) -> int:
+        """Bytes that a member may lack and still take over."""
+        said = _integer((self.dynamic or {}).get("maximum_lag_on_failover"))
+        return said if said is not None else DEFAULT_MAXIMUM_LAG
 
     @property
     def is_paused(self) -> bool:
@@ -228,13 +249,19 @@ def parse_leader(annotations: Mapping[str, str] | None) -> Leader:
     return Leader(
         name=name,
         renewed_at=renewed,
-        ttl_s=_integer(said.get("ttl")),
+        ttl_s=_ttl(said.get("ttl")),
         transitions=_integer(said.get("transitions")),
         optime=_integer(said.get("optime")),
         failsafe=_names(said.get("failsafe")),
         calls=_calls(said.get(names.LOCK_EXPIRED), said.get("renewTime")),
         problem="annotation renewTime is no time" if name is not None and renewed is None else None,
     )
+
+
+def _ttl(text: str | None) -> int | None:
+    """None for what is no duration, as if nothing were said."""
+    seconds = _integer(text)
+    return seconds if seconds is not None and 0 < seconds <= LONGEST_TTL_S else None
 
 
 def call_value(renewed: str, number: int) -> str:
@@ -245,7 +272,7 @@ def call_value(renewed: str, number: int) -> str:
 def _calls(said: str | None, renewed: str | None) -> int:
     """Those about an earlier renewal do not count."""
     about, _, number = (said or "").rpartition("/")
-    return int(number) if renewed is not None and about == renewed and number.isdigit() else 0
+    return (_integer(number) or 0) if renewed is not None and about == renewed and number.isdecimal() else 0
 
 
 def parse_config(annotations: Mapping[str, str] | None) -> ConfigObject:

@@ -6,6 +6,7 @@ import json
 import pytest
 
 from howdah.core.patroni.member import (
+    CALLS_AFTER_S,
     UNKNOWN,
     ConfigObject,
     Leader,
@@ -121,15 +122,34 @@ RENEWED = "2026-11-23T10:00:00+00:00"
 
 @pytest.mark.parametrize(
     ("unchanged_s", "due"),
-    [(0, 0), (30, 0), (30.4, 0), (30.5, 1), (32.4, 1), (32.5, 2), (34.5, 3), (1000, 3)],
+    [(0, 0), (30, 0), (30.05, 0), (30.1, 1), (30.4, 1), (30.5, 2), (32.5, 3), (34.5, 4), (1000, 4)],
 )
 def test_members_are_called_when_the_lock_has_expired_and_not_for_ever(unchanged_s, due):
     assert parse_leader({"leader": "c-0", "renewTime": RENEWED, "ttl": "30"}).calls_due(unchanged_s) == due
 
 
+@pytest.mark.parametrize(
+    ("unchanged_s", "age_s", "left_s"),
+    [
+        (0, 0, 30.1),
+        (30.1, 0, 0.4),
+        (30.1, 59.9, 0.1),  # by the holder's clock it is older
+        (30.1, 61, 0.4),  # and so it is known to be silent
+        (35, 40, 20),
+        (35, 61, None),
+    ],
+)
+def test_when_something_follows_from_silence_is_known_beforehand(unchanged_s, age_s, left_s):
+    leader = parse_leader({"leader": "c-0", "renewTime": RENEWED, "ttl": "30"})
+    assert leader.renewed_at is not None
+    left = leader.changes_in_s(unchanged_s, leader.renewed_at + dt.timedelta(seconds=age_s))
+    assert left == (None if left_s is None else pytest.approx(left_s))
+
+
 @pytest.mark.parametrize("said", [{"ttl": "30", "renewTime": RENEWED}, {"leader": "c-0", "renewTime": RENEWED}])
 def test_without_a_holder_or_a_ttl_nobody_is_called(said):
     assert parse_leader(said).calls_due(1000) == 0
+    assert parse_leader(said).changes_in_s(0, dt.datetime.now(dt.UTC)) is None
 
 
 @pytest.mark.parametrize(
@@ -140,6 +160,8 @@ def test_without_a_holder_or_a_ttl_nobody_is_called(said):
         (None, 0),
         ("", 0),
         (f"{RENEWED}/x", 0),
+        (f"{RENEWED}/²", 0),
+        (f"{RENEWED}/{'9' * 5000}", 0),
     ],
 )
 def test_a_lock_is_silent_once_a_call_was_made_since_its_last_renewal(mark, calls):
@@ -155,6 +177,17 @@ def test_nobody_leads_without_a_leader_annotation():
     assert parse_leader(None) == Leader()
     assert parse_leader({"optime": "1"}).name is None
     assert parse_leader({"leader": "", "renewTime": "x"}).name is None
+
+
+@pytest.mark.parametrize("ttl", ["30", "0", "-5", "9" * 12, "9" * 400])
+@pytest.mark.parametrize("renewed", [RENEWED, "0001-01-01T00:00:00+00:00", "9999-12-31T23:59:59+00:00"])
+def test_whatever_somebody_writes_into_a_leader_object_stops_nobody(renewed, ttl):
+    leader = parse_leader({"leader": "c-0", "renewTime": renewed, "ttl": ttl})
+    now = dt.datetime(2026, 11, 23, 10, 1, tzinfo=dt.UTC)
+    assert leader.is_silent(now) in (True, False)
+    assert 0 <= leader.calls_due(100.0) <= len(CALLS_AFTER_S)
+    left_s = leader.changes_in_s(100.0, now)
+    assert left_s is None or left_s >= 0
 
 
 def test_a_leader_with_an_unreadable_time_is_said():
