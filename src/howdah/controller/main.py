@@ -53,6 +53,7 @@ from howdah.model import names
 from howdah.model.settings import Settings
 
 CONFIGURATION_RETRY_S = 1.0
+MOMENT_S = 1.0  # what nobody waits for waits so long for company, or for what somebody does wait for
 PASSES_AT_A_TIME = 1024  # a pass mostly waits; what bounds the load is the client's number of open requests
 
 _log = structlog.get_logger("howdah.operator")
@@ -193,7 +194,7 @@ class Operator:
         self._settings = settings
         self._metrics = metrics
         self._queue: WorkQueue[Key] = WorkQueue(on_error=self._bug)
-        self._watch = Watch(client, scope(settings, options), self._notify, clock=edges.clock)
+        self._watch = Watch(client, scope(settings, options), self._notify, self._notify_soon, clock=edges.clock)
         self._sources = Sources(
             client,
             settings,
@@ -340,6 +341,10 @@ class Operator:
     def _notify(self, key: Key) -> None:
         if self._may_write():
             self._queue.add(key)
+
+    def _notify_soon(self, key: Key) -> None:
+        if self._reconciler is not None and self._may_write():
+            self._queue.after(key, self._reconciler.teller.pace_s(MOMENT_S))
 
     def _heard(self, key: Key | None) -> None:
         """News of one cluster, or (None) of all."""
