@@ -317,10 +317,12 @@ class Operator:
 
     async def _work(self, key: Key) -> None:
         if self._reconciler is None or not self._may_write():
+            self._look_again(key)
             return
         try:
             result = await self._reconciler.run(key)
         except NotLeading:
+            self._look_again(key)
             return
         finally:
             if self._watch.resource(key) is not None:
@@ -328,8 +330,12 @@ class Operator:
         self._queue.forget(key)  # only a bug of ours makes the queue back off; see attempts.py for the rest
         if result.is_gone:
             return
+        self._look_again(key, result.again_in_s)
+
+    def _look_again(self, key: Key, in_s: float | None = None) -> None:
+        """At the resync at the latest: also where this pass could not be, for leading may return before its end was told."""
         resync_s = self._settings.resync_period.seconds * random.uniform(0.9, 1.1)
-        self._queue.after(key, min(resync_s, result.again_in_s or resync_s))
+        self._queue.after(key, min(resync_s, in_s or resync_s))
 
     def say(self, about: Reference, kind: Literal["Normal", "Warning"], reason: str, message: str) -> None:
         """Record an event about the operator itself; one of several replicas does, the one that leads."""
