@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from howdah.controller.compared import Compared
 from howdah.controller.references import ReferenceReader, asking
 from howdah.core.alignment import differences
 from howdah.core.facts import facts_version, live_facts
@@ -38,6 +37,23 @@ class Built:
         return until is not None and until <= now
 
 
+@dataclass(slots=True)
+class _Compared:
+    """What one comparison found, and of what; a version that brought another status alone makes no other."""
+
+    intended: tuple[Mapping[str, Any], ...]
+    version: tuple[str, str]
+    hash_but_status: int
+    found: tuple[Difference, ...]
+
+    def is_of(self, built: Built, live: Live) -> bool:
+        if self.intended is not built.intended:
+            return False
+        if self.version != live.version and self.hash_but_status == live.hash_but_status():
+            self.version = live.version
+        return self.version == live.version
+
+
 class Builds:
     """Remembered as long as what they were made from stays the same; a restart loses nothing but work.
 
@@ -49,7 +65,7 @@ class Builds:
         self._references = references
         self._warn = warn
         self._built: dict[Key, Built] = {}
-        self._compared: Compared[tuple[Difference, ...]] = Compared()
+        self._compared: dict[Key, dict[tuple[str, str], _Compared]] = {}
 
     def known(self, key: Key) -> Built | None:
         """What it was built to last, if it was since the start."""
@@ -58,7 +74,7 @@ class Builds:
     def forget(self, key: Key) -> None:
         """The cluster is gone."""
         self._built.pop(key, None)
-        self._compared.forget(key)
+        self._compared.pop(key, None)
 
     async def of(self, key: Key, observed: Observed) -> Built:
         """What the cluster is to be. Raises InvalidSpec with every mistake."""
@@ -84,15 +100,15 @@ class Builds:
 
     def differences(self, key: Key, built: Built, observed: Observed) -> dict[tuple[str, str], tuple[Difference, ...]]:
         """Compared once per version of both sides: most passes compare nothing."""
-        found = {}
+        before, now = self._compared.get(key, {}), dict[tuple[str, str], _Compared]()
         for body in built.intended:
             place = (body["kind"], body["metadata"]["name"])
             live = observed.objects.get(place)
             if live is None:
                 continue
-            versions = (live.version, built.intended)
-            known = self._compared.answer(key, place, versions)
-            if known is None:
-                known = self._compared.remember(key, place, versions, differences(body, live))
-            found[place] = known
-        return found
+            known = before.get(place)
+            if known is None or not known.is_of(built, live):
+                known = _Compared(built.intended, live.version, live.hash_but_status(), differences(body, live))
+            now[place] = known
+        self._compared[key] = now
+        return {place: known.found for place, known in now.items()}

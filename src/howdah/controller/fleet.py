@@ -178,7 +178,7 @@ class Fleet:
     @property
     def is_complete(self) -> bool:
         """Whether every cluster has been looked at once."""
-        return self._rolls.keys() >= set(self._all_keys())
+        return all(map(self._rolls.__contains__, self._all_keys()))
 
     def budget(self, key: Key, limit: int) -> FleetBudget:
         """What the others leave for this cluster."""

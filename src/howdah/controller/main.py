@@ -53,6 +53,7 @@ from howdah.model import names
 from howdah.model.settings import Settings
 
 CONFIGURATION_RETRY_S = 1.0
+MOMENT_S = 1.0  # what nobody waits for waits so long for company, or for what somebody does wait for
 PASSES_AT_A_TIME = 1024  # a pass mostly waits; what bounds the load is the client's number of open requests
 
 _log = structlog.get_logger("howdah.operator")
@@ -193,7 +194,7 @@ class Operator:
         self._settings = settings
         self._metrics = metrics
         self._queue: WorkQueue[Key] = WorkQueue(on_error=self._bug)
-        self._watch = Watch(client, scope(settings, options), self._notify, clock=edges.clock)
+        self._watch = Watch(client, scope(settings, options), self._notify, self._notify_soon, clock=edges.clock)
         self._sources = Sources(
             client,
             settings,
@@ -316,10 +317,12 @@ class Operator:
 
     async def _work(self, key: Key) -> None:
         if self._reconciler is None or not self._may_write():
+            self._look_again(key)
             return
         try:
             result = await self._reconciler.run(key)
         except NotLeading:
+            self._look_again(key)
             return
         finally:
             if self._watch.resource(key) is not None:
@@ -327,8 +330,12 @@ class Operator:
         self._queue.forget(key)  # only a bug of ours makes the queue back off; see attempts.py for the rest
         if result.is_gone:
             return
+        self._look_again(key, result.again_in_s)
+
+    def _look_again(self, key: Key, in_s: float | None = None) -> None:
+        """At the resync at the latest: also where this pass could not be, for leading may return before its end was told."""
         resync_s = self._settings.resync_period.seconds * random.uniform(0.9, 1.1)
-        self._queue.after(key, min(resync_s, result.again_in_s or resync_s))
+        self._queue.after(key, min(resync_s, in_s or resync_s))
 
     def say(self, about: Reference, kind: Literal["Normal", "Warning"], reason: str, message: str) -> None:
         """Record an event about the operator itself; one of several replicas does, the one that leads."""
@@ -340,6 +347,10 @@ class Operator:
     def _notify(self, key: Key) -> None:
         if self._may_write():
             self._queue.add(key)
+
+    def _notify_soon(self, key: Key) -> None:
+        if self._reconciler is not None and self._may_write():
+            self._queue.after(key, self._reconciler.teller.pace_s(MOMENT_S))
 
     def _heard(self, key: Key | None) -> None:
         """News of one cluster, or (None) of all."""

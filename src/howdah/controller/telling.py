@@ -93,10 +93,12 @@ class Teller:
         return None
 
     def _commentary_due(self, key: Key) -> float:
-        """When the cluster's next commentary may be written: the more clusters are being made, the later."""
-        crowd = sum(phase == "Creating" for phase in self.phases.values())
-        after_s = min(max(COMMENTARY_S, crowd * COMMENTARY_EACH_S), CROWDED_COMMENTARY_S)
-        return self._told_at.get(key, float("-inf")) + after_s
+        return self._told_at.get(key, float("-inf")) + self.pace_s(COMMENTARY_S)
+
+    def pace_s(self, shortest_s: float) -> float:
+        """Between two looks at how far members have come, or words of it: the more clusters are being made, the longer."""
+        crowd = list(self.phases.values()).count("Creating")
+        return min(max(shortest_s, crowd * COMMENTARY_EACH_S), CROWDED_COMMENTARY_S)
 
     def _notice_pruning(self, sent: Mapping[str, Any], kept: Mapping[str, Any]) -> None:
         missing = frozenset(sent) - frozenset(kept)

@@ -1,4 +1,4 @@
-"""The caches, and from events to keys: which cluster has something new to look at.
+"""The caches, and from events to keys: which cluster has something new to look at, and whether that may wait a moment.
 
 One informer per kind and namespace. An event queues its cluster only if a part that we use changed: Patroni writes each
 member's position and renews the leader every few seconds, and that is not work. Reading is `observe.py`.
@@ -38,8 +38,10 @@ SWEEP_S = 1.0
 SWEEPS_PER_LAG = 15
 SYNC_POLL_S = 0.2
 
-# Patroni renews these without anything having happened.
-_VOLATILE = frozenset({"renewTime", "optime", "retain_slots", "slots"})
+# Patroni renews these without anything having happened, and so does the endpoints controller.
+_VOLATILE = frozenset(
+    {"renewTime", "optime", "retain_slots", "slots", "endpoints.kubernetes.io/last-change-trigger-time"}
+)
 
 
 class HasMeta(Protocol):
@@ -73,19 +75,24 @@ class Scope:
 
 
 class Watch:
-    """All informers of one operator. `notify(key)` is called for every cluster with news."""
+    """All informers of one operator. For every cluster with news `notify(key)` is called, or `notify_soon(key)`.
+
+    The latter for news on which nobody waits: how far something new has come until it does its part. It comes in bursts.
+    """
 
     def __init__(
         self,
         client: Client,
         scope: Scope,
         notify: Callable[[Key], None],
+        notify_soon: Callable[[Key], None] | None = None,
         *,
         clock: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC),
     ) -> None:
         self.scope = scope
         self._clock = clock
         self._notify = notify
+        self._notify_soon = notify_soon or notify
         self.locks = Locks()
         self._earlier = asyncio.Event()  # something is due before what was waited for
         self.lags = Lags()
@@ -93,8 +100,12 @@ class Watch:
         self._informers: list[Informer[Any]] = []
         self._decoded: dict[str, Mapping[str, Any]] = {}
         self.clusters = self._all(client, POSTGRESQLS, Live, _resource, self._resource_key, labels="")
-        self.pods = self._all(client, r.PODS, Pod, _pod, self._member_key, on_gone=self._pod_gone)
-        self.claims = self._all(client, r.PERSISTENT_VOLUME_CLAIMS, Claim, _whole_but_version, self._label_key)
+        self.pods = self._all(
+            client, r.PODS, Pod, _pod, self._member_key, on_gone=self._pod_gone, may_wait=_is_prepared
+        )
+        self.claims = self._all(
+            client, r.PERSISTENT_VOLUME_CLAIMS, Claim, _whole_but_version, self._label_key, may_wait=_is_no_end
+        )
         self.configmaps, self.endpoints = (
             self._all(
                 client,
@@ -112,7 +123,13 @@ class Watch:
             client, r.SECRETS, SecretMeta, _version, self._label_key, labels=wide, metadata_only=True
         )
         self.revisions = self._all(
-            client, r.CONTROLLER_REVISIONS, Revision, _version, self._label_key, on_gone=self._revision_gone
+            client,
+            r.CONTROLLER_REVISIONS,
+            Revision,
+            _version,
+            self._label_key,
+            on_gone=self._revision_gone,
+            may_wait=_is_no_end,
         )
         self.owned = {
             resource.kind: self._all(client, resource, Live, significant, self._label_key, labels=labels)
@@ -228,6 +245,7 @@ class Watch:
         metadata_only: bool = False,
         on_gone: Callable[[Any], None] | None = None,
         on_seen: Callable[[Informer[Any], Any], None] | None = None,
+        may_wait: Callable[[Any, Any], bool] = lambda old, new: False,
         is_optional: bool = False,
     ) -> tuple[Informer[Any], ...]:
         def changed(old: Any, new: Any) -> None:
@@ -235,7 +253,7 @@ class Watch:
                 on_gone(old)
             found = key(new if new is not None else old)
             if found is not None:
-                self._notify(found)
+                (self._notify_soon if may_wait(old, new) else self._notify)(found)
 
         informers = tuple(
             Informer(
@@ -386,3 +404,15 @@ def _pod(pod: Pod) -> tuple[object, ...]:
     except msgspec.DecodeError:
         heartbeat = text
     return (*_meta(pod.metadata, frozenset({"status"})), heartbeat, pod.spec, pod.status)
+
+
+def _is_no_end(old: HasMeta | None, new: HasMeta | None) -> bool:
+    """A deletion is waited for, and its end."""
+    del old
+    return new is not None and new.metadata.deletion_timestamp is None
+
+
+def _is_prepared(old: Pod | None, new: Pod | None) -> bool:
+    """A pod that is not Ready, and in which no Patroni has said anything yet, is of no use to anybody."""
+    states = [pod for pod in (old, new) if pod is not None]
+    return _is_no_end(old, new) and all(not p.is_ready and p.metadata.annotation("status") is None for p in states)

@@ -47,6 +47,7 @@ from howdah.model import names
 from howdah.model.observed import Pod
 
 RESTART_GRACE_S = 10.0
+AWAITED_S = 15.0  # what members come to makes events; only that one takes too long does not
 
 Planner = Callable[[Situation], Decision]
 
@@ -296,14 +297,14 @@ def awaited(situation: Situation) -> Decision:
         why = (
             f"Pod {stuck.name} {stuck.unhealthy}" if stuck is not None else "the first member initialises the database"
         )
-        return Decision(waits=(Wait(5.0, why),))
+        return Decision(waits=(Wait(AWAITED_S, why),))
     if not situation.accepts_writes and not situation.cluster.is_standby and instances > 0:
         return Decision(waits=(Wait(LOOK_AGAIN_S, "no member accepts writes"),))
     for view in situation.views:
         if view.unhealthy is not None:
-            return Decision(waits=(Wait(5.0, f"Pod {view.name} {view.unhealthy}"),))
+            return Decision(waits=(Wait(AWAITED_S, f"Pod {view.name} {view.unhealthy}"),))
     if len(situation.views) != instances:
-        return Decision(waits=(Wait(5.0, f"{len(situation.views)} of {instances} pods exist"),))
+        return Decision(waits=(Wait(AWAITED_S, f"{len(situation.views)} of {instances} pods exist"),))
     if situation.awaits_databases:
         return Decision(waits=(Wait(5.0, "roles and databases are being read"),))
     return NOTHING
@@ -345,19 +346,19 @@ PLANNERS: tuple[Planner, ...] = (
 
 def decide(situation: Situation) -> Plan:
     """The plan of this pass."""
-    plan = Plan()
+    decisions = []
     for planner in PLANNERS:
-        decision = planner(situation)
-        plan = Plan(
-            steps=plan.steps + decision.steps,
-            waits=plan.waits + decision.waits,
-            held=plan.held + decision.held,
-            stopped=plan.stopped or decision.stopped,
-            later=plan.later + decision.later,
-            lacks=plan.lacks or decision.lacks,
-        )
-        if decision.ends:
+        decisions.append(planner(situation))
+        if decisions[-1].ends:
             break
+    plan = Plan(
+        steps=tuple(step for decision in decisions for step in decision.steps),
+        waits=tuple(wait for decision in decisions for wait in decision.waits),
+        held=tuple(held for decision in decisions for held in decision.held),
+        stopped=next((decision.stopped for decision in decisions if decision.stopped), None),
+        later=tuple(wait for decision in decisions for wait in decision.later),
+        lacks=next((decision.lacks for decision in decisions if decision.lacks), None),
+    )
     return hold_paused(_hold_for_patroni(plan, situation), situation.cluster.pause)
 
 

@@ -1,8 +1,9 @@
 """A work queue of keys: each key once in the queue, once at work, and again later if its work failed.
 
 The semantics of client-go's workqueue: a key added while it is at work gets one more pass afterwards, so the last change is
-never missed and a burst of changes is one pass. In a crowd a key rests after its pass, so that many changes of many keys are
-few passes of each; a key that has had none lately never waits. Not here: what a key means.
+never missed and a burst of changes is one pass. A pass looks at everything, so it
+fulfils earlier wishes for a later one; its worker says anew when to look again. In a crowd a key rests after its pass, so that
+many changes of many keys are few passes of each; a key that has had none lately never waits. Not here: what a key means.
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ class WorkQueue(Generic[K]):
         self._offer(key)
 
     def after(self, key: K, seconds: float) -> None:
-        """Ask for a pass in some seconds; of several such wishes the earliest counts."""
+        """Ask for a pass in some seconds; of several such wishes the earliest counts. A pass that begins before fulfils it."""
         if seconds <= 0:
             self.add(key)
             return
@@ -108,8 +109,7 @@ class WorkQueue(Generic[K]):
     def discard(self, key: K) -> None:
         """The key is of no interest any more: no timers, no back-off. A pass in progress goes on."""
         self.forget(key)
-        if timer := self._timers.pop(key, None):
-            timer.cancel()
+        self._cancel_timer(key)
         if self._waiting.pop(key, None) is not None and key in self._ready:
             self._ready.remove(key)
 
@@ -132,6 +132,7 @@ class WorkQueue(Generic[K]):
             await self._wake.wait()
         key = self._ready.popleft()
         del self._waiting[key]
+        self._cancel_timer(key)
         self._working.add(key)
         return key
 
@@ -166,6 +167,10 @@ class WorkQueue(Generic[K]):
     def _rested(self, key: K) -> None:
         self._resting.discard(key)
         self._offer(key)
+
+    def _cancel_timer(self, key: K) -> None:
+        if timer := self._timers.pop(key, None):
+            timer.cancel()
 
     def _due(self, key: K) -> None:
         self._timers.pop(key, None)

@@ -358,6 +358,11 @@ class Live(_Wire, frozen=True):
             bytes(self.subjects),
         )
 
+    def hash_but_status(self) -> int:
+        """Of all that can make a difference to what is intended, which the status and the version cannot."""
+        managed = [entry for entry in self.metadata.managed_fields or () if entry.subresource != "status"]
+        return hash(msgspec.json.encode((*self.significant(), managed)))
+
     def body(self, api_version: str, kind: str) -> dict[str, Any]:
         """The object as a dict, of the parts held. Decoding costs: ask only where a comparison is due."""
         whole: dict[str, Any] = {"apiVersion": api_version, "kind": kind, "metadata": self._metadata()}

@@ -14,12 +14,23 @@ from howdah.controller.watch import Scope, Watch
 from howdah.core.patroni.member import CALLS_AFTER_S
 from howdah.core.permissions import Installation, roles
 from howdah.kube.informer import BLINK_S
-from howdah.kube.resources import CONFIGMAPS, DEPLOYMENTS, NODES, PODS, SECRETS, SERVICES
+from howdah.kube.resources import (
+    CONFIGMAPS,
+    CONTROLLER_REVISIONS,
+    DEPLOYMENTS,
+    ENDPOINTS,
+    NODES,
+    PERSISTENT_VOLUME_CLAIMS,
+    PODS,
+    SECRETS,
+    SERVICES,
+)
 from howdah.kube.testing import FakeKubernetes, Permissions
 from howdah.kube.testing.store import Writer
 
 POOLER = f"{NAME}-pooler"
 HEARTBEAT = {"role": "replica", "state": "running", "replication_state": "streaming", "xlog_location": 1, "timeline": 1}
+READY = {"type": "Ready", "status": "True"}
 LOCK = {"leader": f"{NAME}-0", "renewTime": "2026-01-01T00:00:00+00:00", "ttl": "30", "optime": "1"}
 
 
@@ -51,9 +62,10 @@ class World:
     def __init__(self, kube: FakeKubernetes) -> None:
         self.kube = kube
         self.told: list[tuple[str, str]] = []
+        self.told_soon: list[tuple[str, str]] = []
         self.client = kube.client(timeout_s=5)
         scope = Scope((NAMESPACE,), {"application": "spilo"}, "cluster-name", "postgres-pod", "postgres-pod")
-        self.watch = Watch(self.client, scope, self.told.append)
+        self.watch = Watch(self.client, scope, self.told.append, self.told_soon.append)
         kube.store.seed(POSTGRESQLS, {"metadata": {"name": NAME, "namespace": NAMESPACE}, "spec": {"a": 1}})
         pod = {
             **labelled(f"{NAME}-0", status=json.dumps(HEARTBEAT)),
@@ -63,6 +75,9 @@ class World:
         kube.store.seed(PODS, pod)
         for node in ("n0", "n1"):
             kube.store.seed(NODES, {"metadata": {"name": node}, "spec": {}, "status": beat(0)})
+        kube.store.seed(PODS, {**labelled(f"{NAME}-2"), "spec": {}, "status": {"phase": "Pending"}})
+        kube.store.seed(PERSISTENT_VOLUME_CLAIMS, {**labelled(f"pgdata-{NAME}-2"), "spec": {}})
+        kube.store.seed(ENDPOINTS, labelled(f"{NAME}-repl"))
         kube.store.seed(CONFIGMAPS, labelled(f"{NAME}-leader", **LOCK))
         kube.store.seed(SERVICES, {**labelled(), "spec": {"type": "ClusterIP"}})
         kube.store.seed(SECRETS, labelled("password"))
@@ -84,8 +99,9 @@ class World:
         self.kube.store.patch(resource, (NAMESPACE, name), change, Writer("somebody", subresource="status"))
 
     async def keys_after(self, change):
-        """What is told of a change, after more than the time that an event needs."""
+        """What is told at once of a change, after more than the time that an event needs."""
         self.told.clear()
+        self.told_soon.clear()
         change(self)
         await asyncio.sleep(0.15)
         return list(dict.fromkeys(self.told))
@@ -138,7 +154,25 @@ def beats(**changes):
         ("a pooler's list of users is edited", lambda w: w.annotate(SECRETS, f"{POOLER}-u", edited="1"), True),
         ("a pod of a pooler", lambda w: w.kube.store.seed(PODS, of_pooler(f"{POOLER}-1")), False),
         ("a service goes", lambda w: w.kube.store.delete(SERVICES, KEY), True),
-        ("a new pod", lambda w: w.kube.store.seed(PODS, labelled(f"{NAME}-1")), True),
+        (
+            "a pod that is not Ready goes",
+            lambda w: w.kube.store.delete(PODS, (NAMESPACE, f"{NAME}-2"), grace_s=0),
+            True,
+        ),
+        ("a pod is Ready", lambda w: w.patch_status(PODS, f"{NAME}-2", conditions=[READY]), True),
+        ("a Patroni reports", lambda w: w.annotate(PODS, f"{NAME}-2", status=beats(role="uninitialized")), True),
+        (
+            "a claim goes",
+            lambda w: w.kube.store.delete(PERSISTENT_VOLUME_CLAIMS, (NAMESPACE, f"pgdata-{NAME}-2"), grace_s=0),
+            True,
+        ),
+        (
+            "the endpoints controller has seen a pod change",
+            lambda w: w.annotate(
+                ENDPOINTS, f"{NAME}-repl", **{"endpoints.kubernetes.io/last-change-trigger-time": "1"}
+            ),
+            False,
+        ),
         (
             "a pod of nobody's",
             lambda w: w.kube.store.seed(PODS, {"metadata": {"name": "x", "namespace": NAMESPACE}}),
@@ -151,13 +185,30 @@ def beats(**changes):
 )
 async def test_only_what_a_decision_uses_is_work(world, claim, change, is_work):
     assert await world.keys_after(change) == ([KEY] if is_work else []), claim
+    assert world.told_soon == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda w: w.kube.store.seed(PODS, labelled(f"{NAME}-1")),
+        lambda w: w.patch_status(PODS, f"{NAME}-2", phase="Running", podIP="10.0.0.1"),
+        lambda w: w.kube.store.seed(PERSISTENT_VOLUME_CLAIMS, labelled(f"pgdata-{NAME}-1")),
+        lambda w: w.patch_status(PERSISTENT_VOLUME_CLAIMS, f"pgdata-{NAME}-2", phase="Bound"),
+        lambda w: w.kube.store.seed(CONTROLLER_REVISIONS, {**labelled("revision"), "data": {}}),
+    ],
+    ids=["a new pod", "a pod that is not Ready starts", "a new claim", "a claim is bound", "a new revision"],
+)
+async def test_what_nobody_waits_for_is_work_that_may_wait_a_moment(world, change):
+    assert await world.keys_after(change) == []
+    assert set(world.told_soon) == {KEY}
 
 
 async def test_how_a_pod_ended_is_remembered_when_it_is_gone(world):
     await world.keys_after(lambda w: w.kube.store.delete(PODS, (NAMESPACE, f"{NAME}-0"), grace_s=0))
     observed = from_caches(world.watch, KEY, utc_now())
     assert observed is not None
-    assert observed.pods == ()
+    assert [pod.name for pod in observed.pods] == [f"{NAME}-2"]
     assert [departed.name for departed in observed.departed] == [f"{NAME}-0"]
 
 
@@ -167,7 +218,7 @@ async def test_pods_of_poolers_are_no_members_also_without_a_label_of_applicatio
     assert await world.keys_after(lambda w: w.kube.store.seed(PODS, body)) == []
     observed = from_caches(world.watch, KEY, utc_now())
     assert observed is not None
-    assert [pod.name for pod in observed.pods] == [f"{NAME}-0"]
+    assert [pod.name for pod in observed.pods] == [f"{NAME}-0", f"{NAME}-2"]
 
 
 async def test_a_cluster_without_a_resource_is_not_observed(world):
@@ -182,10 +233,10 @@ async def test_everything_of_a_cluster_is_observed_and_nothing_of_another(world)
     await world.keys_after(lambda w: w.kube.store.seed(PODS, other))
     observed = from_caches(world.watch, KEY, utc_now())
     assert observed is not None
-    assert [pod.name for pod in observed.pods] == [f"{NAME}-0"]
+    assert [pod.name for pod in observed.pods] == [f"{NAME}-0", f"{NAME}-2"]
     assert set(observed.objects) == {("Service", NAME), ("Service", POOLER), ("Deployment", POOLER)}
     assert set(observed.secrets) == {(NAMESPACE, "password"), (NAMESPACE, f"{POOLER}-u")}
-    assert set(observed.patroni) == {("ConfigMap", f"{NAME}-leader")}
+    assert set(observed.patroni) == {("ConfigMap", f"{NAME}-leader"), ("Endpoints", f"{NAME}-repl")}
 
 
 # --- locks -------------------------------------------------------------------------------------------------------------

@@ -105,6 +105,24 @@ async def test_of_several_delays_the_earliest_counts() -> None:
     assert times == pytest.approx([10], abs=0.1)
 
 
+async def test_a_pass_fulfils_the_earlier_wish_for_a_later_one_and_none_that_is_made_during_it() -> None:
+    queue, times = WorkQueue[str](), list[float]()
+    start = asyncio.get_running_loop().time()
+
+    async def work(_: str) -> None:
+        times.append(asyncio.get_running_loop().time() - start)
+        await asyncio.sleep(1)
+
+    async with running(queue, work):
+        queue.after("a", 10)
+        await asyncio.sleep(5)
+        queue.add("a")
+        await asyncio.sleep(0.5)
+        queue.after("a", 30)
+        await asyncio.sleep(60)
+    assert times == pytest.approx([5, 35.5], abs=0.1)
+
+
 async def test_failures_back_off_and_success_forgets_them() -> None:
     errors = list[str]()
     queue = WorkQueue[str](first_retry_s=1, longest_retry_s=60, on_error=lambda key, _: errors.append(key))
@@ -164,12 +182,14 @@ async def test_age_is_that_of_the_longest_waiting_key() -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(
-    adds=st.lists(st.tuples(st.floats(0, 5), st.sampled_from("abc")), min_size=1, max_size=30),
+    changes=st.lists(
+        st.tuples(st.floats(0, 5), st.sampled_from("abc"), st.sampled_from((0.0, 0.3, 1.0))), min_size=1, max_size=30
+    ),
     pass_s=st.floats(0.01, 2),
     fails=st.sets(st.integers(0, 10)),
 )
-def test_no_change_is_missed(adds: list[tuple[float, str]], pass_s: float, fails: set[int]) -> None:
-    """After the last change of a key, a pass of it begins and ends well."""
+def test_no_change_is_missed(changes: list[tuple[float, str, float]], pass_s: float, fails: set[int]) -> None:
+    """After the last change of a key, also of one that waits a moment for others, a pass of it begins and ends well."""
 
     async def scenario() -> None:
         queue, began_well, passes = WorkQueue[str](first_retry_s=0.1), dict[str, float](), 0
@@ -185,9 +205,9 @@ def test_no_change_is_missed(adds: list[tuple[float, str]], pass_s: float, fails
 
         last = dict[str, float]()
         async with running(queue, work, concurrency=2):
-            for wait_s, key in sorted(adds):
-                await asyncio.sleep(max(0.0, wait_s - loop.time()))
-                queue.add(key)
+            for at_s, key, moment_s in sorted(changes):
+                await asyncio.sleep(max(0.0, at_s - loop.time()))
+                queue.after(key, moment_s)
                 last[key] = loop.time()
             await asyncio.sleep(400)
         assert all(began_well[key] >= at for key, at in last.items())

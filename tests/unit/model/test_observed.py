@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from howdah.model.observed import Revision, status_of
+from howdah.model.observed import Live, Revision, status_of
 
 TEMPLATE = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": []}}
 
@@ -30,3 +30,60 @@ def test_a_revision_without_a_template_has_an_empty_one():
 )
 def test_a_status_says_what_an_older_definition_left_of_it(found, said):
     assert status_of(found) == said
+
+
+def managed(manager, subresource=None, *paths):
+    fields = {"f:spec": {path: {} for path in paths}}
+    return {"manager": manager, "operation": "Apply", "subresource": subresource, "fieldsV1": fields}
+
+
+SET = {
+    "metadata": {
+        "name": "a",
+        "uid": "u",
+        "resourceVersion": "1",
+        "labels": {"a": "b"},
+        "annotations": {"c": "d"},
+        "managedFields": [managed("howdah", None, "f:replicas"), managed("kube-controller-manager", "status")],
+    },
+    "spec": {"replicas": 1},
+    "status": {"readyReplicas": 0},
+}
+
+
+def live(**changes):
+    """The set with other parts; those of its metadata by their own names."""
+    parts = {name: value for name, value in changes.items() if name in ("spec", "status")}
+    metadata = {**SET["metadata"], **{name: value for name, value in changes.items() if name not in parts}}
+    return msgspec.json.decode(msgspec.json.encode({**SET, **parts, "metadata": metadata}), type=Live)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"resourceVersion": "2"},
+        {"status": {"readyReplicas": 1}, "resourceVersion": "2"},
+        {"managedFields": [managed("howdah", None, "f:replicas"), managed("kube-controller-manager", "status", "f:x")]},
+    ],
+)
+def test_another_status_makes_no_difference_to_what_is_intended(changes):
+    assert live(**changes).hash_but_status() == live().hash_but_status()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"uid": "v"},
+        {"labels": {"a": "c"}},
+        {"annotations": None},
+        {"ownerReferences": [{"kind": "postgresql", "name": "a", "uid": "u"}]},
+        {"finalizers": ["somebody's"]},
+        {"deletionTimestamp": "2026-01-01T00:00:00Z"},
+        {"spec": {"replicas": 2}},
+        {"managedFields": [managed("howdah", None, "f:replicas", "f:template")]},
+        {"managedFields": [managed("somebody", None, "f:replicas")]},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_whatever_else_changes_makes_one(changes):
+    assert live(**changes).hash_but_status() != live().hash_but_status()
