@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -107,7 +108,10 @@ def test_a_killed_process_leaves_nothing_of_what_it_started(code: str, folder: P
         assert found
         parent.kill()
         parent.wait(10)
-        assert _alive(found) == []
+        left = _alive(found)
+        for who in left:
+            os.kill(who.pid, signal.SIGKILL)
+        assert left == []
 
 
 def test_what_ended_well_is_not_ended_again(folder: Path) -> None:

@@ -35,6 +35,19 @@ needs_control_plane = [
     ),
 ]
 
+MANIFEST: Json = {
+    "apiVersion": "acid.zalan.do/v1",
+    "kind": "postgresql",
+    "metadata": {"name": "acid-a", "namespace": "team"},
+    "spec": {
+        "teamId": "acid",
+        "numberOfInstances": 1,
+        "volume": {"size": "1Gi"},
+        "postgresql": {"version": "18"},
+        "users": {"zalando": []},
+        "databases": {"foo": "zalando"},
+    },
+}
 Log = Callable[[], list[str]]
 
 
