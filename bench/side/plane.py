@@ -163,12 +163,15 @@ def _namespaces() -> Iterator[int]:
             holder.wait(10)
 
 
+WITH_US = ("setpriv", "--pdeathsig", "KILL", "--")  # the kernel ends it should we be killed
+
+
 @contextmanager
 def process(plane: Plane, log: Path, *arguments: str | Path, **env: str) -> Iterator[subprocess.Popen[bytes]]:
     """A process in the plane's network, ended afterwards; what it says goes to `log`."""
     with log.open("ab") as output:
         started = subprocess.Popen(
-            plane.command(*arguments), stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+            [*WITH_US, *plane.command(*arguments)], stdin=subprocess.DEVNULL, stdout=output, stderr=output,
             env={**os.environ, **env}, cwd=ROOT,
         )  # fmt: skip
     try:

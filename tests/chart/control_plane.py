@@ -21,6 +21,7 @@ import pytest
 import yaml
 
 from chart.rendering import CACHE, IS_WANTED, ROOT, Json, tool
+from lifetimes import ended_with_us, guarded
 
 SCRIPTS = ROOT / "e2e" / "kubernetes"
 IS_BUILT = any(CACHE.glob("*/bin/kube-apiserver"))
@@ -34,6 +35,19 @@ needs_control_plane = [
     ),
 ]
 
+MANIFEST: Json = {
+    "apiVersion": "acid.zalan.do/v1",
+    "kind": "postgresql",
+    "metadata": {"name": "acid-a", "namespace": "team"},
+    "spec": {
+        "teamId": "acid",
+        "numberOfInstances": 1,
+        "volume": {"size": "1Gi"},
+        "postgresql": {"version": "18"},
+        "users": {"zalando": []},
+        "databases": {"foo": "zalando"},
+    },
+}
 Log = Callable[[], list[str]]
 
 
@@ -79,16 +93,18 @@ class Cluster:
 def control_plane(*namespaces: str, nodes: bool = False) -> Iterator[Cluster]:
     """A new one; with simulated nodes, where pods come up at once."""
     folder = Path(tempfile.mkdtemp(prefix="howdah-chart-"))
-    try:
-        for script in ("up.sh", "kwok.sh")[: 2 if nodes else 1]:
-            subprocess.run([SCRIPTS / script, folder], check=True, timeout=120 * PATIENCE, capture_output=True)
-        found = Cluster(folder)
-        for namespace in namespaces:
-            found.kubectl("create", "namespace", namespace)
-        yield found
-    finally:
-        subprocess.run([SCRIPTS / "down.sh", folder, "remove"], check=False, timeout=60, capture_output=True)
-        shutil.rmtree(folder, ignore_errors=True)
+    end = (SCRIPTS / "down.sh", folder, "remove")
+    with guarded(*end):
+        try:
+            for script in ("up.sh", "kwok.sh")[: 2 if nodes else 1]:
+                subprocess.run([SCRIPTS / script, folder], check=True, timeout=120 * PATIENCE, capture_output=True)
+            found = Cluster(folder)
+            for namespace in namespaces:
+                found.kubectl("create", "namespace", namespace)
+            yield found
+        finally:
+            subprocess.run(end, check=False, timeout=60, capture_output=True)
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def kubeconfig_of(cluster: Cluster, account: str, namespace: str, path: Path) -> Path:
@@ -121,7 +137,7 @@ def operator(
     arguments = ("operator", "--kubeconfig", str(kubeconfig), "--listen", f"127.0.0.1:{port}", *arguments)
     with output.open("wb") as file:
         process = subprocess.Popen(
-            [sys.executable, "-c", command, *arguments],
+            ended_with_us(sys.executable, "-c", command, *arguments),
             stderr=file,
             stdout=file,
             env={**os.environ, "PYTHONPATH": str(ROOT / "src"), **environment},

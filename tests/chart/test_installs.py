@@ -23,7 +23,16 @@ import pytest
 import yaml
 from bench.side.operators import are_served
 
-from chart.control_plane import PATIENCE, Cluster, control_plane, kubeconfig_of, needs_control_plane, operator, until
+from chart.control_plane import (
+    MANIFEST,
+    PATIENCE,
+    Cluster,
+    control_plane,
+    kubeconfig_of,
+    needs_control_plane,
+    operator,
+    until,
+)
 from chart.rendering import CHART, ROOT, Json, one
 from chart.test_values import (
     GROUP_KEYS,
@@ -53,19 +62,6 @@ from side.releases import previous_release, unpacked
 
 pytestmark = needs_control_plane
 
-MANIFEST: Json = {
-    "apiVersion": "acid.zalan.do/v1",
-    "kind": "postgresql",
-    "metadata": {"name": "acid-a", "namespace": "team"},
-    "spec": {
-        "teamId": "acid",
-        "numberOfInstances": 1,
-        "volume": {"size": "1Gi"},
-        "postgresql": {"version": "18"},
-        "users": {"zalando": []},
-        "databases": {"foo": "zalando"},
-    },
-}
 WATCHED = {"configKubernetes": {"watched_namespace": "team,third"}}
 TOLERATION = {"key": "k", "operator": "Exists", "effect": "NoSchedule"}
 AFFINITY = {

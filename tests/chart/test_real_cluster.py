@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from chart.control_plane import PATIENCE, Cluster, control_plane, needs_control_plane, operator, until
-from chart.rendering import CHART, ROOT, Json
+from chart.control_plane import MANIFEST, PATIENCE, Cluster, control_plane, needs_control_plane, operator, until
+from chart.rendering import CHART, ROOT
 from howdah.core.permissions import GRANTS, Installation, Place
 from howdah.kube.client import Client
 from howdah.kube.credentials import load_access
@@ -25,20 +25,6 @@ from howdah.kube.resources import Resource
 ACCESS_REVIEWS = Resource("authorization.k8s.io", "v1", "subjectaccessreviews", "SubjectAccessReview", namespaced=False)
 
 pytestmark = needs_control_plane
-
-MANIFEST: Json = {
-    "apiVersion": "acid.zalan.do/v1",
-    "kind": "postgresql",
-    "metadata": {"name": "acid-a", "namespace": "team"},
-    "spec": {
-        "teamId": "acid",
-        "numberOfInstances": 2,
-        "volume": {"size": "1Gi"},
-        "postgresql": {"version": "18"},
-        "users": {"zalando": []},
-        "databases": {"foo": "zalando"},
-    },
-}
 
 
 @pytest.fixture(scope="module")
@@ -166,7 +152,8 @@ def test_a_cluster_is_made_and_removed_with_these_permissions(
         cluster.kubectl("delete", "crd", "postgresteams.acid.zalan.do")
     with operator(cluster, tmp_path) as log:
         cluster.kubectl("get", "crd", "postgresteams.acid.zalan.do")
-        cluster.kubectl("apply", "-f", "-", text=json.dumps(MANIFEST))
+        of_two = {**MANIFEST, "spec": {**MANIFEST["spec"], "numberOfInstances": 2}}
+        cluster.kubectl("apply", "-f", "-", text=json.dumps(of_two))
         until(lambda: "statefulset.apps/acid-a" in cluster.names("statefulset"), log)
         until(lambda: "Creating" in cluster.kubectl("get", "postgresql", "acid-a", "-n", "team", "-o", "yaml"), log)
         assert cluster.names("rolebinding") >= {"rolebinding.rbac.authorization.k8s.io/postgres-pod"}

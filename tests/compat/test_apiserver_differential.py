@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from lifetimes import ended_with_us
+
 KUBERNETES = Path(__file__).parents[2] / "e2e" / "kubernetes"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "howdah" / "kube"
 IS_BUILT = any(CACHE.glob("*/bin/kube-apiserver"))
@@ -34,13 +36,14 @@ def test_kubectl_shows_the_same_against_both(tmp_path: Path) -> None:
 
 def _differential(folder: Path, *options: str) -> tuple[int, str]:
     """Exit code and report; code 2 and one line where the real server is not built."""
-    command = [sys.executable, "-m", "differential", "--digest", "--dir", str(folder), *options]
+    program = (sys.executable, "-m", "differential", "--digest", "--dir", folder, *options)
+    command = ended_with_us(*program, by="TERM")  # not killed: it ends the servers that it has started
     pipe = subprocess.PIPE
     with subprocess.Popen(command, cwd=KUBERNETES, stdout=pipe, stderr=subprocess.STDOUT, text=True) as process:
         try:
             told, _ = process.communicate(timeout=TIMEOUT_S)
         except subprocess.TimeoutExpired:
-            process.terminate()  # not killed: it ends the servers that it has started
+            process.terminate()
             told, _ = process.communicate(timeout=ENDING_S)
             told += f"not done after {TIMEOUT_S} s"
     return process.returncode, told

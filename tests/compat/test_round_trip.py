@@ -5,9 +5,6 @@
 
 import asyncio
 import os
-import subprocess
-import sys
-import time
 import uuid
 from collections.abc import Iterator
 from copy import deepcopy
@@ -17,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
+from adapters.apiserver.client import Server
 from golden.rendering import HERE as GOLDEN
 from howdah.core.objects.build import build
 from howdah.core.objects.diff import compare, given_up, template_differences
@@ -49,20 +47,10 @@ def kubeconfig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     if given := os.environ.get("HOWDAH_TEST_KUBECONFIG"):
         yield Path(given)
         return
-    folder = tmp_path_factory.mktemp("api")
-    with (folder / "log").open("wb") as log:
-        command = [sys.executable, "-m", "howdah.local.apiserver", "--dir", str(folder / "state")]
-        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
-    try:
-        deadline = time.monotonic() + 30
-        while b"ready" not in (folder / "log").read_bytes():
-            assert process.poll() is None, (folder / "log").read_text()
-            assert time.monotonic() < deadline, "the API server did not start in 30 s"
-            time.sleep(0.05)
-        yield folder / "state" / "kubeconfig"
-    finally:
-        process.terminate()
-        process.wait(20)
+    server = Server(tmp_path_factory.mktemp("api") / "state")
+    server.start()
+    yield server.kubeconfig
+    server.stop()
 
 
 def _objects(case: str, namespace: str, **changed: Any) -> tuple[Json, ...]:

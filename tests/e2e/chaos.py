@@ -20,9 +20,10 @@ from dataclasses import dataclass, field
 
 from e2e.clusters import PostgresCluster
 from e2e.faults import FAULTS, Ground, persist
-from e2e.local_world import end, public_folder, start
+from e2e.local_world import end, ending, public_folder, start
 from e2e.world import World
 from e2e.writing import Probe, Writer, lost, probing, split_brain, writing
+from lifetimes import guarded
 
 MEMBERS = 3
 SETTLE_TIMEOUT_S = 120.0
@@ -121,12 +122,13 @@ async def _verdict(cluster: PostgresCluster, writer: Writer, probe: Probe) -> li
 async def _main(rounds: int, seed: int, only: Sequence[str], keep: bool) -> int:
     parent = public_folder()
     print(f"platform in {parent}/p", flush=True)
-    world = await start(parent / "p", operators=2)
-    try:
-        report = await run(world, rounds=rounds, seed=seed, only=only)
-    finally:
-        if not keep:
-            left = await end(world)
+    with guarded(*(("true",) if keep else ending(parent / "p"))):
+        world = await start(parent / "p", operators=2)
+        try:
+            report = await run(world, rounds=rounds, seed=seed, only=only)
+        finally:
+            if not keep:
+                left = await end(world)
     if keep:
         print(f"kept: {world.directory}; end it with `howdah local down --remove --dir {world.directory}`")
         return 1 if report.violations else 0

@@ -15,10 +15,11 @@ from pathlib import Path
 import pytest
 
 from e2e.clusters import PostgresCluster
-from e2e.local_world import end, public_folder, start
+from e2e.local_world import end, ending, public_folder, start
 from e2e.nodes_world import here
 from e2e.world import ENDPOINTS_NAMESPACE, PATIENCE, World
 from howdah.kube.client import Client
+from lifetimes import guarded
 
 HERE = Path(__file__).parent
 ON_NODES = "HOWDAH_NODES" in os.environ
@@ -48,9 +49,10 @@ def world() -> Iterator[World]:
         yield here()
         return
     parent = public_folder()
-    found = asyncio.run(start(parent / "p", operators=2, in_endpoints=True))
-    yield found
-    left = asyncio.run(end(found))
+    with guarded(*ending(parent / "p")):
+        found = asyncio.run(start(parent / "p", operators=2, in_endpoints=True))
+        yield found
+        left = asyncio.run(end(found))
     shutil.rmtree(parent)
     assert left == [], "\n".join(left)
 

@@ -129,6 +129,11 @@ def operator_command(name: str, **env: str) -> Command:
     return Command((sys.executable, "-m", "howdah.cli.main", "operator", "--listen", listen), {"POD_NAME": name, **env})
 
 
+def ending(directory: Path) -> tuple[str, ...]:
+    """The command that ends a platform; `lifetimes.guarded` runs it where its test dies."""
+    return (sys.executable, "-m", "howdah.cli.main", "local", "down", "--remove", "--dir", str(directory))
+
+
 def platform_in(directory: Path) -> Platform:
     """A platform without operators, which need the CRDs first."""
     return Platform(directory, ROLES, needs=NEEDS)

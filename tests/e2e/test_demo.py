@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from e2e.local_world import public_folder
+from e2e.local_world import ending, public_folder
+from lifetimes import guarded
 
 pytestmark = pytest.mark.local_platform("`howdah local` itself")
 ROOT = Path(__file__).parents[2]
@@ -30,8 +31,9 @@ def howdah(*arguments: str, kubeconfig: Path | None = None, timeout_s: float = 6
 @pytest.fixture(scope="module")
 def folder() -> Iterator[Path]:
     parent = public_folder()
-    yield parent / "p"
-    done = howdah("local", "down", "--remove", "--dir", str(parent / "p"))
+    with guarded(*ending(parent / "p")):
+        yield parent / "p"
+        done = howdah("local", "down", "--remove", "--dir", str(parent / "p"))
     assert done.returncode == 0, done.stderr
     parent.rmdir()  # fails where anything is left
 

@@ -20,6 +20,7 @@ from e2e.world import ENDPOINTS_NAMESPACE, until
 from howdah.adapters.kubernetes import POSTGRES_TEAMS
 from howdah.kube.client import Client
 from howdah.kube.resources import CONFIGMAPS, SECRETS
+from lifetimes import ended_with_us
 
 pytestmark = pytest.mark.local_platform("the teams API of this test listens on loopback")
 CHANGED_S = 45  # the operator looks at its configuration every 30 seconds
@@ -87,7 +88,7 @@ async def plan(cluster: PostgresCluster) -> dict[str, Any]:
     where = ("--kubeconfig", str(access), "-n", cluster.namespace, "-o", "json")
     named = {"CONFIG_MAP_NAME": f"{ENDPOINTS_NAMESPACE}/operator", "OPERATOR_NAMESPACE": ENDPOINTS_NAMESPACE}
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "howdah.cli.main", "plan", cluster.name, *where),
+        *ended_with_us(sys.executable, "-m", "howdah.cli.main", "plan", cluster.name, *where),
         env={**os.environ, **named},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from e2e.clusters import PostgresCluster
-from e2e.local_world import end, public_folder, start
+from e2e.local_world import end, ending, public_folder, start
 from howdah.local.node import fencing
+from lifetimes import guarded
 
 pytestmark = pytest.mark.local_platform("whose processes a container's are is its own business")
 ROOT = Path(__file__).parents[2]
@@ -22,18 +23,19 @@ TIMEOUT_S = 100
 
 async def once(directory: Path) -> str:
     """A cluster of two on a platform of its own, from nothing to nothing; how it was fenced."""
-    world = await start(directory, operators=1)
-    try:
-        async with world.client() as client:
-            cluster = PostgresCluster(world, client, "acid-user")
-            await cluster.create()
-            await cluster.settled(60)
-            await cluster.run("create table t (id int)")
-            await cluster.delete()
-            await cluster.gone()
-        way = (directory / "fencing").read_text()
-    finally:
-        left = await end(world)
+    with guarded(*ending(directory)):
+        world = await start(directory, operators=1)
+        try:
+            async with world.client() as client:
+                cluster = PostgresCluster(world, client, "acid-user")
+                await cluster.create()
+                await cluster.settled(60)
+                await cluster.run("create table t (id int)")
+                await cluster.delete()
+                await cluster.gone()
+            way = (directory / "fencing").read_text()
+        finally:
+            left = await end(world)
     assert left == [], left
     return way
 

@@ -22,6 +22,7 @@ import yaml
 from chart.rendering import CACHE, CHART, IS_WANTED, ROOT, Json, one, rendered, tool
 from images.container import PATIENCE_S, Image, unpacked
 from images.test_archives import free_port
+from lifetimes import guarded
 
 SCRIPTS = ROOT / "e2e" / "kubernetes"
 IS_BUILT = any(CACHE.glob("*/bin/kube-apiserver"))
@@ -60,12 +61,14 @@ class ControlPlane:
 @pytest.fixture(scope="module")
 def plane() -> Iterator[ControlPlane]:
     folder = Path(tempfile.mkdtemp(prefix="howdah-images-kube-"))
-    try:
-        subprocess.run([SCRIPTS / "up.sh", folder], check=True, timeout=120, capture_output=True)
-        yield ControlPlane(folder)
-    finally:
-        subprocess.run([SCRIPTS / "down.sh", folder, "remove"], check=False, timeout=60, capture_output=True)
-        shutil.rmtree(folder, ignore_errors=True)
+    end = (SCRIPTS / "down.sh", folder, "remove")
+    with guarded(*end):
+        try:
+            subprocess.run([SCRIPTS / "up.sh", folder], check=True, timeout=120, capture_output=True)
+            yield ControlPlane(folder)
+        finally:
+            subprocess.run(end, check=False, timeout=60, capture_output=True)
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="module")

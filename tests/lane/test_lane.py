@@ -16,6 +16,7 @@ import pytest
 
 from chart.rendering import CACHE, IS_WANTED, ROOT
 from howdah.local.node import processes
+from lifetimes import guarded
 
 SCRIPTS = ROOT / "e2e" / "kubernetes"
 IS_BUILT = any(CACHE.glob("*/bin/kubelet"))
@@ -61,7 +62,8 @@ def cgroups(folder: Path) -> list[Path]:
 @pytest.fixture
 def folder() -> Iterator[Path]:
     parent = Path(tempfile.mkdtemp(prefix="howdah-lane-", dir="/tmp"))
-    yield parent / "nodes-a"
+    with guarded(SCRIPTS / "nodes.sh", "down", parent / "nodes-a"):
+        yield parent / "nodes-a"
     if (parent / "nodes-a" / "run").is_dir():
         nodes("down", str(parent / "nodes-a"))
     shutil.rmtree(parent, ignore_errors=True)

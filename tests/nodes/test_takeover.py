@@ -29,7 +29,7 @@ from e2e.world import PATIENCE, until
 from e2e.writing import lost, writing
 from howdah import __version__
 from howdah.kube.client import Client
-from side.clusters import NAMESPACE, Snapshot, manifest
+from side.clusters import NAMESPACE, OF_THE_EXAMPLE, Snapshot, manifest
 
 IMAGES = os.environ.get("HOWDAH_IMAGES", "localhost/howdah")
 TAG = os.environ.get("HOWDAH_TAG", __version__)
@@ -94,20 +94,10 @@ def complete(name: str, major: str) -> Json:
     beside = {"image": f"{IMAGES}/operator:{TAG}"}
     return manifest(
         name,
-        users={"zalando": ["superuser", "createdb"], "foo_user": []},
-        databases={"foo": "zalando"},
-        preparedDatabases={
-            "bar": {
-                "defaultUsers": True,
-                "extensions": {"pgcrypto": "public"},
-                "schemas": {"data": {}, "history": {"defaultRoles": True, "defaultUsers": False}},
-            }
-        },
+        **OF_THE_EXAMPLE,
         enableConnectionPooler=True,
         enableReplicaConnectionPooler=True,
-        enableLogicalBackup=True,
         logicalBackupSchedule="0 0 1 1 *",
-        allowedSourceRanges=["127.0.0.1/32"],
         patroni={
             **QUICK_PATRONI,
             "failsafe_mode": False,
@@ -117,10 +107,6 @@ def complete(name: str, major: str) -> Json:
         },
         postgresql={"version": major, "parameters": {"shared_buffers": "32MB", "log_statement": "ddl"}},
         resources={"requests": {"cpu": "10m", "memory": "100Mi"}, "limits": {"cpu": "1", "memory": "500Mi"}},
-        additionalVolumes=[
-            {"name": "empty", "mountPath": "/opt/empty", "targetContainers": ["all"], "volumeSource": {"emptyDir": {}}}
-        ],
-        enableShmVolume=True,
         initContainers=[{"name": "date", **beside, "command": ["python3", "-c", "print('first')"]}],
         sidecars=[
             {
@@ -130,11 +116,6 @@ def complete(name: str, major: str) -> Json:
                 "env": [{"name": "USEFUL", "value": "yes"}],
             }
         ],
-        env=[{"name": "MY_ENV", "value": "one"}],
-        podAnnotations={"note": "annotated"},
-        serviceAnnotations={"note": "service"},
-        podPriorityClassName="system-cluster-critical",
-        tolerations=[{"key": "postgres", "operator": "Exists", "effect": "NoSchedule"}],
     )
 
 

@@ -16,7 +16,7 @@ import structlog
 
 from howdah.adapters.kubernetes import OPERATOR_CONFIGURATIONS, POSTGRESQLS
 from howdah.controller import configuration
-from howdah.controller.registration import register
+from howdah.controller.registration import Times, register
 from howdah.core.permissions import GRANTS, Grant, Installation, Place, roles
 from howdah.kube.election import LeaderElection
 from howdah.kube.errors import Forbidden
@@ -40,6 +40,7 @@ from scenario.test_lifecycle import BAD_IMAGE, ENV, asyncio_sleep
 from scenario.world.world import NAMESPACE, PERSON, World, rights, secret_name, simulate
 
 Story = Callable[[World], Awaitable[None]]
+AT_ONCE = Times(first_pause_s=0.01)
 ROLE_ARN = "arn:aws:iam::1:role/pods"
 
 
@@ -289,8 +290,8 @@ async def _process(asked: set[Ask]) -> None:
         roles(Installation(namespace="operators", configuration="main")), account="howdah", namespace="operators"
     )
     async with _kube(asked, everything) as kube, kube.client() as client:
-        await register(client, ("all",))
-        await register(client, ("all",))
+        await register(client, ("all",), asyncio.Event(), times=AT_ONCE)
+        await register(client, ("all",), asyncio.Event(), times=AT_ONCE)
         for where in _sources():
             await configuration.read(client, where)
         for _ in range(2):
@@ -323,8 +324,8 @@ async def test_a_process_without_a_right_names_it_and_goes_on(lack: Lack, caplog
     async with _kube(asked, permissions) as kube, kube.client() as client:
         said = [await _elected(kube), await _elected(kube)]
         with structlog.testing.capture_logs() as logged:
-            await register(client, ("all",))
-            await register(client, ("all",))
+            await register(client, ("all",), asyncio.Event(), times=AT_ONCE)
+            await register(client, ("all",), asyncio.Event(), times=AT_ONCE)
         said += [*(str(line) for line in logged), caplog.text]
         for where in _sources():
             try:

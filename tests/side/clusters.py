@@ -39,32 +39,41 @@ MINIMAL = manifest(
     databases={"foo": "zalando"},
     preparedDatabases={"bar": {}},
 )
-COMPLETE = manifest(
-    "acid-complete",
-    numberOfInstances=3,
-    dockerImage="ghcr.io/zalando/spilo-17:4.0-p3",
-    users={"zalando": ["superuser", "createdb"], "foo_user": []},
-    databases={"foo": "zalando"},
-    preparedDatabases={
+OF_THE_EXAMPLE: Json = {
+    "users": {"zalando": ["superuser", "createdb"], "foo_user": []},
+    "databases": {"foo": "zalando"},
+    "preparedDatabases": {
         "bar": {
             "defaultUsers": True,
             "extensions": {"pgcrypto": "public"},
             "schemas": {"data": {}, "history": {"defaultRoles": True, "defaultUsers": False}},
         }
     },
+    "allowedSourceRanges": ["127.0.0.1/32"],
+    "enableLogicalBackup": True,
+    "additionalVolumes": [
+        {"name": "empty", "mountPath": "/opt/empty", "targetContainers": ["all"], "volumeSource": {"emptyDir": {}}}
+    ],
+    "enableShmVolume": True,
+    "env": [{"name": "MY_ENV", "value": "one"}],
+    "podAnnotations": {"note": "annotated"},
+    "serviceAnnotations": {"note": "service"},
+    "podPriorityClassName": "system-cluster-critical",
+    "tolerations": [{"key": "postgres", "operator": "Exists", "effect": "NoSchedule"}],
+}
+"""What of the reference's complete example asks for nothing that only some places have, such as images."""
+COMPLETE = manifest(
+    "acid-complete",
+    **OF_THE_EXAMPLE,
+    numberOfInstances=3,
+    dockerImage="ghcr.io/zalando/spilo-17:4.0-p3",
     enableMasterLoadBalancer=False,
     enableReplicaLoadBalancer=False,
-    allowedSourceRanges=["127.0.0.1/32"],
-    enableLogicalBackup=True,
     logicalBackupSchedule="30 00 * * *",
     postgresql={
         "version": "17",
         "parameters": {"shared_buffers": "32MB", "max_connections": "10", "log_statement": "all"},
     },
-    additionalVolumes=[
-        {"name": "empty", "mountPath": "/opt/empty", "targetContainers": ["all"], "volumeSource": {"emptyDir": {}}}
-    ],
-    enableShmVolume=True,
     resources={"requests": {"cpu": "10m", "memory": "100Mi"}, "limits": {"cpu": "500m", "memory": "500Mi"}},
     patroni={
         "failsafe_mode": False,
@@ -79,11 +88,6 @@ COMPLETE = manifest(
     },
     initContainers=[{"name": "date", "image": "busybox", "command": ["/bin/date"]}],
     sidecars=[{"name": "telegraf", "image": "telegraf:latest", "env": [{"name": "USEFUL", "value": "perhaps"}]}],
-    env=[{"name": "MY_ENV", "value": "one"}],
-    podAnnotations={"note": "annotated"},
-    serviceAnnotations={"note": "service"},
-    podPriorityClassName="system-cluster-critical",
-    tolerations=[{"key": "postgres", "operator": "Exists", "effect": "NoSchedule"}],
 )
 CLUSTERS = (MINIMAL, COMPLETE)
 

@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 import pytest
-from bench.side.plane import Plane, missing, plane, simulated_patroni
+from bench.side.plane import SCRIPTS, Plane, missing, plane, simulated_patroni
+
+from lifetimes import guarded
 
 WhenNeeded = Callable[[], AbstractContextManager[Plane]]
 
@@ -22,7 +24,7 @@ def control_plane() -> WhenNeeded:
 
     @contextmanager
     def made() -> Iterator[Plane]:
-        with plane() as one, simulated_patroni(one):
+        with plane() as one, guarded(SCRIPTS / "down.sh", one.directory, "remove"), simulated_patroni(one):
             yield one
 
     return made

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from lifetimes import ended_with_us
+
 BOTH = Path(__file__).parents[1] / "both.py"
 ENDED = """
 import pathlib, sys, time
@@ -46,7 +48,7 @@ def test_ended_from_outside_it_ends_both_in_order_also_in_the_background_of_a_sh
     places = [tmp_path / "one", tmp_path / "two"]
     asked = command(tmp_path / "log", *([sys.executable, "-c", ENDED, str(place)] for place in places))
     in_background = ["sh", "-c", 'trap "" INT; exec "$@"', "sh", *asked]
-    with subprocess.Popen(in_background) as both:
+    with subprocess.Popen(ended_with_us(*in_background)) as both:
         deadline = time.monotonic() + 60
         while not all(place.with_suffix(".began").exists() for place in places) and time.monotonic() < deadline:
             time.sleep(0.05)

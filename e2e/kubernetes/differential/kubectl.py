@@ -38,6 +38,7 @@ MASKS = tuple(
         (r"\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d \+\d{4}", "<time>"),
         (r"(?i)(resource ?version[\\\\\": ]+)\d+", r"\1<version>"),
         (r"https://[\d.]+:\d+", "<server>"),
+        (r"(?<![\w.])3[0-2]\d{3}(?![\w.])", "<port of nodes>"),
         (r"\b(10\.96|127\.\d+)\.\d+\.\d+\b", "<address>"),
         (r"(?<![\w-])(\d+[smhd]){1,2}(?![\w-])|<invalid>", "<age>"),
         (r"/tmp/(LIVE|MERGED)-\d+", r"/tmp/\1"),

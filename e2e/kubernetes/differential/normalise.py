@@ -8,13 +8,20 @@ from differential.corpus import Step
 
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
-TIME_KEYS = {"creationTimestamp", "deletionTimestamp", "time", "lastTransitionTime", "startTime"}
+TIME_KEYS = {
+    "creationTimestamp",
+    "deletionTimestamp",
+    "time",
+    "lastTransitionTime",
+    "lastPhaseTransitionTime",
+    "startTime",
+}
 # In these lists, a key that says nothing to a program, or that only its own server can make.
 HIDDEN = {"columnDefinitions": "description", "resources": "storageVersionHash"}
 AGE = re.compile(r"(<invalid>|\d+[smhd](\d+[smh])?)")
 # What prose says of a version: in a refusal, in an object echoed as JSON, in a body of YAML.
 VERSION = re.compile(
-    r"(?<=object meta: )\d+|(?<=resource version: )\d+ \(\d+\)|(?<=in record \()\d+|(?<=precondition \()\d+"
+    r"(?<=object meta: )\d+|(?<=resource version: )\d+ \(\d+\)|(?<=in record \()\d+|(?<=, current: )\d+|(?<=precondition \()\d+"
     r'|(?<=resourceVersion: ")\d+|(?<=resourceVersion":")\d+|(?<=resourceVersion\\":\\")\d+'
 )
 PROSE_KEYS = {"message", "cells", ""}

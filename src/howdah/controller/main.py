@@ -102,7 +102,7 @@ async def run(options: Options) -> None:
                 _log.warning("configuration", source=str(where), warning=str(warning))
             _log.info("configured", source=str(where), version=current.version, observe_only=options.observe_only)
             if current.settings.enable_crd_registration and not options.observe_only:
-                await register(client, current.settings.crd_categories)
+                await register(client, current.settings.crd_categories, stop)
             await report_losses(client, current.settings.crd_categories)
             operator = Operator(client, options, current.settings, metrics)
             changed = asyncio.create_task(following.next(current, operator.say))

@@ -17,6 +17,8 @@ from typing import Any
 
 import yaml
 
+from lifetimes import ended_with_us
+
 START_TIMEOUT_S = 30
 MERGE, STRATEGIC = "application/merge-patch+json", "application/strategic-merge-patch+json"
 APPLY, JSON_PATCH = "application/apply-patch+yaml", "application/json-patch+json"
@@ -126,7 +128,8 @@ class Server:
         self.ready = ""
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "howdah.local.apiserver", "--dir", str(self.directory), *self.arguments]
+        program = (sys.executable, "-m", "howdah.local.apiserver")
+        command = ended_with_us(*program, "--dir", self.directory, *self.arguments)
         with (self.directory.parent / f"{self.directory.name}.log").open("a") as log:
             self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, env=_environment())
         assert self.process.stdout is not None

@@ -101,6 +101,20 @@ def test_update_takes_ownership_and_apply_then_conflicts(api: Client, core: str)
     assert 'conflict with "upd" using v1' in refused["message"]
 
 
+def test_kubectl_takes_over_what_it_applied_and_nobody_changed_since(api: Client, core: str) -> None:
+    """Its annotation of client-side apply says so; a value that somebody else has edited stays a conflict."""
+    path = f"{core}/configmaps/a"
+    last = config_map("a", {"kept": "1", "edited": "1"})
+    annotations = {"kubectl.kubernetes.io/last-applied-configuration": json.dumps(last)}
+    written = {**last, "metadata": {"name": "a", "annotations": annotations}}
+    api("POST", f"{core}/configmaps?fieldManager=kubectl-client-side-apply", written)
+    api.patch(f"{path}?fieldManager=kubectl-edit", {"data": {"edited": "2"}})
+    answer = api.apply(path, config_map("a", {"kept": "3", "edited": "3"}), "kubectl")
+    assert answer.code == 409
+    assert [cause["field"] for cause in answer["details"]["causes"]] == [".data.edited"]
+    assert api.apply(path, config_map("a", {"kept": "3"}), "kubectl").code == 200
+
+
 def test_status_and_scale_have_entries_of_their_own(api: Client, namespace: str) -> None:
     path = f"/apis/apps/v1/namespaces/{namespace}/statefulsets/st"
     api.apply(path, statefulset())

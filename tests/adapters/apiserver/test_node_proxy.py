@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -14,6 +15,7 @@ from aiohttp import web
 from adapters.apiserver.client import Client, Server, pod
 
 PODS = "/api/v1/namespaces/default/pods"
+NODE = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "local"}}
 
 
 class Node:
@@ -75,6 +77,7 @@ def proxied(tmp_path: Path) -> Iterator[tuple[Server, Node]]:
     node = Node(socket)
     server = Server(tmp_path / "state", "--node-socket", str(socket))
     server.start()
+    server.client().post("/api/v1/nodes", NODE)
     server.client().post(PODS, pod("p", node="local"))
     yield server, node
     server.stop()
@@ -119,8 +122,43 @@ async def test_exec_passes_messages_both_ways_with_the_protocol_of_the_node(prox
     assert node.asked == ["/exec/default/p/main?command=cat&stdin=true"]
 
 
+@pytest.mark.parametrize("upgrade", [{}, {"Upgrade": "SPDY/3.1"}, {"Upgrade": "websocket"}])
+def test_wrong_container_is_refused_before_the_protocol_is_looked_at(core: str, api: Client, upgrade: Any) -> None:
+    api.post(f"{core}/pods", pod("p"))
+    for verb in ("exec", "attach"):
+        answer = api("POST", f"{core}/pods/p/{verb}?container=no&command=true", **upgrade)
+        assert (answer.code, answer["message"]) == (400, "container no is not valid for pod p")
+
+
+def test_pod_without_a_node_has_an_empty_log_and_no_host(api: Client, core: str) -> None:
+    api.post(f"{core}/pods", pod("p"))
+    log = api.get(f"{core}/pods/p/log")
+    assert (log.code, log.body) == (204, "")
+    for verb in ("exec", "portforward"):
+        answer = api("POST", f"{core}/pods/p/{verb}?command=true")
+        assert (answer.code, answer["message"]) == (400, "pod p does not have a host assigned")
+
+
+def test_pod_on_a_node_that_is_gone_is_not_found(api: Client, core: str) -> None:
+    api.post(f"{core}/pods", pod("p", node="gone"))
+    assert api.get(f"{core}/pods/p/log").code == 404
+    assert api("POST", f"{core}/pods/p/exec?command=true").code == 404
+
+
+@pytest.mark.parametrize(
+    ("query", "code"),
+    [("tailLines=-1", 422), ("limitBytes=0", 422), ("sinceSeconds=0", 422), ("tailLines=x", 400), ("sinceTime=x", 400)],
+)
+def test_wrong_options_of_logs_are_refused_before_a_node_is_asked(
+    api: Client, core: str, query: str, code: int
+) -> None:
+    api.post(f"{core}/pods", pod("p"))
+    assert api.get(f"{core}/pods/p/log?{query}").code == code
+
+
 def test_absent_node_is_said(own_server: Server) -> None:
     api: Client = own_server.client()
+    api.post("/api/v1/nodes", NODE)
     api.post(PODS, pod("p", node="local"))
     answer = api.get(f"{PODS}/p/log")
     assert answer.code == 502

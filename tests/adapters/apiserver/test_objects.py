@@ -241,6 +241,49 @@ def test_services_get_distinct_addresses_and_headless_ones_none(api: Client, cor
     assert api.patch(f"{core}/services/a", {"spec": {"clusterIP": "127.96.9.9"}}).code == 422
 
 
+@pytest.mark.parametrize("finalizers", [[], ["x.dev/held"]])
+def test_service_takes_the_endpoints_of_its_name_along(api: Client, core: str, finalizers: list[str]) -> None:
+    """As the real server does it, whoever wrote them: Patroni's, too."""
+    for name in ("s", "other"):
+        api.post(f"{core}/endpoints", {"apiVersion": "v1", "kind": "Endpoints", "metadata": {"name": name}})
+    metadata = {"name": "s", "finalizers": finalizers}
+    spec = {"clusterIP": "None", "ports": [{"port": 1}]}
+    api.post(f"{core}/services", {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec})
+    api.delete(f"{core}/services/s?dryRun=All")
+    assert api.get(f"{core}/endpoints/s").code == 200
+    api.delete(f"{core}/services/s")
+    if finalizers:
+        assert api.get(f"{core}/endpoints/s").code == 200
+        api.patch(f"{core}/services/s", {"metadata": {"finalizers": None}})
+    assert api.get(f"{core}/endpoints/s").code == 404
+    assert api.get(f"{core}/endpoints/other").code == 200
+
+
+@pytest.mark.parametrize("query", ["", "?watch=1&timeoutSeconds=1"])
+def test_lists_and_watches_carry_the_warnings_of_their_kind(api: Client, core: str, query: str) -> None:
+    answer = api.get(f"{core}/endpoints{query}")
+    assert "deprecated" in answer.headers["Warning"]
+
+
+@pytest.mark.parametrize("option", ["gracePeriodSeconds", "timeoutSeconds"])
+def test_number_that_is_none_is_a_bad_request(api: Client, core: str, option: str) -> None:
+    method, path = ("GET", "configmaps") if option == "timeoutSeconds" else ("DELETE", "configmaps/a")
+    api.post(f"{core}/configmaps", config_map("a"))
+    answer = api(method, f"{core}/{path}?{option}=nonsense")
+    assert (answer.code, answer["message"]) == (400, 'strconv.ParseInt: parsing "nonsense": invalid syntax')
+
+
+def test_scale_table_shows_what_is_wanted_and_what_is_there(api: Client, namespace: str) -> None:
+    sets = f"/apis/apps/v1/namespaces/{namespace}/statefulsets"
+    template = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i:1"}]}}
+    spec = {"serviceName": "s", "replicas": 2, "selector": {"matchLabels": {"a": "b"}}, "template": template}
+    api.post(sets, {"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "st"}, "spec": spec})
+    api.patch(f"{sets}/st/status", {"status": {"replicas": 1}})
+    table = api.get(f"{sets}/st/scale", Accept=TABLE)
+    assert [column["name"] for column in table["columnDefinitions"]] == ["Name", "Desired", "Available", "Age"]
+    assert table["rows"][0]["cells"][:3] == ["st", 2, 1]
+
+
 def test_pod_table_shows_what_kubectl_shows(api: Client, core: str) -> None:
     api.post(f"{core}/pods", pod("p"))
     status = {

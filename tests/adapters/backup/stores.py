@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from lifetimes import ended_with_us
+
 KEY, SECRET, BUCKET = "access-key", "secret-key-of-the-store", "backups"
 CACHED, CACHE_IS_OVER_S = "5ms", 0.02
 """How long the server remembers a folder. With 0 it goes through every folder without a pause, and calls wait for it."""
@@ -54,7 +56,7 @@ def s3() -> Iterator[S3]:
         command = [Path(sys.executable).parent / "rclone", "serve", "s3", "--addr", f"127.0.0.1:{port}"]
         options = ["--auth-key", f"{KEY},{SECRET}", "--etag-hash", "none", "--dir-cache-time", CACHED, str(folder)]
         process = subprocess.Popen(
-            [*command, *options],
+            ended_with_us(*command, *options),
             env={"PATH": os.environ["PATH"], "HOME": name, "RCLONE_CONFIG": "/dev/null"},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

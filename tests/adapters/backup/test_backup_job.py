@@ -18,6 +18,7 @@ from adapters.postgres import tls
 from adapters.postgres.servers import PASSWORD, Server, installations, start
 from howdah.kube.resources import PODS
 from howdah.kube.testing import FakeKubernetes
+from lifetimes import ended_with_us
 
 MAJORS = installations()
 NEWEST = max(MAJORS)
@@ -110,7 +111,7 @@ async def run(store: S3, server: Server, folder: Path, **changes: str) -> tuple[
         **changes,
     }
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "howdah.instance.backup", env=environ, stderr=asyncio.subprocess.PIPE
+        *ended_with_us(sys.executable, "-m", "howdah.instance.backup"), env=environ, stderr=asyncio.subprocess.PIPE
     )
     ending = asyncio.create_task(process.communicate())
     done, _ = await asyncio.wait({ending}, timeout=PATIENCE_S)

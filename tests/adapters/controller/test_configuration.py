@@ -11,11 +11,10 @@ import pytest
 from howdah.adapters.kubernetes import OPERATOR_CONFIGURATIONS, POSTGRESQLS
 from howdah.controller.configuration import Configuration, Following, read, source
 from howdah.controller.main import Options, run
-from howdah.controller.registration import report_losses
 from howdah.kube.client import Client
 from howdah.kube.credentials import Access
 from howdah.kube.events import Reference
-from howdah.kube.resources import CONFIGMAPS, CUSTOM_RESOURCE_DEFINITIONS, EVENTS, POD_DISRUPTION_BUDGETS, STATEFUL_SETS
+from howdah.kube.resources import CONFIGMAPS, EVENTS, POD_DISRUPTION_BUDGETS, STATEFUL_SETS
 from howdah.kube.testing import FakeKubernetes
 from howdah.kube.testing.server import NoCredentials
 from howdah.kube.testing.store import Writer
@@ -213,31 +212,3 @@ async def test_the_running_operator_does_as_its_configuration_says_now() -> None
             assert "acid-a-pdb" in names
             assert "acid-a-other" not in names
             assert not process.done()
-
-
-async def test_a_definition_that_may_not_be_changed_is_left_and_what_it_drops_is_known() -> None:
-    old = {
-        "metadata": {"name": "postgresqls.acid.zalan.do"},
-        "spec": {
-            "versions": [
-                {
-                    "name": "v1",
-                    "served": True,
-                    "schema": {
-                        "openAPIV3Schema": {
-                            "type": "object",
-                            "properties": {"spec": {"type": "object", "properties": {"teamId": {"type": "string"}}}},
-                        }
-                    },
-                }
-            ]
-        },
-    }
-    async with FakeKubernetes() as kube, kube.client(timeout_s=5) as client:
-        kube.store.seed(CUSTOM_RESOURCE_DEFINITIONS, old)
-
-        lost = await report_losses(client, ("all",))
-
-        assert "postgresqls.acid.zalan.do: spec.numberOfInstances" in lost
-        assert "postgresqls.acid.zalan.do: spec.teamId" not in lost
-        assert kube.writes() == []

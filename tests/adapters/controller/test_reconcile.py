@@ -240,15 +240,20 @@ async def test_a_status_on_a_resource_that_changed_is_not_written_but_soon_tried
         assert operator.condition("Degraded")[:2] == ("True", "MembersMissing")
 
 
+async def with_the_first_member_alone(operator):
+    """A cluster that is being made: of its members only the first has come; what was asked so far is forgotten."""
+    operator.create()
+    await operator.passes()
+    operator.populate()
+    for number in (1, 2):
+        operator.kube.store.delete(PODS, (NAMESPACE, f"{NAME}-{number}"))
+    await operator.passes()
+    operator.forget()
+
+
 async def test_how_far_new_members_have_come_is_not_written_at_every_step():
     async with rig() as operator:
-        operator.create()
-        await operator.passes()
-        operator.populate()
-        operator.kube.store.delete(PODS, (NAMESPACE, f"{NAME}-1"))
-        operator.kube.store.delete(PODS, (NAMESPACE, f"{NAME}-2"))
-        await operator.passes()
-        operator.forget()
+        await with_the_first_member_alone(operator)
         operator.pod(1)
         result = await operator.one_pass()
         assert operator.writes() == []
@@ -266,13 +271,7 @@ async def test_how_far_new_members_have_come_is_not_written_at_every_step():
 @pytest.mark.parametrize(("others", "after_s"), [(0, 2.0), (49, 5.0), (500, 10.0)])
 async def test_the_more_clusters_are_made_the_less_is_told_of_their_members(others: int, after_s: float):
     async with rig() as operator:
-        operator.create()
-        await operator.passes()
-        operator.populate()
-        operator.kube.store.delete(PODS, (NAMESPACE, f"{NAME}-1"))
-        operator.kube.store.delete(PODS, (NAMESPACE, f"{NAME}-2"))
-        await operator.passes()
-        operator.forget()
+        await with_the_first_member_alone(operator)
         operator.reconciler.teller.phases |= {("elsewhere", f"acid-{n}"): "Creating" for n in range(others)}
         operator.reconciler.teller.phases[("elsewhere", "acid-old")] = "Running"
         operator.reconciler.teller._told_at[KEY] = asyncio.get_running_loop().time() - after_s + 1.5

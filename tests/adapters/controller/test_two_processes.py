@@ -16,6 +16,7 @@ from howdah.core.permissions import Installation, roles
 from howdah.kube.resources import LEASES
 from howdah.kube.testing import FakeKubernetes, Permissions
 from howdah.kube.testing.store import Writer
+from lifetimes import ended_with_us
 
 DURATION_S, RENEW_S = 6.0, 2.0
 OPTIONS = {"leader_lease_duration": "6s", "leader_renew_deadline": "4s", "leader_retry_period": "500ms"}
@@ -32,7 +33,7 @@ async def operator(kube: FakeKubernetes, name: str, folder: Path) -> AsyncIterat
         "POSTGRES_OPERATOR_CONFIGURATION_OBJECT": "main",
         "POD_NAME": name,
     }
-    argv = (sys.executable, "-m", "howdah.cli.main", "operator", "--listen", f"127.0.0.1:{port}")
+    argv = ended_with_us(sys.executable, "-m", "howdah.cli.main", "operator", "--listen", f"127.0.0.1:{port}")
     with (folder / f"{name}.log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(*argv, env={**os.environ, **environment}, stdout=log, stderr=log)
     try:

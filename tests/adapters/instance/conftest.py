@@ -1,13 +1,12 @@
 """A real API server: the embedded one, or the one of the kubeconfig that HOWDAH_TEST_KUBECONFIG names."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from adapters.instance.world import Api, until
+from adapters.apiserver.client import Server
+from adapters.instance.world import Api
 
 
 @pytest.fixture(scope="session")
@@ -16,18 +15,7 @@ def api(tmp_path_factory):
     if given:
         yield Api(Path(given))
         return
-    folder = tmp_path_factory.mktemp("api")
-    log = folder / "log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "howdah.local.apiserver", "--dir", str(folder / "state")],
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
-    try:
-        until(lambda: b"ready" in log.read_bytes() or process.poll() is not None, why="the API server starts")
-        assert process.poll() is None, log.read_text()
-        yield Api(folder / "state" / "kubeconfig")
-    finally:
-        process.terminate()
-        process.wait(20)
+    server = Server(tmp_path_factory.mktemp("api") / "state")
+    server.start()
+    yield Api(server.kubeconfig)
+    server.stop()

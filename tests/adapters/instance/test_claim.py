@@ -8,6 +8,7 @@ import time
 
 from adapters.instance.world import until
 from howdah.instance import claim
+from lifetimes import ended_with_us
 
 # Claims the folder, then becomes another program, as the instance becomes Patroni; that one has a child of its own.
 HOLDER = """
@@ -22,7 +23,7 @@ os.execv(sys.executable, [sys.executable, "-c", code])
 
 def holder(folder, log):
     return subprocess.Popen(
-        [sys.executable, "-P", "-c", HOLDER, str(folder)],
+        ended_with_us(sys.executable, "-P", "-c", HOLDER, folder),
         stdout=log.open("ab"),
         stderr=subprocess.STDOUT,
         process_group=0,

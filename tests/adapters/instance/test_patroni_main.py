@@ -9,6 +9,7 @@ import pytest
 from patroni.postgresql import STOP_POLLING_INTERVAL, Postgresql
 
 from howdah.instance import patroni_main
+from lifetimes import ended_with_us
 
 STAND_IN = """
 import os, signal, sys, time
@@ -28,7 +29,7 @@ time.sleep(60)
 @pytest.fixture
 def first():
     """A first process whose child, `patroni`, sleeps and ends with code 7 when it is asked to."""
-    process = subprocess.Popen([sys.executable, "-P", "-c", STAND_IN], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(ended_with_us(sys.executable, "-P", "-c", STAND_IN), stdout=subprocess.PIPE, text=True)
     process.patroni = int(process.stdout.readline())
     yield process
     process.kill()

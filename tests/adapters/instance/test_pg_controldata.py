@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from howdah.instance import configure
+from lifetimes import ended_with_us
 
 PROGRAM = Path(configure.__file__).parent / "pg_controldata.sh"
 STATE = "Database cluster state:               "
@@ -31,7 +32,7 @@ def is_in(data, state):
 
 def server(data, *, ends_after_s, says="stopping"):
     """A process that the data directory names, which has shut its data down when it ends."""
-    process = subprocess.Popen(["sleep", str(ends_after_s)])
+    process = subprocess.Popen(ended_with_us("sleep", str(ends_after_s)))
     (data / "postmaster.pid").write_text(f"{process.pid}\n{data}\n1\n5432\n/tmp\n*\n  1  2\n{says}   \n")
     return process
 
@@ -57,7 +58,7 @@ def test_the_end_of_a_server_that_stops_is_waited_for(data, before, said):
     is_in(data, before)
     process = server(data, ends_after_s=0.3)
     asking = subprocess.Popen(
-        [PROGRAM, data], env={"HOWDAH_PG_BIN_DIR": str(data.parent)}, stdout=subprocess.PIPE, text=True
+        ended_with_us(PROGRAM, data), env={"HOWDAH_PG_BIN_DIR": str(data.parent)}, stdout=subprocess.PIPE, text=True
     )
     process.wait(5)
     is_in(data, "shut down")

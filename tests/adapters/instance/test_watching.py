@@ -15,6 +15,7 @@ from patroni.dcs.kubernetes import ObjectCache
 
 from adapters.instance.world import until
 from howdah.instance import tls, watching
+from lifetimes import ended_with_us
 
 
 @pytest.fixture
@@ -23,7 +24,7 @@ def start():
     started = []
 
     def one() -> subprocess.Popen:
-        started.append(subprocess.Popen(["sleep", "600"]))
+        started.append(subprocess.Popen(ended_with_us("sleep", "600")))
         return started[-1]
 
     yield one
@@ -141,7 +142,7 @@ def replica(folder, *, receiver):
     """A server in recovery, with or without a process by which it receives WAL; both end with the test."""
     (folder / "standby.signal").touch()
     code = f"exec -a 'postgres: a: {receiver} streaming 0/1' sleep 600 & exec sleep 600"
-    server = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", "bash", "-c", code], start_new_session=True)
+    server = subprocess.Popen(ended_with_us("bash", "-c", code), start_new_session=True)
     name(folder, server.pid)
     return server
 

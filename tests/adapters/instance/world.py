@@ -19,9 +19,9 @@ from pathlib import Path
 import yaml
 
 from howdah.core.patroni.member import parse_config, parse_leader, parse_member
+from lifetimes import ended_with_us
 
 SUPERUSER_PASSWORD = "super secret"
-WITH_US = ["setpriv", "--pdeathsig", "KILL"]  # a test run that is killed leaves nothing behind
 AS_NOBODY = ["unshare", "-U", "-p", "-f", "--kill-child", "--mount-proc", "--map-user=65534", "--map-group=65534"]
 
 
@@ -94,7 +94,7 @@ class Member:
     def start(self) -> None:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [*WITH_US, *(AS_NOBODY if os.geteuid() == 0 else ()), sys.executable, "-m", "howdah.instance"],
+                ended_with_us(*(AS_NOBODY if os.geteuid() == 0 else ()), sys.executable, "-m", "howdah.instance"),
                 env=self.environment,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -17,6 +17,7 @@ from typing import Any
 import psycopg
 
 from adapters.postgres.servers import AS_NOBODY, Server, unprivileged
+from lifetimes import ended_with_us
 
 ROLE, PASSWORD = "pooler", "secret of pooler"
 USER, USER_PASSWORD = "app", "secret of app"
@@ -134,7 +135,7 @@ def start(env: dict[str, str], folder: Path) -> subprocess.Popen[bytes]:
     """The container's main process."""
     with (folder / "log").open("ab") as log:
         return subprocess.Popen(
-            [*_command(), sys.executable, "-m", "howdah.instance.pooler", str(folder / USERS)],
+            ended_with_us(*_command(), sys.executable, "-m", "howdah.instance.pooler", folder / USERS),
             env=env,
             stdout=log,
             stderr=subprocess.STDOUT,

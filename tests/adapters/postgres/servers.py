@@ -18,6 +18,7 @@ import psycopg
 from psycopg import sql
 
 from howdah.adapters.postgres import Target
+from lifetimes import ended_with_us
 
 SUPERUSER = "postgres"
 PASSWORD = "super secret"
@@ -183,7 +184,7 @@ def _run(major: int, programs: Path, folder: Path, settings: Mapping[str, str]) 
     options = [word for name, value in (own | dict(settings)).items() for word in ("-c", f"{name}={value}")]
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
-            [*unprivileged(), str(programs / "postgres"), "-D", str(folder / "data"), "-p", str(port), *options],
+            ended_with_us(*unprivileged(), programs / "postgres", "-D", folder / "data", "-p", str(port), *options),
             stdout=log,
             stderr=log,
         )

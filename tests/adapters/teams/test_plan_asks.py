@@ -19,6 +19,7 @@ from howdah.kube.resources import SECRETS
 from howdah.kube.testing import FakeKubernetes
 from howdah.model.cluster import Cluster
 from howdah.model.settings import settings_from_configuration
+from lifetimes import ended_with_us
 
 NAMESPACE = "ns"
 NAME = "acid-a"
@@ -68,7 +69,7 @@ def plan(kube: FakeKubernetes, tmp_path: Path) -> Ask:
 
     async def ask(*options: str) -> tuple[dict[str, Any], str]:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "howdah.cli.main", "plan", "--output", "json", *options),
+            *ended_with_us(sys.executable, "-m", "howdah.cli.main", "plan", "--output", "json", *options),
             env={"PATH": os.environ["PATH"], "KUBECONFIG": str(tmp_path / "kubeconfig")},
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,

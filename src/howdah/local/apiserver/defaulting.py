@@ -181,6 +181,8 @@ def _claim(obj: Obj) -> None:
 
 def _volume(obj: Obj) -> None:
     fill(obj["spec"], {"persistentVolumeReclaimPolicy": "Retain", "volumeMode": "Filesystem"})
+    if "hostPath" in obj["spec"]:
+        obj["spec"]["hostPath"].setdefault("type", "")
     obj.setdefault("status", {}).setdefault("phase", "Pending")
 
 
@@ -227,6 +229,12 @@ def _secret(obj: Obj) -> None:
 def _namespace(obj: Obj) -> None:
     obj["metadata"].setdefault("labels", {})["kubernetes.io/metadata.name"] = obj["metadata"].get("name", "")
     obj.setdefault("status", {}).setdefault("phase", "Active")
+
+
+def _node(obj: Obj) -> None:
+    spec = obj.setdefault("spec", {})
+    if spec.get("podCIDR"):
+        spec.setdefault("podCIDRs", [spec["podCIDR"]])
 
 
 def _storage_class(obj: Obj) -> None:
@@ -282,6 +290,7 @@ DEFAULTS: Mapping[str, Callable[[Obj], None]] = {
     "endpointslices.discovery.k8s.io": _endpoint_slice,
     "secrets": _secret,
     "namespaces": _namespace,
+    "nodes": _node,
     "storageclasses.storage.k8s.io": _storage_class,
     "rolebindings.rbac.authorization.k8s.io": _binding,
     "clusterrolebindings.rbac.authorization.k8s.io": _binding,

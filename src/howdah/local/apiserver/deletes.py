@@ -13,8 +13,9 @@ from .errors import Subject, bad_request, conflict, forbidden, invalid, invalid_
 from .kinds import Kind
 from .objects import Obj, dig, parsed_time, timestamp
 from .prepare import CRD_STORAGE
+from .requests import is_yes, number
 from .store import Store
-from .writes import Call, State, is_finished, live_object, shown
+from .writes import Call, State, is_finished, live_object, remove, shown
 
 CRD_FINALIZER = "customresourcecleanup.apiextensions.k8s.io"
 FOREGROUND, ORPHAN = "foregroundDeletion", "orphan"
@@ -57,13 +58,20 @@ def options_from(body: Any, query: dict[str, str]) -> DeleteOptions:
         error = invalid("propagationPolicy", policy, "orphanDependents and deletionPropagation cannot be both set")
         raise invalid_object(_DELETE_OPTIONS, "", [error])
     if orphan is not None:
-        policy = "Orphan" if orphan in (True, "true", "1") else "Background"
+        policy = "Orphan" if is_yes(str(orphan)) else "Background"
     if policy is not None and policy not in _POLICIES:
         raise invalid_object(_DELETE_OPTIONS, "", [unsupported("propagationPolicy", policy, (*_POLICIES, "nil"))])
     conditions = given.get("preconditions") or {}
-    return DeleteOptions(
-        int(grace) if grace is not None else None, policy, conditions.get("uid"), conditions.get("resourceVersion")
-    )
+    return DeleteOptions(_seconds(grace), policy, conditions.get("uid"), conditions.get("resourceVersion"))
+
+
+def _seconds(grace: Any) -> int | None:
+    """A number of a body, or the text of one of a query; 400 for anything else."""
+    if isinstance(grace, str):
+        return number({"gracePeriodSeconds": grace}, "gracePeriodSeconds")
+    if grace is not None and (not isinstance(grace, int) or isinstance(grace, bool)):
+        raise bad_request("json: DeleteOptions.gracePeriodSeconds is not a whole number")
+    return grace
 
 
 def delete(state: State, call: Call, options: DeleteOptions) -> tuple[Obj, bool]:
@@ -91,7 +99,7 @@ def _removed(state: State, call: Call, live: Obj, marked: Obj) -> Obj:
     last = live if not live["metadata"].get("deletionTimestamp") else marked
     if call.kind.storage == "pods":
         last = marked
-    return shown(call.kind, state.store.delete(call.kind.storage, last))
+    return shown(call.kind, remove(state.store, call.kind, last))
 
 
 def _check_preconditions(call: Call, live: Obj, options: DeleteOptions) -> None:

@@ -42,6 +42,11 @@ _SUBRESOURCES: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
 """Group, version and kind of what a subresource takes (empty: those of its resource), and its verbs."""
 
 
+def verbs_of(subresource: str) -> tuple[str, ...]:
+    """The verbs of a subresource, as permissions name them."""
+    return _SUBRESOURCES[subresource][3]
+
+
 def core_versions(address: str) -> Obj:
     servers = [{"clientCIDR": "0.0.0.0/0", "serverAddress": address}]
     return {"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": servers}
@@ -147,6 +152,7 @@ def openapi_document(registry: Registry, path: str) -> bytes | None:
 
 
 _REF = "#/components/schemas/"
+_TEXT = {"type": "string"}
 _META = "io.k8s.apimachinery.pkg.apis.meta.v1."
 _OBJECT_META = _META + "ObjectMeta"
 _META_SCHEMAS = tuple(
@@ -164,7 +170,8 @@ def custom_document(registry: Registry, group_name: str, version: str) -> Obj:
             continue
         gvk = {"group": kind.group, "version": kind.version, "kind": kind.kind}
         name = ".".join([*reversed(kind.group.split(".")), kind.version, kind.kind])
-        properties = {**kind.schema.raw["properties"], "metadata": {"allOf": [{"$ref": _REF + _OBJECT_META}]}}
+        own = {"apiVersion": _TEXT, "kind": _TEXT, "metadata": {"allOf": [{"$ref": _REF + _OBJECT_META}]}}
+        properties = {**kind.schema.raw["properties"], **own}
         schemas[name] = {**kind.schema.raw, "properties": properties, "x-kubernetes-group-version-kind": [gvk]}
         place = "namespaces/{namespace}/" if kind.namespaced else ""
         base = f"/apis/{group_name}/{version}/{place}{kind.plural}"

@@ -10,10 +10,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
 from aiohttp import web
 
-from . import discovery, lists, scale, subresources
+from . import discovery, lists, log_options, scale, subresources
+from .answers import json_response, no_page, not_acceptable, refused_form, refused_media, warnings_of
 from .auth import Tokens, User, certificate_user
 from .consequences import follow
 from .deletes import DeleteOptions, delete, options_from, status_of_removal
@@ -33,9 +33,9 @@ from .errors import (
     unsupported_media_type,
 )
 from .kinds import Kind
-from .objects import Obj, decode, encode
-from .patches import APPLY, JSON, MERGE, STRATEGIC, json_patched, merge_patched, strategic_patched
-from .proxy import Node
+from .objects import Obj, decode
+from .patches import APPLY, MERGE, STRATEGIC, check_patch_type, patcher
+from .proxy import Node, container_of
 from .requests import (
     BODY_TYPES,
     Answer,
@@ -47,12 +47,13 @@ from .requests import (
     number,
     parsed_body,
     repeated_fields,
+    takes_text,
     target_of,
     validation_of,
     wanted_answer,
 )
 from .selectors import parse_selector
-from .table import table_of
+from .table import scale_table, table_of
 from .watch import TooSlowError, Wanted, error_line, lines
 from .writes import Call, State, apply, change, create, is_shown_as_stored, live_object, replace, shown
 
@@ -64,8 +65,8 @@ OPEN_PATHS = ("/version", "/healthz", "/readyz", "/livez")
 PATHS = ("/api", "/api/v1", "/apis", "/healthz", "/livez", "/openapi/v2", "/openapi/v3", "/readyz", "/version")
 _HEALTH = ("/healthz", "/readyz", "/livez")
 _ENDPOINTS_DEPRECATED = "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"
-_NOT_ACCEPTABLE = "406: Not Acceptable\n\nAvailable representations: " + ", ".join(BODY_TYPES)
 _PATCH_OPTIONS = Subject("meta.k8s.io", "patchoptions", "PatchOptions")
+_PODS = Subject("", "pods", "Pod")
 _STREAMS = ("exec", "attach", "portforward")
 
 
@@ -95,13 +96,13 @@ class Api:
         try:
             return await self._answer(http)
         except ApiError as error:
-            return _json_response(error.body, error.code, error.headers)
+            return json_response(error.body, error.code, error.headers)
         except (ConnectionError, web.HTTPException):
             raise
         except Exception:  # the one place: a bug answers 500 and stops nobody else
             log.exception("%s %s failed", http.method, http.path)
             bug = ApiError(500, "InternalError", "Internal error occurred: see the log of the API server", details={})
-            return _json_response(bug.body, 500, {})
+            return json_response(bug.body, 500, {})
 
     async def _answer(self, http: web.BaseRequest) -> web.StreamResponse:
         path = http.path.rstrip("/") or "/"
@@ -114,16 +115,23 @@ class Api:
             return self._non_resource(http, path)
         kind = self._state.registry.find(target.group, target.version, target.plural)
         if kind is None or (target.subresource and target.subresource not in kind.subresources):
-            if kind is not None and kind.custom is not None and target.subresource in ("status", "scale"):
+            if kind is not None and kind.custom is not None:
                 raise not_found(kind.subject, target.name)
             if not self._state.registry.is_builtin_group(target.group):
-                return web.Response(status=404, text="404 page not found\n")
+                return no_page()
             raise resource_not_found()
+        if (
+            kind.custom is not None
+            and kind.namespaced
+            and not target.namespace
+            and (target.name or http.method != "GET")
+        ):
+            return no_page()
         if kind.namespaced and not target.namespace and (target.name or http.method == "POST"):
             raise resource_not_found() if target.name else method_not_allowed()
         answer = wanted_answer(http.headers.get("Accept", ""))
         if answer is None and target.subresource not in (*_STREAMS, "log"):
-            raise ApiError(406, "NotAcceptable", _NOT_ACCEPTABLE, details={})
+            raise not_acceptable(kind, target, http)
         warnings = [_ENDPOINTS_DEPRECATED] if kind.storage == "endpoints" else []
         call = Call(
             kind,
@@ -139,7 +147,7 @@ class Api:
         try:
             return await self._resource(request)
         except ApiError as error:  # a refusal carries the warnings too
-            return _json_response(error.body, error.code, [*error.headers.items(), *_warnings(call)])
+            return json_response(error.body, error.code, [*error.headers.items(), *warnings_of(call)])
 
     def _user(self, http: web.BaseRequest) -> User | None:
         token = http.headers.get("Authorization", "")
@@ -159,14 +167,16 @@ class Api:
             if text is not None:
                 return web.Response(body=text, content_type="application/json")
         found = self._discovered(path.strip("/").split("/"))
+        if found is not None and wanted_answer(http.headers.get("Accept", "")) is None:
+            raise refused_form(BODY_TYPES) if found.get("kind") == "APIResourceList" else refused_media()
         if found is not None:
-            return _json_response(found, 200, {})
+            return json_response(found, 200, {})
         parts = path.split("/")
         if parts[1:3] == ["api", "v1"] or (
             len(parts) > 3 and parts[1] == "apis" and registry.is_builtin_group(parts[2])
         ):
             raise resource_not_found()
-        return web.Response(status=404, text="404 page not found\n")
+        return no_page()
 
     def _discovered(self, parts: list[str]) -> Obj | None:
         registry = self._state.registry
@@ -192,13 +202,15 @@ class Api:
     async def _resource(self, request: Request) -> web.StreamResponse:
         verb = _verb(request)
         if request.target.subresource and request.target.subresource != "status":
+            if _DONE_BY.get(request.http.method, "") not in discovery.verbs_of(request.target.subresource):
+                raise _not_allowed(request)
             special = _SUBRESOURCES.get(request.target.subresource)
             if special is not None:
                 return await special(self, request)
         elif verb not in request.kind.verbs or _is_impossible(request, verb):
-            if request.kind.custom is not None and request.target.subresource == "status" and verb == "delete":
-                raise method_not_supported(request.kind.subject, verb)
-            raise method_not_allowed()
+            if request.kind.custom is not None and not request.target.name and request.http.method in ("PUT", "PATCH"):
+                raise bad_request("name must be provided")
+            raise _not_allowed(request)
         handler = _VERBS.get(verb)
         if handler is None:
             raise method_not_allowed()
@@ -229,14 +241,15 @@ class Api:
         if not request.call.dry_run and request.http.method != "GET":
             follow(self._state, request.kind, request.call.namespace)
         await self._state.store.durable()
-        form = request.answer.form
-        if obj.get("kind") == "Status" or obj.get("kind") == "Scale":
-            form = ""
+        form = request.answer.form if obj.get("kind") != "Status" else ""
         if form == "Table":
-            obj = table_of(request.kind, [obj], {"resourceVersion": obj["metadata"].get("resourceVersion", "")})
+            metadata = {"resourceVersion": obj["metadata"].get("resourceVersion", "")}
+            table = scale_table if obj.get("kind") == "Scale" else table_of
+            include = request.http.query.get("includeObject", "")
+            obj = table(request.kind, [obj], metadata, request.answer.api_version, include)
         elif form.startswith("PartialObjectMetadata"):
             obj = lists.partial(obj, request.answer.api_version)
-        return _json_response(obj, code, _warnings(request.call), as_yaml=request.answer.yaml)
+        return json_response(obj, code, warnings_of(request.call), as_yaml=request.answer.yaml)
 
     async def get(self, request: Request) -> web.StreamResponse:
         lists.version_number(request.http.query.get("resourceVersion", ""))
@@ -244,6 +257,7 @@ class Api:
 
     async def list(self, request: Request) -> web.StreamResponse:
         kind, call, query = request.kind, request.call, request.http.query
+        number(query, "timeoutSeconds")
         selector = parse_selector(kind, query.get("labelSelector", ""), query.get("fieldSelector", ""))
         found = lists.page(self._state.store, kind, call.namespace, selector, query)
         await self._state.store.durable()
@@ -256,13 +270,14 @@ class Api:
         elif request.answer.yaml:
             answer = decode(lists.list_text(kind, found))
         else:
-            return web.Response(body=lists.list_text(kind, found), content_type="application/json")
-        return _json_response(answer, 200, {}, as_yaml=request.answer.yaml)
+            text = lists.list_text(kind, found)
+            return web.Response(body=text, headers=warnings_of(call), content_type="application/json")
+        return json_response(answer, 200, warnings_of(call), as_yaml=request.answer.yaml)
 
     async def watch(self, request: Request) -> web.StreamResponse:
         wanted = self._wanted(request)
         store, resource = self._state.store, request.kind.storage
-        response = web.StreamResponse(headers={"Content-Type": "application/json"})
+        response = web.StreamResponse(headers=[("Content-Type", "application/json"), *warnings_of(request.call)])
         response.enable_chunked_encoding()
         await response.prepare(request.http)
         what = f"{request.http.path} by {request.user.name} with {request.call.manager}"
@@ -308,7 +323,7 @@ class Api:
         body = await self._body(request)
         if "watch" not in request.kind.verbs:
             found = subresources.review(request.kind.kind, body, request.user, self._tokens, self._state.store)
-            return _json_response(found, 201, {})
+            return json_response(found, 201, {})
         return await self._done(request, create(self._state, request.call, body), 201)
 
     async def update(self, request: Request) -> web.StreamResponse:
@@ -326,8 +341,8 @@ class Api:
                 raise _manager_required()
             obj, made = apply(self._state, request.call, from_yaml(data), force=flag(request.http.query, "force"))
             return await self._done(request, obj, 201 if made else 200)
-        _check_patch_type(request.kind, content)
-        patched = _patcher(request.kind, content, parsed_body(data, content))
+        check_patch_type(request.kind, content)
+        patched = patcher(request.kind, content, parsed_body(data, content))
         return await self._done(request, change(self._state, request.call, patched))
 
     async def delete(self, request: Request) -> web.StreamResponse:
@@ -353,7 +368,8 @@ class Api:
         page = lists.Page(found.records, self._state.store.version)
         follow(self._state, kind, request.call.namespace)
         await self._state.store.durable()
-        return web.Response(body=lists.list_text(kind, page), content_type="application/json")
+        text = lists.list_text(kind, page)
+        return web.Response(body=text, headers=warnings_of(request.call), content_type="application/json")
 
     async def scale(self, request: Request) -> web.StreamResponse:
         state, call = self._state, request.call
@@ -361,32 +377,47 @@ class Api:
             return await self._done(request, scale.read(state, call))
         if request.http.method == "PUT":
             return await self._done(request, scale.write(state, call, await self._body(request)))
-        if request.http.method != "PATCH":
-            raise method_not_allowed()
         content = request.http.headers.get("Content-Type", "").partition(";")[0].strip()
         if content == APPLY:
+            if not request.http.query.get("fieldManager"):
+                raise _manager_required()
             config = from_yaml(await self._raw_body(request))
             found = scale.apply(state, call, config, force=flag(request.http.query, "force"))
             return await self._done(request, found)
+        check_patch_type(request.kind, content)
         patch = parsed_body(await self._raw_body(request), content)
-        patched = _patcher(request.kind, MERGE if content == STRATEGIC else content, patch)
-        wanted = patched(scale.read(state, call))
-        return await self._done(request, scale.write(state, call, wanted))
+        patched = patcher(request.kind, MERGE if content == STRATEGIC else content, patch)
+        return await self._done(request, scale.change(state, call, patched))
 
     async def logs(self, request: Request) -> web.StreamResponse:
-        if request.http.method != "GET":
-            raise method_not_allowed()
-        return await self._node.logs(request.http, live_object(self._state, request.call))
+        if not takes_text(request.http.headers.get("Accept", "")):
+            raise refused_form(("text/plain", *BODY_TYPES))
+        log_options.check(request.http.query, request.target.name)
+        pod = live_object(self._state, request.call)
+        container = container_of(pod, request.http.query.get("container"))
+        if not self._host(pod):  # nothing was written yet
+            return web.Response(status=204, content_type="text/plain")
+        return await self._node.logs(request.http, pod, container)
 
     async def stream(self, request: Request) -> web.StreamResponse:
-        pod = live_object(self._state, request.call)
-        return await self._node.stream(request.http, pod, request.target.subresource)
+        pod, verb = live_object(self._state, request.call), request.target.subresource
+        container = container_of(pod, request.http.query.get("container")) if verb != "portforward" else "-"
+        if not self._host(pod):
+            raise bad_request(f"pod {request.target.name} does not have a host assigned")
+        return await self._node.stream(request.http, pod, container, verb)
+
+    def _host(self, pod: Obj) -> str:
+        """The node that a pod is on, empty where it has none yet; 404 where that node is gone."""
+        node = str(pod["spec"].get("nodeName") or "")
+        if node and self._state.store.get("nodes", "", node) is None:
+            raise not_found(_PODS, node)  # so the real server words it
+        return node
 
     async def token(self, request: Request) -> web.StreamResponse:
         body = await self._body(request)
         found = subresources.token_request(self._state, request.call, self._tokens, body)
         await self._state.store.durable()
-        return _json_response(found, 201, {})
+        return json_response(found, 201, {})
 
     async def eviction(self, request: Request) -> web.StreamResponse:
         body = await self._body(request)
@@ -432,6 +463,7 @@ def _verb(request: Request) -> str:
     return ""
 
 
+_DONE_BY = {"GET": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 _VERBS: Mapping[str, Callable[[Api, Request], Awaitable[web.StreamResponse]]] = {
     "get": Api.get,
     "list": Api.list,
@@ -454,27 +486,12 @@ _SUBRESOURCES: Mapping[str, Callable[[Api, Request], Awaitable[web.StreamRespons
 }
 
 
-def _check_patch_type(kind: Kind, content: str) -> None:
-    if content not in (JSON, MERGE, STRATEGIC, APPLY):
-        raise ApiError(415, "UnsupportedMediaType", "415: Unsupported Media Type", details={})
-    if kind.custom is not None and content == STRATEGIC:
-        raise unsupported_media_type((JSON, MERGE, APPLY))
-
-
-def _patcher(kind: Kind, content: str, patch: Any) -> Callable[[Obj], Obj]:
-    """The function that a patch is."""
-    if content == JSON:
-        return lambda obj: json_patched(obj, patch)
-    if not isinstance(patch, dict):
-        raise bad_request("the body of a patch must be an object")
-    if content == MERGE:
-        return lambda obj: _as_object(merge_patched(obj, patch))
-    return lambda obj: _as_object(strategic_patched(obj, patch, kind.schema))
-
-
-def _as_object(value: Any) -> Obj:
-    assert isinstance(value, dict)
-    return value
+def _not_allowed(request: Request) -> ApiError:
+    """405, which custom resources word in their own way for what their subresources do not have."""
+    verb = _DONE_BY.get(request.http.method, "")
+    if request.kind.custom is not None and request.target.subresource and verb in ("create", "delete"):
+        return method_not_supported(request.kind.subject, verb)
+    return method_not_allowed()
 
 
 def _manager_required() -> ApiError:
@@ -504,20 +521,3 @@ def _table_shower(kind: Kind, answer: Answer) -> Callable[[Obj], Obj]:
         return table_of(kind, [shown(kind, obj)], metadata, answer.api_version, columns=next(count) == 0)
 
     return show
-
-
-def _warnings(call: Call) -> list[tuple[str, str]]:
-    return [("Warning", f'299 - "{_quoted(text)}"') for text in call.warnings]
-
-
-def _quoted(text: str) -> str:
-    return text.replace("\\", "\\\\").replace('"', '\\"')
-
-
-def _json_response(
-    obj: Any, code: int, headers: Mapping[str, str] | list[tuple[str, str]], *, as_yaml: bool = False
-) -> web.Response:
-    if as_yaml:
-        text = yaml.safe_dump(decode(encode(obj)), sort_keys=False)
-        return web.Response(text=text, status=code, headers=headers, content_type="application/yaml")
-    return web.Response(body=encode(obj), status=code, headers=headers, content_type="application/json")

@@ -111,6 +111,8 @@ def check_options(query: Mapping[str, str], *, watching: bool = False) -> None:
     elif watching and match and initial is None:
         why = "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"
         errors.append(field_forbidden("resourceVersionMatch", why))
+        if match != "NotOlderThan":
+            errors.append(unsupported("resourceVersionMatch", match, ("NotOlderThan",)))
     elif not watching and initial is not None:
         errors.append(field_forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list"))
     elif not watching and match and not given:

@@ -315,11 +315,14 @@ def _pruned(result: Obj, schema: Schema, owners: Owners, last: Owned | None) -> 
 
 
 def _unless_last_applied(conflicts: Mapping[Manager, FieldSet], live: Obj, write: Write) -> dict[Manager, FieldSet]:
-    """kubectl moving from client-side to server-side apply owns what its annotation says."""
+    """kubectl moving from client-side to server-side apply owns what its annotation says, where it still is so."""
     text = dig(live, "metadata", "annotations", LAST_APPLIED)
-    if not text:
+    last = decode(text.encode()) if text else {}
+    if last.get("apiVersion") != write.kind.api_version:
         return dict(conflicts)
-    before = _ignored(field_set(decode(text.encode()), write.schema), write.kind, write.subresource)
+    changed = difference(last, _plain(live), write.schema)
+    still = field_set(last, write.schema) - changed.modified - changed.added - changed.removed
+    before = _ignored(still, write.kind, write.subresource)
     return {manager: left for manager, fields in conflicts.items() if (left := fields - before)}
 
 

@@ -6,11 +6,13 @@ none: for them only merge and JSON patch exist (415 otherwise), as in the real s
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jsonpatch
 
-from .errors import ApiError, bad_request
+from .errors import ApiError, bad_request, unsupported_media_type
+from .kinds import Kind
 from .objects import Obj, clone
 from .schema import ANYTHING, Schema
 
@@ -173,4 +175,27 @@ def _without_directives(value: Any) -> Any:
         return [_without_directives(item) for item in value]
     if isinstance(value, dict):
         return strategic_patched({}, value, ANYTHING)
+    return value
+
+
+def check_patch_type(kind: Kind, content: str) -> None:
+    if kind.custom is not None and content not in (JSON, MERGE, APPLY):
+        raise unsupported_media_type((JSON, MERGE, APPLY))
+    if content not in (JSON, MERGE, STRATEGIC, APPLY):
+        raise ApiError(415, "UnsupportedMediaType", "415: Unsupported Media Type", details={})
+
+
+def patcher(kind: Kind, content: str, patch: Any) -> Callable[[Obj], Obj]:
+    """The function that a patch is."""
+    if content == JSON:
+        return lambda obj: json_patched(obj, patch)
+    if not isinstance(patch, dict):
+        raise bad_request("the body of a patch must be an object")
+    if content == MERGE:
+        return lambda obj: _as_object(merge_patched(obj, patch))
+    return lambda obj: _as_object(strategic_patched(obj, patch, kind.schema))
+
+
+def _as_object(value: Any) -> Obj:
+    assert isinstance(value, dict)
     return value

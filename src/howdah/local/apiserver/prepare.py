@@ -106,6 +106,9 @@ def prepare_update(store: Store, kind: Kind, new: Obj, live: Obj, *, services: I
         finalizers = dig(live, "spec", "finalizers")
         if kind.storage == "namespaces" and finalizers is not None:
             new.setdefault("spec", {})["finalizers"] = finalizers
+    elif kind.storage == "persistentvolumes":
+        if dig(new, "status", "phase") != dig(live, "status", "phase"):
+            new["status"]["lastPhaseTransitionTime"] = timestamp()
     elif kind.storage == "nodes":
         new.setdefault("spec", {})
 
@@ -249,6 +252,10 @@ def _taken_node_ports(store: Store) -> set[int]:
     return {port["nodePort"] for port in ports if port.get("nodePort")}
 
 
+def _create_volume(_: Store, obj: Obj) -> None:
+    obj["status"] = {"phase": "Pending", "lastPhaseTransitionTime": timestamp()}
+
+
 def _create_crd(_: Store, obj: Obj) -> None:
     stored = [version["name"] for version in obj["spec"].get("versions") or () if version.get("storage")]
     obj["status"] = {"conditions": None, "acceptedNames": {"plural": "", "kind": ""}, "storedVersions": stored}
@@ -258,6 +265,7 @@ _CREATES: Mapping[str, Callable[[Store, Obj], None]] = {
     "pods": _create_pod,
     "namespaces": _create_namespace,
     "persistentvolumeclaims": _create_claim,
+    "persistentvolumes": _create_volume,
     "jobs.batch": _create_job,
     "services": _create_service,
     CRD_STORAGE: _create_crd,

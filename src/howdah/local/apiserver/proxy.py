@@ -58,9 +58,9 @@ class Node:
         if self._session is not None:
             await self._session.close()
 
-    async def logs(self, request: web.BaseRequest, pod: Obj) -> web.StreamResponse:
+    async def logs(self, request: web.BaseRequest, pod: Obj, container: str) -> web.StreamResponse:
         """`GET pods/NAME/log`, streamed as it comes."""
-        url = _url("logs", pod, container_of(pod, request.query.get("container")), request)
+        url = _url("logs", pod, container, request)
         try:
             upstream = await self._client().get(url)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
@@ -75,11 +75,10 @@ class Node:
             await answer.write_eof()
             return answer
 
-    async def stream(self, request: web.BaseRequest, pod: Obj, verb: str) -> web.StreamResponse:
+    async def stream(self, request: web.BaseRequest, pod: Obj, container: str, verb: str) -> web.StreamResponse:
         """exec, attach and port-forward: two websockets with everything passed between them."""
         if request.headers.get("Upgrade", "").lower() != "websocket":
             raise bad_request("Upgrade request required: only WebSocket is spoken here (kubectl 1.31 and later)")
-        container = container_of(pod, request.query.get("container")) if verb != "portforward" else "-"
         offered = request.headers.getall("Sec-WebSocket-Protocol", [])
         protocols = tuple(name.strip() for text in offered for name in text.split(",") if name.strip())
         try:

@@ -12,7 +12,7 @@ import yaml
 from aiohttp import web
 
 from . import protobuf
-from .errors import Subject, bad_request, invalid_object, unsupported, unsupported_media_type
+from .errors import FieldError, Subject, bad_request, invalid_object, unsupported, unsupported_media_type
 from .objects import decode
 
 _NAMED_NAMESPACE_SUBRESOURCES = ("status", "finalize")
@@ -52,11 +52,13 @@ def target_of(path: str) -> Target | None:
     return Target(group, version, plural, namespace, name, subresource)
 
 
-TRUE = ("true", "True", "TRUE", "1", "t", "T")
-
-
 def flag(query: Mapping[str, str], name: str) -> bool:
-    return query.get(name) in TRUE
+    """A yes or no of the query; anything given but 0 and false is a yes."""
+    return is_yes(query.get(name))
+
+
+def is_yes(text: str | None) -> bool:
+    return text is not None and text != "0" and text.lower() != "false"
 
 
 def number(query: Mapping[str, str], name: str) -> int | None:
@@ -70,12 +72,17 @@ def number(query: Mapping[str, str], name: str) -> int | None:
         raise bad_request(f'strconv.ParseInt: parsing "{text}": invalid syntax') from error
 
 
+MANAGER_MAX_BYTES = 128
+
+
 def manager_of(request: web.BaseRequest) -> str:
     """The field manager: named, or the program of the user agent."""
     named = request.query.get("fieldManager")
     if named:
-        if len(named) > 128:
-            raise bad_request(f"fieldManager {named[:20]}…: may not be longer than 128")
+        if len(named.encode()) > MANAGER_MAX_BYTES:
+            kind = _OPTIONS.get(request.method, "ListOptions")
+            error = FieldError("fieldManager", "TooLong", f"Too long: may not be more than {MANAGER_MAX_BYTES} bytes")
+            raise invalid_object(Subject("meta.k8s.io", kind.lower(), kind), "", [error])
         return named
     return request.headers.get("User-Agent", "").split("/")[0][:128] or "unknown"
 
@@ -214,3 +221,9 @@ def wanted_answer(accept: str) -> Answer | None:
         if options.get("g") == "apidiscovery.k8s.io":
             continue
     return None
+
+
+def takes_text(accept: str) -> bool:
+    """Whether plain text, which is all that a log is, may be answered."""
+    medias = {clause.partition(";")[0].strip() for clause in accept.split(",")} - {""}
+    return not medias or not medias.isdisjoint(("text/plain", "text/*", "*/*", "application/*", *BODY_TYPES))

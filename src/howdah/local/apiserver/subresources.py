@@ -146,6 +146,8 @@ def review(kind: str, body: Any, user: User, tokens: Tokens, store: Store) -> Ob
     if kind == "SelfSubjectReview":
         return {**answer, "status": {"userInfo": user.info()}}
     if kind == "SelfSubjectRulesReview":
+        if not dig(given, "spec", "namespace"):
+            raise bad_request("no namespace on request")
         every = {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}
         status = {
             "resourceRules": [every],

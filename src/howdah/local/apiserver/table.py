@@ -116,18 +116,41 @@ def table_of(
 ) -> Obj:
     """A Table of objects. `include` says how much of each object a row carries: Metadata (as ""), Object, None."""
     now = datetime.now(UTC)
-    rows = [_row(kind, obj, now, api_version, include) for obj in objects]
+    rows = [_row(cells_of(kind, obj, now), obj, api_version, include) for obj in objects]
+    return _table(columns_of(kind) if columns else None, rows, metadata, api_version)
+
+
+def scale_table(
+    kind: Kind,
+    scales: Sequence[Obj],
+    metadata: Mapping[str, Any],
+    api_version: str = "meta.k8s.io/v1",
+    include: str = "",
+) -> Obj:
+    """A Table of the Scales of objects of a kind."""
+    now = datetime.now(UTC)
+    rows = [_row(_scale_cells(scale, now), scale, api_version, include) for scale in scales]
+    name, age_type = (_column("Name"), "string") if kind.custom is None else (_name_column(), "date")
+    numbers = (_column("Desired", "integer"), _column("Available", "integer"))
+    return _table([name, *numbers, _column("Age", age_type)], rows, metadata, api_version)
+
+
+def _scale_cells(scale: Obj, now: datetime) -> list[Any]:
+    return [scale["metadata"]["name"], scale["spec"].get("replicas", 0), scale["status"]["replicas"], age(scale, now)]
+
+
+def _table(columns: list[Obj] | None, rows: list[Obj], metadata: Mapping[str, Any], api_version: str) -> Obj:
     return {
         "kind": "Table",
         "apiVersion": api_version,
         "metadata": metadata,
-        "columnDefinitions": columns_of(kind) if columns else None,
+        "columnDefinitions": columns,
         "rows": rows,
     }
 
 
-def _row(kind: Kind, obj: Obj, now: datetime, api_version: str, include: str) -> Obj:
-    row: Obj = {"cells": cells_of(kind, obj, now)}
+def _row(cells: list[Any], obj: Obj, api_version: str, include: str) -> Obj:
+    row: Obj = {"cells": cells}
     if include == "Object":
         row["object"] = obj
     elif include == "None":

@@ -337,7 +337,7 @@ def _immutable_name(call: Call, obj: Obj) -> ApiError:
 
 def apply(state: State, call: Call, config: Any, *, force: bool) -> tuple[Obj, bool]:
     """Server-side apply: the object, and whether it was made."""
-    kind = call.kind
+    kind, config = call.kind, {} if config is None else config
     if not isinstance(config, dict):
         raise bad_request("error decoding YAML: the configuration is not an object")
     if not config.get("kind") or not config.get("apiVersion"):
@@ -484,9 +484,19 @@ def _commit_update(state: State, call: Call, live: Obj, new: Obj) -> Obj:
         return {**new, "metadata": {**new["metadata"], "resourceVersion": live["metadata"]["resourceVersion"]}}
     stored = _stored(call.kind, new)
     if is_finished(stored):  # watchers see it as it was, the writer as it would be
-        state.store.delete(call.kind.storage, _stored(call.kind, live))
+        remove(state.store, call.kind, _stored(call.kind, live))
         return {**new, "metadata": {**new["metadata"], "resourceVersion": live["metadata"]["resourceVersion"]}}
     return shown(call.kind, state.store.put(call.kind.storage, stored))
+
+
+def remove(store: Store, kind: Kind, obj: Obj) -> Obj:
+    """What was stored goes. A service takes the Endpoints of its name along, whoever wrote them, Patroni for one."""
+    gone = store.delete(kind.storage, obj)
+    if kind.storage == "services":
+        endpoints = store.get("endpoints", namespace_of(obj), name_of(obj))
+        if endpoints is not None:
+            store.delete("endpoints", endpoints)
+    return gone
 
 
 def is_finished(obj: Obj) -> bool:

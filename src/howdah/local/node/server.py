@@ -34,7 +34,8 @@ def _keeper(find: Find, request: web.Request) -> Keeper:
 
 
 def _is(query: Mapping[str, str], name: str) -> bool:
-    return query.get(name, "").lower() in ("true", "1", "t")
+    """As the real server reads it: anything given but 0 and false is a yes."""
+    return name in query and query[name] != "0" and query[name].lower() != "false"
 
 
 def log_query(query: Mapping[str, str], now: float) -> LogQuery:
