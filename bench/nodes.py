@@ -217,6 +217,7 @@ async def measure_creation(bench: Bench) -> None:
     for index in range(bench.rounds):
         if index:
             await _delete(bench)
+            await asyncio.sleep(STEADY_S)  # kubelets still clear away sandboxes and mounts
         begun = time.time()
         await bench.cluster.create(numberOfInstances=3, patroni=PATRONI)
         await _first_write(bench)

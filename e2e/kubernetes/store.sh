@@ -14,6 +14,7 @@ if [ ${#changed[@]} -gt 0 ]; then
     rm -f "$store/whole"
     mkdir -p store
     printf 'version = 2\nroot = "%s/root"\nstate = "%s/store/state"\n[grpc]\naddress = "%s/store/socket"\n' "$store" "$d" "$d" >store/config.toml
+    trap 'kill "$(<run/store)" 2>/dev/null || true' EXIT  # also of what fails: the next one removes its folder
     run store "$(command -v containerd)" --config store/config.toml
     await 20 "containerd for the images" ctr -a store/socket version
     for image in "${changed[@]}"; do
