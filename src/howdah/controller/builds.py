@@ -38,7 +38,7 @@ class Built:
 
 
 @dataclass(slots=True)
-class _Compared:
+class _Comparison:
     """What one comparison found, and of what; a version that brought another status alone makes no other."""
 
     intended: tuple[Mapping[str, Any], ...]
@@ -65,7 +65,7 @@ class Builds:
         self._references = references
         self._warn = warn
         self._built: dict[Key, Built] = {}
-        self._compared: dict[Key, dict[tuple[str, str], _Compared]] = {}
+        self._compared: dict[Key, dict[tuple[str, str], _Comparison]] = {}
 
     def known(self, key: Key) -> Built | None:
         """What it was built to last, if it was since the start."""
@@ -100,7 +100,7 @@ class Builds:
 
     def differences(self, key: Key, built: Built, observed: Observed) -> dict[tuple[str, str], tuple[Difference, ...]]:
         """Compared once per version of both sides: most passes compare nothing."""
-        before, now = self._compared.get(key, {}), dict[tuple[str, str], _Compared]()
+        before, now = self._compared.get(key, {}), dict[tuple[str, str], _Comparison]()
         for body in built.intended:
             place = (body["kind"], body["metadata"]["name"])
             live = observed.objects.get(place)
@@ -108,7 +108,7 @@ class Builds:
                 continue
             known = before.get(place)
             if known is None or not known.is_of(built, live):
-                known = _Compared(built.intended, live.version, live.hash_but_status(), differences(body, live))
+                known = _Comparison(built.intended, live.version, live.hash_but_status(), differences(body, live))
             now[place] = known
         self._compared[key] = now
         return {place: known.found for place, known in now.items()}

@@ -101,9 +101,11 @@ async def run(options: Options) -> None:
             for warning in current.warnings:
                 _log.warning("configuration", source=str(where), warning=str(warning))
             _log.info("configured", source=str(where), version=current.version, observe_only=options.observe_only)
-            if current.settings.enable_crd_registration and not options.observe_only:
-                await register(client, current.settings.crd_categories, stop)
-            await report_losses(client, current.settings.crd_categories)
+            async with _probes_while_waiting(options, metrics) as told:
+                told.why = "the definitions are being registered"
+                if current.settings.enable_crd_registration and not options.observe_only:
+                    await register(client, current.settings.crd_categories, stop)
+                await report_losses(client, current.settings.crd_categories)
             operator = Operator(client, options, current.settings, metrics)
             changed = asyncio.create_task(following.next(current, operator.say))
             await operator.run(stop, changed)
@@ -118,7 +120,7 @@ class _Told:
 
 @contextlib.asynccontextmanager
 async def _probes_while_waiting(options: Options, metrics: Metrics) -> AsyncIterator[_Told]:
-    """Without a configuration a process is alive and not ready: a liveness probe must not make it a crash loop.
+    """Before it works a process is alive and not ready: a liveness probe must not make it a crash loop.
 
     Only with `--listen`: where the configuration says the port, it is not known yet.
     """

@@ -97,7 +97,7 @@ class Members:
         )
 
     async def _status(self, member: Member) -> tuple[str, NodeStatus] | None:
-        with contextlib.suppress(ExternalError):
+        with contextlib.suppress(ExternalError, ValueError):  # no URL is said by a member, too
             return member.name, await self._patroni.get_patroni(Endpoint(member.api_url or ""))
         return None
 

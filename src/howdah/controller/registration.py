@@ -103,20 +103,22 @@ def _way_on(error: KubeError) -> dict[str, str]:
 
 async def report_losses(client: Client, categories: tuple[str, ...]) -> tuple[str, ...]:
     """Say what the installed definitions do not keep of a resource; `definition: field` each."""
-    found: list[str] = []
-    for body in all_crds(categories):
-        name = body["metadata"]["name"]
-        try:
-            lost = lost_fields(await client.get(CUSTOM_RESOURCE_DEFINITIONS, name, timeout_s=TIMES.call_s), body)
-        except NotFound:
-            _log.warning("CRD not installed", crd=name, hint="howdah crds | kubectl apply --server-side -f -")
-            continue
-        except KubeError as error:
-            _log.info("CRD not read", crd=name, error=str(error))
-            continue
-        if lost:
-            _log.warning(
-                "the installed CRD drops these fields", crd=name, fields=lost, hint="install those of `howdah crds`"
-            )
-            found += [f"{name}: {field}" for field in lost]
-    return tuple(found)
+    lost = await asyncio.gather(*(_losses(client, body) for body in all_crds(categories)))
+    return tuple(field for fields in lost for field in fields)
+
+
+async def _losses(client: Client, body: Mapping[str, Any]) -> list[str]:
+    name = body["metadata"]["name"]
+    try:
+        lost = lost_fields(await client.get(CUSTOM_RESOURCE_DEFINITIONS, name, timeout_s=TIMES.call_s), body)
+    except NotFound:
+        _log.warning("CRD not installed", crd=name, hint="howdah crds | kubectl apply --server-side -f -")
+        return []
+    except KubeError as error:
+        _log.info("CRD not read", crd=name, error=str(error))
+        return []
+    if lost:
+        _log.warning(
+            "the installed CRD drops these fields", crd=name, fields=lost, hint="install those of `howdah crds`"
+        )
+    return [f"{name}: {field}" for field in lost]

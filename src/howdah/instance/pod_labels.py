@@ -1,4 +1,4 @@
-"""The few calls to the Kubernetes API by which scripts of Patroni take the leader's label off pods.
+"""The few calls to the Kubernetes API by which scripts of Patroni take the label of their role off pods.
 
 Each promotion waits for such a script, so this loads little: no client library, and no `dataclasses`.
 """
@@ -29,7 +29,7 @@ class Api:
         self._headers = {"Accept": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
 
     def ask(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
-        """(HTTP status, decoded JSON). Raises OSError or http.client.HTTPException where nobody answers."""
+        """(status, decoded JSON); `body` is a JSON Patch. Raises OSError or http.client.HTTPException: nobody answers."""
         headers = self._headers | ({"Content-Type": "application/json-patch+json"} if body is not None else {})
         self._connection.request(method, path, json.dumps(body) if body is not None else None, headers)
         answer = self._connection.getresponse()

@@ -1,6 +1,6 @@
-"""A thread beside Patroni that wakes it when the postmaster has died, or a replica receives nothing.
+"""A thread beside Patroni that looks at its server, and helps where Patroni by itself would be late or wait for nothing.
 
-By itself Patroni looks once per `loop_wait`.
+Patroni is woken when the postmaster has died, or a replica receives nothing: by itself it looks once per `loop_wait`.
 
 It is woken by its own REST API, with a change of the configuration that changes nothing, and then decides as always. A clean
 stop takes `postmaster.pid` away, so what is left of a dead process there is a crash. PostgreSQL refuses to start as long
@@ -9,9 +9,9 @@ as a process of the dead server holds its shared memory, and Patroni then gives 
 A replica without a WAL receiver may have lost its leader, or may be a former leader whose node came back and that has to be
 rewound. When Patroni can do something about it depends on what it has heard of others: so it is woken every second for a while.
 What it hears comes by two watches, and after a node was cut off these may hang for 12 seconds more, until the API server's TCP
-tries again: so for a former leader they are begun anew.
+tries again: so for a former leader they are begun anew. While its server stops, `senders` looks for replicas out of reach.
 
-Without this thread everything works as before: it says what keeps it from its work, and ends.
+Without this thread everything works as Patroni does it: it says what keeps it from its work, and ends.
 """
 
 from __future__ import annotations
@@ -28,24 +28,28 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
-from howdah.instance.senders import children, end_unreachable, title
+from howdah.instance.senders import Senders, children, title
 
 LOOK_S = 0.2  # while there is no server
 SOON_S = 0.3  # for one that has just begun
 AGAIN_S = 1.0
 LONELY_CALLS = 30  # then Patroni's own loop goes on
+HEAR_ANEW_AT = 2  # the first look may come before a replica has its WAL receiver
 LOOKS_PER_TIDYING = 60
 POLL_S = 0.02
 LEFT_BEHIND_S = 10.0
+TRY_AGAIN_S = 0.5
 TIMEOUT_S = 3.0
 TRIES = 3
 SHARED_MEMORY = Path("/proc/sysvipc/shm")
 NO_SUCH_SETTING = "howdah"
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 def begin(patroni_yaml: Path) -> threading.Thread:
@@ -100,6 +104,7 @@ def watch(
     Before that `hear_anew` is called where the server led. `tidy` is called once a minute while the server runs.
     """
     alive, lonely, led, wait_s = None, 0, False, SOON_S
+    senders = Senders(data, os.environ)
     for look in itertools.count(1):
         pid = postmaster(data)
         if pid is not None and pid != alive and exists(pid):
@@ -113,16 +118,25 @@ def watch(
                 _wake_for(data, pid, wake)
         else:
             wait_s = AGAIN_S
-            if ended := end_unreachable(data, pid):
+            if ended := _quietly(partial(senders.end_unreachable, pid, time.monotonic())):
                 log.warning("the server stops, and replicas cannot be reached: WAL senders %s are to end", ended)
             lonely = lonely + 1 if receives_nothing(data, pid) else 0
-            if lonely and led:
-                hear_anew()
-            led = not is_standby(data)
+            led = led if lonely else not is_standby(data)
+            if led and lonely == HEAR_ANEW_AT:
+                _quietly(hear_anew)
             if 0 < lonely <= LONELY_CALLS:
                 _try(wake)
             if look % LOOKS_PER_TIDYING == 0:
                 tidy()
+
+
+def _quietly(help_patroni: Callable[[], T]) -> T | None:
+    """What goes wrong is told: waking Patroni is what must go on."""
+    try:
+        return help_patroni()
+    except Exception:
+        log.exception("Patroni gets less help than it could")
+        return None
 
 
 def _is_left_behind(data: Path, pid: int) -> bool:
@@ -139,7 +153,7 @@ def _wake_for(data: Path, pid: int, wake: Callable[[], None]) -> None:
     for _ in range(TRIES):
         if _try(wake):
             return
-        time.sleep(LOOK_S)
+        time.sleep(TRY_AGAIN_S)
         if postmaster(data) != pid:
             return
 

@@ -218,6 +218,8 @@ class Candidate:
     # leading
 
     def _won(self, sent: float) -> None:
+        if not self.is_leading():
+            self._told = False  # it was over, also where no timer said so yet: whoever works on it begins anew
         # Counted from before the request: others count from after it, whatever it took.
         self._valid_until = sent + self._times.renew_deadline_s
         self._due = sent + self._times.renew_s

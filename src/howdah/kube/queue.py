@@ -1,9 +1,9 @@
 """A work queue of keys: each key once in the queue, once at work, and again later if its work failed.
 
-The semantics of client-go's workqueue: a key added while it is at work gets one more pass afterwards, so the last change is
-never missed and a burst of changes is one pass. A pass looks at everything, so it
-fulfils earlier wishes for a later one; its worker says anew when to look again. In a crowd a key rests after its pass, so that
-many changes of many keys are few passes of each; a key that has had none lately never waits. Not here: what a key means.
+As in client-go's workqueue a key added while it is at work gets one more pass afterwards, so the last change is never missed
+and a burst of changes is one pass. Otherwise than there a pass, which looks at everything, fulfils earlier wishes for a later
+one; its worker says anew when to look again. In a crowd a key rests after its pass, so that many changes of many keys are
+few passes of each; a key that has had none lately never waits. Not here: what a key means.
 """
 
 from __future__ import annotations

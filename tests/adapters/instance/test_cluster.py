@@ -287,7 +287,6 @@ def test_a_terminated_leader_hands_over_at_once(world, leader, replica):
     until(lambda: world.streaming(replica) == {leader.name}, why=world.logs)
 
 
-@pytest.mark.skipif(len(MAJORS) < 2, reason="only one PostgreSQL is here")
 async def test_a_replica_says_that_it_vouches_for_its_leader(world, leader, replica, patroni):
     assert not (await patroni.get_patroni(endpoint(replica))).failsafe_mode_is_active
     credentials = derived_credentials("postgres", SUPERUSER_PASSWORD)
@@ -301,6 +300,7 @@ async def test_a_replica_says_that_it_vouches_for_its_leader(world, leader, repl
     assert (await patroni.get_patroni(endpoint(replica))).failsafe_mode_is_active
 
 
+@pytest.mark.skipif(len(MAJORS) < 2, reason="only one PostgreSQL is here")
 def test_a_new_member_that_is_told_a_higher_major_serves_the_data_that_it_gets(api):
     folder = Path(tempfile.mkdtemp(prefix="hi-", dir="/tmp"))
     network = f"127.{100 + os.getpid() % 100}.{250 - os.getpid() // 100 % 250}"

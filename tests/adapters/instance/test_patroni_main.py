@@ -1,14 +1,12 @@
 """The first process of a container, and the process that starts PostgreSQL; Patroni's own in `test_cluster`."""
 
-import inspect
 import signal
 import subprocess
 import sys
 
 import pytest
-from patroni.postgresql import STOP_POLLING_INTERVAL, Postgresql
+from patroni.postgresql import Postgresql
 
-from howdah.instance import patroni_main
 from lifetimes import ended_with_us
 
 STAND_IN = """
@@ -55,7 +53,12 @@ def test_the_process_that_starts_postgres_loads_little():
     assert said.stdout.split() == ["False", "pg_ctl_start"]
 
 
-def test_patronis_look_at_a_server_that_stops_can_be_made_shorter():
-    found = inspect.getsource(Postgresql._do_stop)
-    assert "time.sleep(STOP_POLLING_INTERVAL)" in found
-    assert patroni_main.STOP_POLL_S < STOP_POLLING_INTERVAL
+def test_patroni_looks_often_at_a_server_that_stops(tmp_path):
+    code = (
+        "import sys, patroni.__main__, patroni.postgresql as p; from howdah.instance import patroni_main;"
+        "say = lambda: print(p.STOP_POLLING_INTERVAL, p.Postgresql._do_stop.__globals__['STOP_POLLING_INTERVAL']);"
+        f"say(); patroni.__main__.main = say; sys.argv = ['', '{tmp_path}/none.yaml']; patroni_main.run_patroni()"
+    )
+    said = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, timeout=20, check=True)
+    assert said.stdout.split() == ["1", "1", "0.1", "0.1"]
+    assert "STOP_POLLING_INTERVAL" in Postgresql._do_stop.__code__.co_names

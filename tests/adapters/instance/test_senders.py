@@ -8,9 +8,10 @@ import subprocess
 import pytest
 
 from howdah.instance import senders
+from lifetimes import ended_with_us
 
 HEAD = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
-SILENT, SLOW, PROBING = ("01", 5), ("01", 4), ("04", 9)  # (timer, times): of 04 the window is closed, and answers come
+SILENT, SLOW, PROBING = ("01", 3), ("01", 2), ("04", 9)  # (timer, times): of 04 the window is closed, and answers come
 
 
 class Machine:
@@ -23,7 +24,7 @@ class Machine:
         self.tell()
 
     def process(self, title, connection=None, table="tcp"):
-        process = subprocess.Popen(["sleep", "60"])
+        process = subprocess.Popen(ended_with_us("sleep", "60"))
         self.processes.append(process)
         place = self.folder / str(process.pid)
         (place / "fd").mkdir(parents=True)
@@ -39,6 +40,9 @@ class Machine:
             )
         return process
 
+    def sender(self, connection=SILENT, table="tcp"):
+        return self.process("postgres: a: walsender standby 10.0.0.2(1) streaming 0/1", connection, table)
+
     def tell(self):
         tasks = self.folder / str(self.postmaster.pid) / "task" / str(self.postmaster.pid)
         tasks.mkdir(parents=True, exist_ok=True)
@@ -48,10 +52,9 @@ class Machine:
 
 
 @pytest.fixture
-def machine(tmp_path, monkeypatch):
+def machine(tmp_path):
     proc = tmp_path / "proc"
     proc.mkdir()
-    monkeypatch.setattr(senders, "PROC", proc)
     found = Machine(proc)
     yield found
     for process in found.processes:
@@ -60,51 +63,81 @@ def machine(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def data(tmp_path):
-    def says(status):
+def looks(machine, tmp_path):
+    """Looks at a server that says `status`, from where the API server is at `address`."""
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        nobody = closed.getsockname()
+
+    def looks(status="stopping", address=nobody, at_s=(0, 1, 4)):
         lines = ["1", str(tmp_path), "1700000000", "5432", "/run", "*", " 5432 7", f"{status} "]
         (tmp_path / "postmaster.pid").write_text("".join(f"{line}\n" for line in lines))
-        return tmp_path
+        host, port = address
+        environ = {"KUBERNETES_SERVICE_HOST": host, "KUBERNETES_SERVICE_PORT": str(port)}
+        found = senders.Senders(tmp_path, environ, machine.folder)
+        return [found.end_unreachable(machine.postmaster.pid, 100.0 + s) for s in at_s]
 
-    return says
+    return looks
 
 
-def test_senders_whose_replica_acknowledges_nothing_end_while_the_server_stops(machine, data):
-    gone = [
-        machine.process("postgres: a: walsender standby 10.0.0.2(1) streaming 0/1", SILENT, table)
-        for table in machine.rows
-    ]
+def test_senders_whose_replica_acknowledges_nothing_end_while_a_server_that_is_cut_off_stops(machine, looks):
+    gone = [machine.sender(table=table) for table in machine.rows]
     others = [
-        machine.process("postgres: a: walsender standby 10.0.0.3(1) streaming 0/1", SLOW),
-        machine.process("postgres: a: walsender standby 10.0.0.4(1) streaming 0/1", PROBING),
+        machine.sender(SLOW),
+        machine.sender(PROBING),
         machine.process("postgres: a: app app 10.0.0.5(1) idle", SILENT),
     ]
     machine.tell()
-    assert senders.end_unreachable(data("stopping"), machine.postmaster.pid) == [process.pid for process in gone]
+    assert looks() == [[], [], [process.pid for process in gone]]
     assert [process.wait(5) for process in gone] == [-signal.SIGTERM] * 2
     assert [process.poll() for process in others] == [None] * 3
 
 
-@pytest.mark.parametrize("status", ["ready", "standby", "starting"])
-def test_a_server_that_runs_keeps_its_senders(machine, data, status):
-    sender = machine.process("postgres: a: walsender standby 10.0.0.2(1) streaming 0/1", SILENT)
+def test_a_planned_stop_waits_for_every_replica(machine, looks):
+    sender = machine.sender()
     machine.tell()
-    assert senders.end_unreachable(data(status), machine.postmaster.pid) == []
+    with socket.create_server(("127.0.0.1", 0)) as api_server:
+        assert looks(address=api_server.getsockname()) == [[], [], []]
+    assert looks(address=("", "")) == [[], [], []]  # no pod
     assert sender.poll() is None
 
 
-def test_what_cannot_be_read_ends_nobody(machine, data, tmp_path):
-    machine.process("postgres: a: walsender standby 10.0.0.2(1) streaming 0/1", SILENT)
-    assert senders.end_unreachable(data("stopping"), machine.postmaster.pid) == []  # the kernel tells of no children
+def test_a_replica_that_has_answered_meanwhile_is_waited_for_anew(machine, looks, tmp_path):
+    looks(at_s=())  # the server says that it stops
+    sender = machine.sender()
     machine.tell()
+    silent = (machine.folder / "net" / "tcp").read_text()
+    found = senders.Senders(
+        tmp_path, {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": "1"}, machine.folder
+    )
+    ended = []
+    for second, rows in enumerate((silent, silent, HEAD, silent, silent, silent, silent, silent)):
+        (machine.folder / "net" / "tcp").write_text(rows)
+        ended.append(bool(found.end_unreachable(machine.postmaster.pid, float(second))))
+    assert ended == [False] * 7 + [True]
+    assert sender.wait(5) == -signal.SIGTERM
+
+
+@pytest.mark.parametrize("status", ["ready", "standby", "starting"])
+def test_a_server_that_runs_keeps_its_senders(machine, looks, status):
+    sender = machine.sender()
+    machine.tell()
+    assert looks(status) == [[], [], []]
+    assert sender.poll() is None
+
+
+def test_what_cannot_be_read_ends_nobody(machine, looks):
+    machine.sender()
+    assert looks() == [[], [], []]  # the kernel tells of no children
+    machine.tell()
+    (machine.folder / "net" / "tcp").write_text(HEAD + "   0: something else\n")
+    assert looks() == [[], [], []]
     (machine.folder / "net" / "tcp").unlink()
-    assert senders.end_unreachable(data("stopping"), machine.postmaster.pid) == []
-    assert senders.end_unreachable(tmp_path / "absent", machine.postmaster.pid) == []
+    assert looks() == [[], [], []]
 
 
 def test_a_connection_that_is_answered_is_not_silent():
     with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as client:
         client.sendall(b"something")
         inode = str(os.fstat(client.fileno()).st_ino)
-        assert inode in set(senders.sockets(os.getpid()))
-        assert inode not in senders.silent_sockets()
+        assert inode in set(senders.sockets(senders.PROC, os.getpid()))
+        assert inode not in senders.silent_sockets(senders.PROC)

@@ -231,14 +231,27 @@ def _possible_initdb(document: dict[str, Any], machine: Machine) -> list[Dropped
 def _bypassed_service(document: dict[str, Any], machine: Machine) -> list[Dropped]:
     """Whether Patroni asks for the API servers' own addresses once per loop, where nobody has decided it.
 
-    The contract does so always. It is for nothing where there is one server. A leader that is cut off waits for that
-    answer, too, before it steps down: with failsafe mode (four seconds more) it would do so after Patroni's default ttl.
-    And there it does not need the addresses: the members vouch for it while the service leads to a server that has died.
+    The contract does so always, so that a server that has died costs one try. It is for nothing where there is one server.
+    And a leader that is cut off waits for that answer, too, before it steps down, so there must be time for it: with Patroni's
+    defaults and failsafe mode it would go on for two seconds after its lock has expired. The price there is that a renewal
+    has as many tries as fit into `retry_timeout`, each with one of the servers.
     """
     if "kubernetes" in document:
-        is_vouched_for = bool(document["bootstrap"]["dcs"].get("failsafe_mode"))
-        document["kubernetes"].setdefault("bypass_api_service", machine.api_servers != 1 and not is_vouched_for)
+        timing = {**template.DYNAMIC, **document["bootstrap"]["dcs"]}
+        has_time = steps_down_after_s(timing, asks_for_addresses=True) < timing["ttl"]
+        document["kubernetes"].setdefault("bypass_api_service", machine.api_servers != 1 and has_time)
     return []
+
+
+def steps_down_after_s(timing: Mapping[str, Any], *, asks_for_addresses: bool) -> float:
+    """How long after its last renewal a leader that is cut off stops at the latest; `timing`: Patroni's dynamic configuration.
+
+    Measured with Patroni 4.1: three quarters of `retry_timeout` for the addresses, once it for the lock and up to a second
+    of its last try, two tries of two seconds with each of the other members.
+    """
+    addresses = 0.75 * timing["retry_timeout"] if asks_for_addresses else 0.0
+    members = 4.0 if timing.get("failsafe_mode") not in (None, False, "off", "false", "no") else 0.0
+    return float(timing["loop_wait"] + addresses + timing["retry_timeout"] + 1.0 + members)
 
 
 _ADAPTATIONS: tuple[Callable[[dict[str, Any], Machine], list[Dropped]], ...] = (

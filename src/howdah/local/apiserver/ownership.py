@@ -318,7 +318,7 @@ def _unless_last_applied(conflicts: Mapping[Manager, FieldSet], live: Obj, write
     """kubectl moving from client-side to server-side apply owns what its annotation says, where it still is so."""
     text = dig(live, "metadata", "annotations", LAST_APPLIED)
     last = decode(text.encode()) if text else {}
-    if last.get("apiVersion") != write.kind.api_version:
+    if not isinstance(last, dict) or last.get("apiVersion") != write.kind.api_version:
         return dict(conflicts)
     changed = difference(last, _plain(live), write.schema)
     still = field_set(last, write.schema) - changed.modified - changed.added - changed.removed

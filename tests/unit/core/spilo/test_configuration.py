@@ -146,22 +146,27 @@ def test_merging_keeps_all_of_the_user_and_the_rest_of_the_base(base, over):
     assert merged(result, over) == result
 
 
+QUICK = {"ttl": 20, "loop_wait": 5, "retry_timeout": 5}
+
+
 @pytest.mark.parametrize(
-    ("asked", "servers", "failsafe", "bypassed"),
+    ("asked", "servers", "dcs", "bypassed"),
     [
-        (None, 1, False, False),
-        (None, 3, False, True),
-        (None, 3, True, False),
-        (None, None, False, True),
-        (None, None, True, False),
-        ("true", 1, True, True),
-        ("false", 3, False, False),
+        (None, 1, {}, False),
+        (None, 3, {}, True),
+        (None, None, {}, True),
+        (None, 3, {"failsafe_mode": "off"}, True),
+        (None, 3, {"failsafe_mode": True}, False),
+        (None, None, {"failsafe_mode": True}, False),
+        (None, 3, {"failsafe_mode": True, "ttl": 40}, True),
+        (None, 3, {"failsafe_mode": True, **QUICK}, True),
+        (None, 3, {"failsafe_mode": True, **QUICK, "loop_wait": 10}, False),
+        ("true", 1, {"failsafe_mode": True}, True),
+        ("false", 3, {}, False),
     ],
 )
-def test_the_api_service_is_bypassed_where_a_leader_has_nothing_else_against_a_dead_server(
-    asked, servers, failsafe, bypassed
-):
+def test_the_api_service_is_bypassed_where_a_leader_that_is_cut_off_has_the_time_for_it(asked, servers, dcs, bypassed):
     environment = ENVIRONMENT | ({"KUBERNETES_BYPASS_API_SERVICE": asked} if asked else {})
-    environment["SPILO_CONFIGURATION"] = json.dumps({"bootstrap": {"dcs": {"failsafe_mode": failsafe}}})
+    environment["SPILO_CONFIGURATION"] = json.dumps({"bootstrap": {"dcs": dcs}})
     section = made(environment, machine(api_servers=servers)).document["kubernetes"]
     assert section["bypass_api_service"] is bypassed
