@@ -148,6 +148,17 @@ async def test_after_a_suspension_nobody_believes_to_lead(kube: FakeKubernetes) 
         assert not a.is_leading()
 
 
+async def test_who_leads_again_after_a_suspension_is_told_so(kube: FakeKubernetes) -> None:
+    """Between the two nobody worked, and nobody may have said so: no timer ran."""
+    asleep_s = 0.0
+    told: list[str] = []
+    async with candidate(kube, "a", told, clock=lambda: boottime_s() + asleep_s) as a:
+        await eventually(a.is_leading)
+        asleep_s = 3600.0
+        await eventually(lambda: told.count("a gains") == 2)
+        assert a.is_leading()
+
+
 async def test_a_stolen_lease_is_noticed(kube: FakeKubernetes, client: Client) -> None:
     async with candidate(kube, "a") as a:
         await eventually(a.is_leading)
