@@ -9,6 +9,7 @@ from e2e.clusters import QUICK_PATRONI, PostgresCluster
 from e2e.nodes_world import NodesWorld
 from e2e.world import PATIENCE, until
 from e2e.writing import Writer, lost, probing, split_brain, writing
+from nodes import kubectl
 
 RESUMED_S = QUICK_PATRONI["ttl"] + 2 * QUICK_PATRONI["loop_wait"] + 6
 NOT_READY_S = 55  # when the node controller has given the node up
@@ -43,6 +44,8 @@ async def test_leaders_node_is_cut_off_and_comes_back(trio: PostgresCluster, wor
             assert writer.longest_gap_s < 3 * PATIENCE, "the service leads to the lost node"
         await trio.settled(120)
         assert await trio.leader() == leader, "a member that comes back takes nothing over"
+    # PostgreSQL did not wait for replicas out of reach: the old leader was a replica before its node was back.
+    assert "replicas cannot be reached" in await kubectl.said(world, "logs", old, "-n", trio.namespace)
     assert gap_s < RESUMED_S * PATIENCE
     assert split_brain(probe.accepted) is None
     assert await lost(trio, writer) == []

@@ -65,7 +65,10 @@ class Target:
 
 
 class Applier:
-    """Carries steps out. `may_write` is asked before each one; `told` hears of each one done (for events and metrics)."""
+    """Carries steps out. `may_write` is asked before each one; `told` hears of each one done (for events and metrics).
+
+    `sees_shared(kind, namespace)`: whether what all clusters of a namespace share has been made since the decision.
+    """
 
     def __init__(
         self,
@@ -76,6 +79,7 @@ class Applier:
         *,
         may_write: Callable[[], bool],
         told: Callable[[Target, p.Step, str | None], None],
+        sees_shared: Callable[[str, str], bool],
         operator_namespace: str = "",
         clock: Clock = utc_now,
     ) -> None:
@@ -85,6 +89,7 @@ class Applier:
         self._volumes = volumes
         self.may_write = may_write
         self._told = told
+        self._sees_shared = sees_shared
         self._operator_namespace = operator_namespace
         self._clock = clock
         self._making_services = asyncio.Semaphore(SERVICES_AT_ONCE)
@@ -137,6 +142,8 @@ class Applier:
 
     async def _create(self, target: Target, step: p.Create) -> None:
         kind = step.body["kind"]
+        if kind in SHARED_KINDS and self._sees_shared(kind, target.namespace):
+            return
         try:
             async with self._making_services if kind == "Service" else contextlib.nullcontext():
                 await self._client.create(RESOURCES[kind], step.body)

@@ -278,6 +278,7 @@ class Operator:
             volumes,
             may_write=self._may_write,
             told=self._told,
+            sees_shared=self._watch.sees_shared,
             operator_namespace=place,
         )
         self._metrics.watch(clusters_by_phase=self._clusters_by_phase, queue_depth=lambda: self._queue.depth)

@@ -214,6 +214,11 @@ class Watch:
         """The cluster's resource, if there is one now."""
         return next((found for part in self.clusters if (found := part.get(*key)) is not None), None)
 
+    def sees_shared(self, kind: str, namespace: str) -> bool:
+        """Whether there is a ServiceAccount, or RoleBinding, for the pods of this namespace."""
+        name = self.shared_names[kind]
+        return any(informer.get(namespace, name) is not None for informer in self.shared[kind])
+
     def template(self, revision: Revision) -> Mapping[str, Any]:
         """The pod template that a revision holds; decoded once, for revisions never change."""
         uid = revision.metadata.uid

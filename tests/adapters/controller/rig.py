@@ -313,6 +313,7 @@ async def rig(
             volumes,
             may_write=lambda: leads[-1],
             told=lambda _, step, error: told.append((step, error)),
+            sees_shared=watch.sees_shared,
             operator_namespace=NAMESPACE,
         )
         sources = Sources(

@@ -511,6 +511,17 @@ def create_accounts(*names):
     return tuple(p.Create(reason="r", body=body(name)) for name in names)
 
 
+async def test_what_another_cluster_has_made_since_the_decision_is_not_asked_for(operator):
+    (account,) = create_accounts("postgres-pod")
+    assert (await carried_out(operator, account)).done == (account,)
+    async with asyncio.timeout(5):
+        while not operator.watch.sees_shared("ServiceAccount", NAMESPACE):
+            await asyncio.sleep(0.01)
+    asked = len(operator.writes())
+    assert (await carried_out(operator, account)).done == (account,)
+    assert len(operator.writes()) == asked == 1
+
+
 async def test_steps_end_at_the_first_that_fails(operator):
     operator.kube.fail_next(403, "Forbidden", verb="create", name="")
     first, second, third = create_accounts("a", "b", "c")
