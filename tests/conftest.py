@@ -10,6 +10,14 @@ import pytest
 EXPECTED = Path(__file__).with_name("expected_skips.txt")
 
 _unexpected: list[str] = []
+_umask = os.umask(0o022)
+os.umask(_umask)
+
+
+def pytest_collection_finish() -> None:
+    """Some modules of Patroni close files to others when they are imported, for the whole process: import them in another."""
+    if (now := os.umask(_umask)) != _umask:
+        raise pytest.UsageError(f"the tests' modules have changed the umask from {_umask:#o} to {now:#o}")
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

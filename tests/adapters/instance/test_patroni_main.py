@@ -5,7 +5,6 @@ import subprocess
 import sys
 
 import pytest
-from patroni.postgresql import Postgresql
 
 from lifetimes import ended_with_us
 
@@ -56,9 +55,9 @@ def test_the_process_that_starts_postgres_loads_little():
 def test_patroni_looks_often_at_a_server_that_stops(tmp_path):
     code = (
         "import sys, patroni.__main__, patroni.postgresql as p; from howdah.instance import patroni_main;"
-        "say = lambda: print(p.STOP_POLLING_INTERVAL, p.Postgresql._do_stop.__globals__['STOP_POLLING_INTERVAL']);"
+        "stop = p.Postgresql._do_stop; assert 'STOP_POLLING_INTERVAL' in stop.__code__.co_names;"
+        "say = lambda: print(p.STOP_POLLING_INTERVAL, stop.__globals__['STOP_POLLING_INTERVAL']);"
         f"say(); patroni.__main__.main = say; sys.argv = ['', '{tmp_path}/none.yaml']; patroni_main.run_patroni()"
     )
     said = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, timeout=20, check=True)
     assert said.stdout.split() == ["1", "1", "0.1", "0.1"]
-    assert "STOP_POLLING_INTERVAL" in Postgresql._do_stop.__code__.co_names

@@ -6,12 +6,12 @@ import json
 import os
 import ssl
 import subprocess
+import sys
 import threading
 import time
 from datetime import UTC, datetime
 
 import pytest
-from patroni.dcs.kubernetes import ObjectCache
 
 from adapters.instance.world import until
 from howdah.instance import tls, watching
@@ -201,19 +201,26 @@ def test_a_replica_that_never_led_goes_on_with_what_it_hears(said, tmp_path):
         server.wait()
 
 
-def test_what_is_begun_anew_are_patronis_watches(monkeypatch):
-    ended = []
-    monkeypatch.setattr(ObjectCache, "__init__", lambda self: threading.Thread.__init__(self, daemon=True))
-    monkeypatch.setattr(ObjectCache, "run", lambda self: over.wait())
-    monkeypatch.setattr(ObjectCache, "kill_stream", lambda self: ended.append(self))
-    over, watches = threading.Event(), [ObjectCache(), ObjectCache()]
-    for watch in watches:
-        watch.start()
-    watching.begin_watches_anew()
-    over.set()
-    for watch in watches:
-        watch.join(5)
-    assert set(ended) == set(watches)
+PATRONIS_WATCHES = """
+import threading
+from patroni.dcs.kubernetes import ObjectCache
+from howdah.instance import watching
+
+ObjectCache.__init__ = lambda self, name: threading.Thread.__init__(self, name=name, daemon=True)
+ObjectCache.run = lambda self: over.wait()
+ObjectCache.kill_stream = lambda self: print(self.name)
+over = threading.Event()
+for name in "pods", "kinds":
+    ObjectCache(name).start()
+watching.begin_watches_anew()
+"""
+
+
+def test_what_is_begun_anew_are_patronis_watches():
+    said = subprocess.run(
+        [sys.executable, "-P", "-c", PATRONIS_WATCHES], capture_output=True, text=True, timeout=20, check=True
+    )
+    assert sorted(said.stdout.split()) == ["kinds", "pods"]
 
 
 class Answers(http.server.BaseHTTPRequestHandler):
