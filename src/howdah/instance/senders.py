@@ -21,7 +21,7 @@ from pathlib import Path
 PROC = Path("/proc")
 RETRANSMISSION_TIMER = "01"
 RETRANSMISSIONS = 3
-SILENT_S = 4.0  # by our own clock, for how soon and how often TCP repeats can be set
+SILENT_S = 2.0  # by our own clock, for how soon and how often TCP repeats can be set
 REACHED_WITHIN_S = 1.0
 STATUS_LINE = 7
 COLUMNS = 10

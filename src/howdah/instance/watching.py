@@ -32,7 +32,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
-from howdah.instance.senders import Senders, children, title
+from howdah.instance.senders import Senders, children, is_cut_off, title
 
 LOOK_S = 0.2  # while there is no server
 SOON_S = 0.3  # for one that has just begun
@@ -122,8 +122,9 @@ def watch(
                 log.warning("the server stops, and replicas cannot be reached: WAL senders %s are to end", ended)
             lonely = lonely + 1 if receives_nothing(data, pid) else 0
             led = led if lonely else not is_standby(data)
-            if led and lonely == HEAR_ANEW_AT:
+            if led and lonely and (lonely == HEAR_ANEW_AT or is_cut_off(os.environ)):
                 _quietly(hear_anew)
+                led = False
             if 0 < lonely <= LONELY_CALLS:
                 _try(wake)
             if look % LOOKS_PER_TIDYING == 0:

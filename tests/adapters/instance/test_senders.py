@@ -68,7 +68,7 @@ def looks(machine, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as closed:
         nobody = closed.getsockname()
 
-    def looks(status="stopping", address=nobody, at_s=(0, 1, 4)):
+    def looks(status="stopping", address=nobody, at_s=(0, 1, 2)):
         lines = ["1", str(tmp_path), "1700000000", "5432", "/run", "*", " 5432 7", f"{status} "]
         (tmp_path / "postmaster.pid").write_text("".join(f"{line}\n" for line in lines))
         host, port = address
@@ -110,10 +110,10 @@ def test_a_replica_that_has_answered_meanwhile_is_waited_for_anew(machine, looks
         tmp_path, {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": "1"}, machine.folder
     )
     ended = []
-    for second, rows in enumerate((silent, silent, HEAD, silent, silent, silent, silent, silent)):
+    for second, rows in enumerate((silent, silent, HEAD, silent, silent, silent)):
         (machine.folder / "net" / "tcp").write_text(rows)
         ended.append(bool(found.end_unreachable(machine.postmaster.pid, float(second))))
-    assert ended == [False] * 7 + [True]
+    assert ended == [False] * 5 + [True]
     assert sender.wait(5) == -signal.SIGTERM
 
 

@@ -4,6 +4,7 @@ import base64
 import http.server
 import json
 import os
+import socket
 import ssl
 import subprocess
 import sys
@@ -168,6 +169,26 @@ def test_a_former_leader_that_receives_nothing_hears_anew_once_before_patroni_gi
     try:
         until(lambda: said.count("wake") > 3, timeout_s=5, why="woken")
         assert said[:3] == ["wake", "hear anew", "wake"]
+        assert said.count("hear anew") == 1
+    finally:
+        os.killpg(server.pid, 9)
+        server.wait()
+
+
+def test_one_that_is_cut_off_hears_anew_at_once(start, said, tmp_path, monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
+    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", str(port))
+    leader = start()
+    name(tmp_path, leader.pid)
+    time.sleep(0.5)
+    (tmp_path / "postmaster.pid").unlink()
+    end(leader)
+    server = replica(tmp_path, receiver="checkpointer")
+    try:
+        until(lambda: said.count("wake") > 2, timeout_s=5, why="woken")
+        assert said[:2] == ["hear anew", "wake"]
         assert said.count("hear anew") == 1
     finally:
         os.killpg(server.pid, 9)
