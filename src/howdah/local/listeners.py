@@ -31,7 +31,14 @@ def holder_of(address: str, port: int) -> str | None:
     wanted = {f"socket:[{inode}]" for inode in inodes}
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            if any(str(descriptor.readlink()) in wanted for descriptor in (process / "fd").iterdir()):
+            if any(_target(descriptor) in wanted for descriptor in (process / "fd").iterdir()):
                 command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
                 return f"pid {process.name} ({command.strip()[:200]})"
     return f"another user's process on {address}:{port}" if inodes else None
+
+
+def _target(descriptor: Path) -> str:
+    try:
+        return str(descriptor.readlink())
+    except OSError:  # closed meanwhile: the process goes on, and so does the search in it
+        return ""

@@ -119,7 +119,7 @@ async def test_after_an_api_server_that_was_away_a_leader_has_its_ttl_to_come_ba
         async with asyncio.timeout(10):
             while not all(informer.watching for informer in operator.watch.configmaps):
                 await asyncio.sleep(0.01)
-        assert await passes_until(operator, TTL_S - 0.2) == []
+        assert await passes_until(operator, TTL_S / 2) == []
         renew(operator)
-        assert await passes_until(operator, TTL_S - 0.2) == []
+        assert await passes_until(operator, TTL_S / 2) == []
         assert has_label(operator)
