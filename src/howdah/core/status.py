@@ -152,7 +152,9 @@ def phase(previous: str, findings: Findings, plan: Plan, outcome: Outcome) -> st
     if plan.stopped is not None:
         return "CreateFailed" if is_new else "UpdateFailed"
     if is_new:
-        return "CreateFailed" if any(view.has_failed for view in findings.views) else "Creating"
+        return (
+            "CreateFailed" if any(view.has_failed or view.pod.keeps_failing for view in findings.views) else "Creating"
+        )
     if findings.instances > 0 and not findings.accepts_writes and not findings.is_standby:
         return "Updating" if any(step.disruptive for step in outcome.done) else "SyncFailed"
     if findings.database_error is not None:

@@ -157,7 +157,20 @@ class Pod(_Wire, frozen=True):
         """Whether something other than the usual preparations stands between it and its first container."""
         statuses = self.status.container_statuses or ()
         reasons = [s.state.waiting.reason for s in statuses if s.state.waiting is not None]
-        return self.has_no_node is not None or any(reason not in PREPARATIONS for reason in reasons)
+        return (
+            self.has_no_node is not None or self.keeps_failing or any(reason not in PREPARATIONS for reason in reasons)
+        )
+
+    @property
+    def keeps_failing(self) -> bool:
+        """Whether a container has ended with an error, and not for the first time.
+
+        The kubelet says so for most of the time that it waits with the next start; CrashLoopBackOff it says at times only.
+        """
+        statuses = self.status.container_statuses or ()
+        return any(
+            s.restart_count > 0 and s.state.terminated is not None and s.state.terminated.exit_code for s in statuses
+        )
 
     @property
     def is_proved_dead(self) -> bool:

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from howdah.model.observed import Live, Revision, status_of
+from howdah.model.observed import Live, Pod, Revision, status_of
 
 TEMPLATE = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": []}}
 
@@ -87,3 +87,19 @@ def test_another_status_makes_no_difference_to_what_is_intended(changes):
 )
 def test_whatever_else_changes_makes_one(changes):
     assert live(**changes).hash_but_status() != live().hash_but_status()
+
+
+@pytest.mark.parametrize(
+    ("restarts", "state", "keeps_failing"),
+    [
+        (2, {"terminated": {"exitCode": 64}}, True),
+        (0, {"terminated": {"exitCode": 64}}, False),
+        (2, {"terminated": {"exitCode": 0}}, False),
+        (2, {"running": {}}, False),
+        (2, {"waiting": {"reason": "ContainerCreating"}}, False),
+    ],
+)
+def test_a_pod_keeps_failing_also_while_the_kubelet_says_no_more_than_that_it_has_ended(restarts, state, keeps_failing):
+    status = {"containerStatuses": [{"name": "postgres", "restartCount": restarts, "state": state}]}
+    found = msgspec.json.decode(msgspec.json.encode({"metadata": {"name": "a-0"}, "status": status}), type=Pod)
+    assert (found.keeps_failing, found.cannot_start) == (keeps_failing, keeps_failing)
