@@ -58,9 +58,7 @@ def test_the_end_of_a_server_that_has_shut_down_is_waited_for(data):
     is_in(data, "shut down")
     process = server(data, ends_after_s=0.3)
     threading.Thread(target=process.wait, args=(5,)).start()  # nobody else reaps it
-    said, took = ask(data)
-    assert said == "shutting down"
-    assert took < 0.9
+    assert ask(data)[0] == "shutting down"
     assert ask(data)[0] == "shut down"  # when it has ended
 
 
@@ -81,7 +79,7 @@ def test_nobody_waits_before_a_server_has_shut_down(data, state):
     process = server(data, ends_after_s=20)
     said, took = ask(data)
     assert said == state
-    assert took < 0.5
+    assert took < 0.8
     process.kill()
     process.wait(5)
 
