@@ -53,7 +53,8 @@ def test_a_pass_that_could_not_be_is_made_up_for_at_the_resync() -> None:
         world.remove(SERVICES, name)
         await asyncio.sleep(1.0)
         operator._election._is_leading = True
-        is_back = lambda: world.store.find(SERVICES, NAMESPACE, name) is not None  # noqa: E731
-        await world.until(is_back, "the service is made again", within_s=70.0)
+        await world.until(
+            lambda: world.store.find(SERVICES, NAMESPACE, name) is not None, "the service is made again", within_s=70.0
+        )
 
     simulate(scenario)

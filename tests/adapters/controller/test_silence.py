@@ -55,6 +55,13 @@ async def passes_until(operator: Rig, until_s: float) -> list[type]:
     return [type(step) for step, error in operator.told if error is None]
 
 
+async def called_and_services_stay(operator: Rig) -> None:
+    done = await passes_until(operator, DUE_S + 1)
+    assert CallElection in done
+    assert UnlabelLeader not in done
+    assert has_label(operator)
+
+
 async def test_services_leave_a_silent_leader_as_soon_as_the_server_has_confirmed_it() -> None:
     async with led() as operator:
         done = await passes_until(operator, DUE_S + 1)
@@ -65,30 +72,21 @@ async def test_services_leave_a_silent_leader_as_soon_as_the_server_has_confirme
 async def test_services_stay_with_a_leader_that_one_of_the_others_vouches_for() -> None:
     async with led() as operator:
         operator.api.vouching.add(2)
-        done = await passes_until(operator, DUE_S + 1)
-        assert CallElection in done
-        assert UnlabelLeader not in done
-        assert has_label(operator)
+        await called_and_services_stay(operator)
 
 
 async def test_services_stay_with_a_leader_that_says_that_it_leads() -> None:
     """It cannot reach the API server, and has not asked the others yet whether it may go on."""
     async with led() as operator:
         operator.api.hanging.clear()
-        done = await passes_until(operator, DUE_S + 1)
-        assert CallElection in done
-        assert UnlabelLeader not in done
-        assert has_label(operator)
+        await called_and_services_stay(operator)
 
 
 @pytest.mark.parametrize("how", ["silent", "hanging"])
 async def test_services_stay_where_no_other_member_answers(how: str) -> None:
     async with led() as operator:
         getattr(operator.api, how).update({1, 2})
-        done = await passes_until(operator, DUE_S + 1)
-        assert CallElection in done
-        assert UnlabelLeader not in done
-        assert has_label(operator)
+        await called_and_services_stay(operator)
 
 
 async def test_one_that_hangs_is_not_waited_for_when_another_may_take_over() -> None:

@@ -272,7 +272,10 @@ async def test_a_lock_that_nobody_renews_is_work_at_the_moment_at_which_members_
 
 async def test_a_lock_that_is_gone_or_released_is_no_work(world):
     await world.keys_after(renew())
-    released = lambda live: {**live, "metadata": {**live["metadata"], "annotations": {"ttl": "1"}}}  # noqa: E731
+
+    def released(live):
+        return {**live, "metadata": {**live["metadata"], "annotations": {"ttl": "1"}}}
+
     somebody = Writer("somebody")
     await world.keys_after(lambda w: w.kube.store.patch(CONFIGMAPS, (NAMESPACE, f"{NAME}-leader"), released, somebody))
     await world.keys_after(lambda w: w.kube.store.seed(CONFIGMAPS, labelled("other", **LOCK)))

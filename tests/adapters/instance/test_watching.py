@@ -1,6 +1,7 @@
 """The thread that wakes Patroni: real processes stand for postmasters, a real HTTP server for Patroni's REST API."""
 
 import base64
+import contextlib
 import http.server
 import json
 import os
@@ -159,20 +160,30 @@ def test_patroni_is_woken_for_a_while_when_a_replica_receives_nothing(woken, tmp
         server.wait()
 
 
-def test_a_former_leader_that_receives_nothing_hears_anew_once_before_patroni_gives_up(start, said, tmp_path):
-    leader = start()
-    name(tmp_path, leader.pid)
+def leads_and_stops(server, folder):
+    name(folder, server.pid)
     time.sleep(0.5)
-    (tmp_path / "postmaster.pid").unlink()
-    end(leader)
-    server = replica(tmp_path, receiver="checkpointer")
+    (folder / "postmaster.pid").unlink()
+    end(server)
+
+
+@contextlib.contextmanager
+def receives_nothing(folder):
+    """A replica without a WAL receiver, while the block runs."""
+    server = replica(folder, receiver="checkpointer")
     try:
-        until(lambda: said.count("wake") > 3, timeout_s=5, why="woken")
-        assert said[:3] == ["wake", "hear anew", "wake"]
-        assert said.count("hear anew") == 1
+        yield
     finally:
         os.killpg(server.pid, 9)
         server.wait()
+
+
+def test_a_former_leader_that_receives_nothing_hears_anew_once_before_patroni_gives_up(start, said, tmp_path):
+    leads_and_stops(start(), tmp_path)
+    with receives_nothing(tmp_path):
+        until(lambda: said.count("wake") > 3, timeout_s=5, why="woken")
+    assert said[:3] == ["wake", "hear anew", "wake"]
+    assert said.count("hear anew") == 1
 
 
 def test_one_that_is_cut_off_hears_anew_at_once(start, said, tmp_path, monkeypatch):
@@ -180,19 +191,11 @@ def test_one_that_is_cut_off_hears_anew_at_once(start, said, tmp_path, monkeypat
         port = closed.getsockname()[1]
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
     monkeypatch.setenv("KUBERNETES_SERVICE_PORT", str(port))
-    leader = start()
-    name(tmp_path, leader.pid)
-    time.sleep(0.5)
-    (tmp_path / "postmaster.pid").unlink()
-    end(leader)
-    server = replica(tmp_path, receiver="checkpointer")
-    try:
+    leads_and_stops(start(), tmp_path)
+    with receives_nothing(tmp_path):
         until(lambda: said.count("wake") > 2, timeout_s=5, why="woken")
-        assert said[:2] == ["hear anew", "wake"]
-        assert said.count("hear anew") == 1
-    finally:
-        os.killpg(server.pid, 9)
-        server.wait()
+    assert said[:2] == ["hear anew", "wake"]
+    assert said.count("hear anew") == 1
 
 
 def test_unreachable_replicas_are_looked_for_as_long_as_there_is_a_server(start, tmp_path, monkeypatch):
@@ -213,13 +216,9 @@ def test_unreachable_replicas_are_looked_for_as_long_as_there_is_a_server(start,
 
 
 def test_a_replica_that_never_led_goes_on_with_what_it_hears(said, tmp_path):
-    server = replica(tmp_path, receiver="checkpointer")
-    try:
+    with receives_nothing(tmp_path):
         until(lambda: said.count("wake") > 2, timeout_s=5, why="woken")
-        assert "hear anew" not in said
-    finally:
-        os.killpg(server.pid, 9)
-        server.wait()
+    assert "hear anew" not in said
 
 
 PATRONIS_WATCHES = """
