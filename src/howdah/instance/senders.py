@@ -11,6 +11,7 @@ Sources: Linux, `Documentation/networking/proc_net_tcp.rst`; https://www.postgre
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -112,12 +113,14 @@ def _rows(proc: Path) -> Iterator[list[str]]:
 def sockets(proc: Path, pid: int) -> Iterator[str]:
     """Inodes of those that this process holds; none of a process of somebody else."""
     try:
-        for descriptor in (proc / str(pid) / "fd").iterdir():
+        descriptors = list((proc / str(pid) / "fd").iterdir())
+    except OSError:
+        return
+    for descriptor in descriptors:
+        with contextlib.suppress(OSError):  # it was closed meanwhile, and the others are there
             kind, _, inode = str(descriptor.readlink()).partition(":")
             if kind == "socket":
                 yield inode.strip("[]")
-    except OSError:
-        return
 
 
 def _end(pid: int) -> bool:

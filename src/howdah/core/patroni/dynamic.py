@@ -90,7 +90,7 @@ def _equal(desired: Any, live: Any, path: tuple[str, ...]) -> bool:
     if path[:2] == ("postgresql", "parameters"):
         return _parameter(desired) == _parameter(live)
     if isinstance(desired, bool) or isinstance(live, bool):
-        return _boolean(desired) == _boolean(live)
+        return boolean(desired) == boolean(live)
     if isinstance(desired, (int, float, str)) and isinstance(live, (int, float, str)):
         return str(desired) == str(live)
     return bool(desired == live)
@@ -102,7 +102,8 @@ def _parameter(value: Any) -> str | bool:
     return _BOOLEAN.get(text.lower(), text)
 
 
-def _boolean(value: Any) -> object:
+def boolean(value: Any) -> object:
+    """A value as Patroni reads a switch, in all its spellings; any other as it is."""
     return _BOOLEAN.get(value.lower(), value) if isinstance(value, str) else value
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from howdah.core.patroni.credentials import derived_credentials
+from howdah.core.patroni.dynamic import boolean
 from howdah.core.spilo import access, template
 from howdah.core.spilo.environment import Login, Request
 from howdah.core.spilo.machine import Dropped, Machine
@@ -237,21 +238,29 @@ def _bypassed_service(document: dict[str, Any], machine: Machine) -> list[Droppe
     has as many tries as fit into `retry_timeout`, each with one of the servers.
     """
     if "kubernetes" in document:
-        timing = {**template.DYNAMIC, **document["bootstrap"]["dcs"]}
-        has_time = steps_down_after_s(timing, asks_for_addresses=True) < timing["ttl"]
+        dcs = document["bootstrap"].get("dcs") or {}
+        has_time = steps_down_after_s(dcs) < _seconds(dcs, "ttl")
         document["kubernetes"].setdefault("bypass_api_service", machine.api_servers != 1 and has_time)
     return []
 
 
-def steps_down_after_s(timing: Mapping[str, Any], *, asks_for_addresses: bool) -> float:
-    """How long after its last renewal a leader that is cut off stops at the latest; `timing`: Patroni's dynamic configuration.
+def steps_down_after_s(dcs: Mapping[str, Any]) -> float:
+    """How long after its last renewal a leader that is cut off, and asks for addresses, stops at the latest.
 
     Measured with Patroni 4.1: three quarters of `retry_timeout` for the addresses, once it for the lock and up to a second
     of its last try, two tries of two seconds with each of the other members.
     """
-    addresses = 0.75 * timing["retry_timeout"] if asks_for_addresses else 0.0
-    members = 4.0 if timing.get("failsafe_mode") not in (None, False, "off", "false", "no") else 0.0
-    return float(timing["loop_wait"] + addresses + timing["retry_timeout"] + 1.0 + members)
+    addresses_and_lock = 1.75 * _seconds(dcs, "retry_timeout") + 1.0
+    members = 4.0 if boolean(dcs.get("failsafe_mode")) else 0.0
+    return _seconds(dcs, "loop_wait") + addresses_and_lock + members
+
+
+def _seconds(dcs: Mapping[str, Any], key: str) -> float:
+    """Patroni takes numbers as text, too, and its default for anything else."""
+    try:
+        return float(dcs[key])
+    except (KeyError, TypeError, ValueError):
+        return float(template.DYNAMIC[key])
 
 
 _ADAPTATIONS: tuple[Callable[[dict[str, Any], Machine], list[Dropped]], ...] = (
