@@ -33,10 +33,14 @@ class Lock(NamedTuple):
 
 @dataclass(slots=True)
 class _Heard:
-    """The last renewal and when it came. `told` of it: calls due, silence by the holder's clock. `due_s`: its next look."""
+    """The last renewal and when it came. `told` of it: calls due, silence. `due_s`: its next look.
+
+    `was_renewed`: not only found here, but seen to be renewed.
+    """
 
     lock: Lock
     since_s: float
+    was_renewed: bool = False
     told: tuple[int, bool] = (0, False)
     due_s: float | None = None
 
@@ -56,16 +60,18 @@ class Locks:
         """When to ask what is due next; None: not before something is heard."""
         return self._queue[0][0] if self._queue else None
 
-    def hear(self, lock: Lock, now_s: float) -> None:
-        """A leader object, each time that it comes from the server."""
-        heard = self._heard.get(lock.place)
+    def hear(self, lock: Lock, now_s: float) -> bool:
+        """A leader object, each time that it comes from the server; whether this ends a silence that was told of."""
+        heard, ends_silence = self._heard.get(lock.place), False
         if heard is None:
             heard = self._heard[lock.place] = _Heard(lock, now_s)
         elif heard.lock.renewed != lock.renewed:
-            heard.since_s, heard.told = now_s, (0, False)
+            ends_silence = heard.told != (0, False)
+            heard.since_s, heard.was_renewed, heard.told = now_s, True, (0, False)
         if heard.due_s is None or heard.lock.annotations.get("ttl") != lock.annotations.get("ttl"):
             self._put(heard, now_s)
         heard.lock = lock
+        return ends_silence
 
     def forget(self, place: Place) -> None:
         """It is gone, or no lock any more."""
@@ -75,6 +81,11 @@ class Locks:
         """Seconds since this renewal was seen; 0 for one that was not seen."""
         heard = self._heard.get(place)
         return heard.unchanged_s(now_s) if heard is not None and heard.lock.renewed == renewed else 0.0
+
+    def was_renewed(self, place: Place) -> bool:
+        """Whether a renewal was seen, so that our clock alone tells for how long there was no other."""
+        heard = self._heard.get(place)
+        return heard is not None and heard.was_renewed
 
     def due(self, now_s: float, now: dt.datetime) -> list[Key]:
         """The clusters with something new to decide; each is told once."""
@@ -90,8 +101,9 @@ class Locks:
         """Whether there is something new about it."""
         leader = parse_leader(heard.lock.annotations)
         unchanged_s = heard.unchanged_s(now_s)
-        before, heard.told = heard.told, (leader.calls_due(unchanged_s), leader.is_silent(now))
-        left_s = leader.changes_in_s(unchanged_s, now)
+        is_silent = leader.is_silent(now, unchanged_s if heard.was_renewed else None)
+        before, heard.told = heard.told, (leader.calls_due(unchanged_s), is_silent)
+        left_s = leader.changes_in_s(unchanged_s, now, was_renewed=heard.was_renewed)
         heard.due_s = None
         if left_s is not None:
             self._put(heard, now_s + max(left_s, SHORTEST_WAIT_S))

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from howdah.adapters import kubernetes
+from howdah.controller.locks import Place
 from howdah.controller.watch import Watch, every
 from howdah.core.plan import STANDS_ALONE
 from howdah.kube.client import Client
@@ -39,6 +40,7 @@ def from_caches(watch: Watch, key: Key, now: dt.datetime) -> Observed | None:
         secrets={(s.metadata.namespace, s.metadata.name): s for s in every(watch.secrets, key)},
         patroni=patroni,
         unrenewed_s=_unrenewed_s(watch, patroni),
+        renewals_seen=frozenset(p for p, lock in patroni.items() if watch.locks.was_renewed(_place(p, lock))),
         templates=_templates(pods, every(watch.revisions, key), watch),
         revisions=every(watch.revisions, key),
         problems=tuple(error for kind, error in watch.denied if kind not in STANDS_ALONE),
@@ -89,10 +91,14 @@ def _objects(watch: Watch, key: Key) -> dict[tuple[str, str], Live]:
 def _unrenewed_s(watch: Watch, patroni: Mapping[tuple[str, str], PatroniObject]) -> dict[tuple[str, str], float]:
     now_s = asyncio.get_running_loop().time()
     return {
-        (kind, name): watch.locks.unchanged_s((kind, lock.metadata.namespace, name), renewed, now_s)
-        for (kind, name), lock in patroni.items()
+        place: watch.locks.unchanged_s(_place(place, lock), renewed, now_s)
+        for place, lock in patroni.items()
         if (renewed := lock.metadata.annotation("renewTime")) is not None
     }
+
+
+def _place(place: tuple[str, str], lock: PatroniObject) -> Place:
+    return place[0], lock.metadata.namespace, place[1]
 
 
 def _patroni(watch: Watch, key: Key) -> dict[tuple[str, str], PatroniObject]:
@@ -118,5 +124,19 @@ async def live(
     )
     if resource is None or resource.meta.uid != meta.uid:
         return None
-    own = members(pods, meta.name)
-    return dataclasses.replace(cached, now=now, resource=resource, pods=own, patroni=patroni)
+    renewed = frozenset(place for place, lock in patroni.items() if _was_renewed(lock, cached.patroni.get(place)))
+    return dataclasses.replace(
+        cached,
+        now=now,
+        resource=resource,
+        pods=members(pods, meta.name),
+        patroni=patroni,
+        unrenewed_s={place: 0.0 if place in renewed else since_s for place, since_s in cached.unrenewed_s.items()},
+        renewals_seen=cached.renewals_seen | renewed,
+    )
+
+
+def _was_renewed(lock: PatroniObject, cached: PatroniObject | None) -> bool:
+    """Since the caches were read."""
+    said = "renewTime"
+    return cached is not None and lock.metadata.annotation(said) != cached.metadata.annotation(said)

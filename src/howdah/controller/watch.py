@@ -307,7 +307,8 @@ class Watch:
             return
         before = self.locks.first_s
         lock = Lock(place, key, renewed, meta.annotations or {}, informer.unbroken_s)
-        self.locks.hear(lock, asyncio.get_running_loop().time())
+        if self.locks.hear(lock, asyncio.get_running_loop().time()):
+            self._notify(key)
         if self.locks.first_s != before:
             self._earlier.set()
 

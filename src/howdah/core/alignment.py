@@ -122,7 +122,7 @@ def leaves_leader(situation: Situation) -> str | None:
     The holder of the lock counts, also while its pod is away: its volume may hold commits that no other has.
     """
     instances, leader = situation.cluster.instances, situation.leader
-    if leader.name is None or instances == 0 or leader.is_silent(situation.observed.now):
+    if leader.name is None or instances == 0 or situation.leader_is_silent:
         return None
     ordinal = leader.name.rpartition("-")[2]
     if not ordinal.isdigit() or int(ordinal) < instances:

@@ -58,7 +58,7 @@ class Move:
 def due_move(situation: Situation) -> Move | None:
     """None where the leader may stay where it is."""
     view, observed = situation.leader_view, situation.observed
-    if view is None or view.pod.is_deleting or situation.leader.is_silent(observed.now):
+    if view is None or view.pod.is_deleting or situation.leader_is_silent:
         return None
     node = observed.nodes.get(view.pod.spec.node_name or "")
     because = leaving_reason(node, situation.cluster.rollout.ready_node_labels)

@@ -99,7 +99,18 @@ class Situation:
         view = self.leader_view
         if view is None or view.member is None or view.pod.is_deleting or view.unhealthy is not None:
             return False
-        return view.member.role == "primary" and not self.leader.is_silent(self.observed.now)
+        return view.member.role == "primary" and not self.leader_is_silent
+
+    @property
+    def unrenewed_s(self) -> float | None:
+        """For how long the leader lock has not been renewed; None where no renewal was seen."""
+        place, observed = self.cluster.names.leader_object, self.observed
+        return observed.unrenewed_s.get(place) if place in observed.renewals_seen else None
+
+    @property
+    def leader_is_silent(self) -> bool:
+        """Whether the leader lock is nobody's any more, though it names a holder."""
+        return self.leader.is_silent(self.observed.now, self.unrenewed_s)
 
     @property
     def awaits_databases(self) -> bool:

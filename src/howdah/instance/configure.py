@@ -59,12 +59,6 @@ def configure(environ: Mapping[str, str], *, now: dt.datetime) -> Prepared:
         raise Refused(EXIT_WRONG_ENVIRONMENT, "PostgreSQL refuses to run as root; start the instance as another user")
     data_major = data_directory_major(Path(request.paths.data))
     build = choose_installation(request, data_major, binaries.installations(environ.get("PATH", "")))
-    if request.seed is not None and data_major is None:
-        raise Refused(
-            EXIT_WRONG_ENVIRONMENT,
-            f"{request.seed} asks for a clone or a standby, which this version cannot make; "
-            "an empty database instead would not be what was asked for",
-        )
     machine = look_at(request, build, environ)
     made = configuration(request, machine)
     try:
@@ -151,6 +145,7 @@ def look_at(request: Request, build: Installation, environ: Mapping[str, str]) -
         create_replica=shlex.join(make_replica),
         before_promotion=shlex.join(before_promotion),
         before_stop=shlex.join(before_stop),
+        refuse_bootstrap=shlex.join([sys.executable, "-P", str(here / "refuse_bootstrap.py")]),
         stand_ins={name: str(file) for name in STAND_INS if os.access(file := here / f"{name}.sh", os.X_OK)},
         **_kubernetes(request, environ),
     )

@@ -2,9 +2,9 @@
 
 When a node is cut off its leader stops for as long as that lasts, and for up to half a minute more, until TCP tries again. Only
 then can it become a replica. So the WAL senders of those replicas end sooner: the leader keeps its WAL, starts as a
-replica, and is one of those whom Patroni compares. Not where the API server is reached: then the stop is a planned one,
-the lock is given away after it, and a replica that is back in time must have everything. A replica that is slow but answers
-is waited for.
+replica, and is one of those whom Patroni compares. Not where the API server is or was reached while it stops: then the stop
+is a planned one, the lock is given away after it, and a replica that is back in time must have everything. A replica that is
+slow but answers is waited for.
 
 Sources: Linux, `Documentation/networking/proc_net_tcp.rst`; https://www.postgresql.org/docs/current/server-shutdown.html
 """
@@ -36,10 +36,19 @@ class Senders:
     environ: Mapping[str, str]
     proc: Path = PROC
     _silent_since_s: dict[int, float] = field(default_factory=dict)
+    _began_cut_off: bool | None = None  # the stop that is under way; None where there is none
 
     def end_unreachable(self, postmaster: int, now_s: float) -> list[int]:
         """The pids of the WAL senders that were told to end. To be called about once a second, with a monotonic clock."""
-        silent = unreachable(self.proc, postmaster) if is_stopping(self.data) else ()
+        if not is_stopping(self.data):
+            self._began_cut_off = None
+            return []
+        if self._began_cut_off is None:
+            self._began_cut_off = is_cut_off(self.environ)
+            self._silent_since_s = {}
+        if not self._began_cut_off:
+            return []
+        silent = unreachable(self.proc, postmaster)
         self._silent_since_s = {pid: self._silent_since_s.get(pid, now_s) for pid in silent}
         due = [pid for pid, since_s in self._silent_since_s.items() if now_s - since_s >= SILENT_S]
         return [pid for pid in due if _end(pid)] if due and is_cut_off(self.environ) else []

@@ -458,6 +458,7 @@ class Observed:
     unrenewed_s: Mapping[tuple[str, str], float] = field(
         default_factory=dict
     )  # of Patroni's leader object, by our clock
+    renewals_seen: frozenset[tuple[str, str]] = frozenset()  # of these our clock alone tells whether they are silent
     templates: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # revision name → pod template
     revisions: tuple[Revision, ...] = ()
     departed: tuple[Departed, ...] = ()

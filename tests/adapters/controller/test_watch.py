@@ -31,7 +31,7 @@ from howdah.kube.testing.store import Writer
 POOLER = f"{NAME}-pooler"
 HEARTBEAT = {"role": "replica", "state": "running", "replication_state": "streaming", "xlog_location": 1, "timeline": 1}
 READY = {"type": "Ready", "status": "True"}
-LOCK = {"leader": f"{NAME}-0", "renewTime": "2026-01-01T00:00:00+00:00", "ttl": "30", "optime": "1"}
+LOCK = {"leader": f"{NAME}-0", "renewTime": "2126-01-01T00:00:00+00:00", "ttl": "30", "optime": "1"}
 
 
 def labelled(name=NAME, **annotations):
@@ -268,6 +268,13 @@ async def test_a_lock_that_nobody_renews_is_work_at_the_moment_at_which_members_
     assert second == pytest.approx(1 + CALLS_AFTER_S[1], abs=0.09)
     observed = from_caches(world.watch, KEY, utc_now())
     assert observed.unrenewed_s[("ConfigMap", f"{NAME}-leader")] > 1.5
+
+
+async def test_a_renewal_that_ends_a_silence_is_work(world):
+    await world.keys_after(renew())
+    await first_told(world)
+    assert await world.keys_after(renew()) == [KEY]
+    assert await world.keys_after(renew()) == []
 
 
 async def test_a_lock_that_is_gone_or_released_is_no_work(world):

@@ -308,6 +308,30 @@ async def test_a_replica_says_that_it_vouches_for_its_leader(world, leader, repl
     assert (await patroni.get_patroni(endpoint(replica))).failsafe_mode_is_active
 
 
+def test_a_clone_is_refused_before_an_empty_database_stands_in_for_it_and_replicas_of_what_was_cloned_are_made(api):
+    """The variables stay for ever: who has grown, or lost a volume, copies its leader."""
+    folder = Path(tempfile.mkdtemp(prefix="hi-", dir="/tmp"))
+    network = f"127.{100 + os.getpid() % 100}.{100 + os.getpid() // 100 % 100}"
+    clone = {"CLONE_METHOD": "CLONE_WITH_WALE", "CLONE_SCOPE": "elsewhere"}
+    world = World(api, folder, f"c{os.getpid()}", major=MAJORS[-1], mode="configmaps", network=network, **clone)
+    try:
+        first = world.add()
+        until(lambda: first.process.poll() is not None, why=world.logs)
+        assert (first.folder / "termination").read_text().startswith("CLONE_METHOD asks for a clone or a standby")
+        assert not world.config().is_initialized
+        assert not (first.data / "PG_VERSION").exists()
+        first.kill()
+        variables = {name: first.environment.pop(name) for name in clone}
+        first.start()
+        until(lambda: world.is_writable(first), why=world.logs)
+        second = world.add()
+        assert variables.items() <= second.environment.items()
+        until(lambda: world.streaming(first) == {second.name}, why=world.logs)
+    finally:
+        world.end()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 @pytest.mark.skipif(len(MAJORS) < 2, reason="only one PostgreSQL is here")
 def test_a_new_member_that_is_told_a_higher_major_serves_the_data_that_it_gets(api):
     folder = Path(tempfile.mkdtemp(prefix="hi-", dir="/tmp"))

@@ -64,16 +64,20 @@ def machine(tmp_path):
 
 @pytest.fixture
 def looks(machine, tmp_path):
-    """Looks at a server that says `status`, from where the API server is at `address`."""
+    """Looks at a server that says `status`, from where the API server is at `address`. Of one stop, if it is `the_same`."""
     with socket.create_server(("127.0.0.1", 0)) as closed:
         nobody = closed.getsockname()
 
-    def looks(status="stopping", address=nobody, at_s=(0, 1, 2)):
+    stops = []
+
+    def looks(status="stopping", address=nobody, at_s=(0, 1, 2), the_same=False):
         lines = ["1", str(tmp_path), "1700000000", "5432", "/run", "*", " 5432 7", f"{status} "]
         (tmp_path / "postmaster.pid").write_text("".join(f"{line}\n" for line in lines))
         host, port = address
         environ = {"KUBERNETES_SERVICE_HOST": host, "KUBERNETES_SERVICE_PORT": str(port)}
-        found = senders.Senders(tmp_path, environ, machine.folder)
+        if not the_same:
+            stops.append(senders.Senders(tmp_path, environ, machine.folder))
+        found = stops[-1]
         return [found.end_unreachable(machine.postmaster.pid, 100.0 + s) for s in at_s]
 
     return looks
@@ -99,6 +103,19 @@ def test_a_planned_stop_waits_for_every_replica(machine, looks):
         assert looks(address=api_server.getsockname()) == [[], [], []]
     assert looks(address=("", "")) == [[], [], []]  # no pod
     assert sender.poll() is None
+
+
+def test_a_planned_stop_waits_for_every_replica_also_if_the_network_goes_for_a_moment(machine, looks):
+    """The lock is given away when the server has ended, and the network may be back by then."""
+    sender = machine.sender()
+    machine.tell()
+    with socket.create_server(("127.0.0.1", 0)) as api_server:
+        address = api_server.getsockname()
+        assert looks(address=address, at_s=(0,)) == [[]]
+    assert looks(at_s=(1, 2, 3, 4), the_same=True) == [[]] * 4
+    assert sender.poll() is None
+    assert looks("ready", at_s=(5,), the_same=True) == [[]]
+    assert looks(at_s=(6, 7, 8), the_same=True) == [[], [], [sender.pid]]  # another stop, cut off from its beginning
 
 
 def test_a_replica_that_has_answered_meanwhile_is_waited_for_anew(machine, looks, tmp_path):

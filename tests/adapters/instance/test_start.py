@@ -87,13 +87,6 @@ def test_what_the_instance_needs_is_named_when_it_is_missing(tmp_path, changes, 
     assert told.startswith(said)
 
 
-def test_a_clone_is_refused_before_an_empty_database_stands_in_for_it(tmp_path):
-    code, said = started(local(tmp_path, CLONE_METHOD="CLONE_WITH_WALE", PGVERSION=str(PRESENT[0].major)), tmp_path)
-    assert code == EXIT_WRONG_ENVIRONMENT
-    assert "CLONE_METHOD asks for a clone" in said
-    assert not (tmp_path / "pgroot").exists()
-
-
 @pytest.mark.parametrize(
     ("version", "bin_dir", "data", "major"),
     [

@@ -100,6 +100,19 @@ def test_a_lock_that_has_been_silent_since_long_before_the_start_is_told_of_at_o
     locks.hear(lock(), 0.0)
     assert locks.due(0.0, NOW + dt.timedelta(hours=1)) == [KEY]
     assert locks.unchanged_s(PLACE, FIRST, 1.0) == 1.0
+    assert not locks.was_renewed(PLACE)
+
+
+def test_a_renewal_ends_a_silence_and_from_then_on_no_other_clock_counts():
+    locks, ahead = Locks(), NOW + dt.timedelta(hours=1)
+    assert not locks.hear(lock(), 0.0)
+    locks.due(0.0, ahead)
+    assert locks.hear(lock(SECOND), 1.0)
+    assert locks.was_renewed(PLACE)
+    assert not locks.hear(lock("2026-11-23T10:00:20+00:00"), 2.0)
+    while locks.first_s <= 32.0:
+        assert locks.due(locks.first_s, ahead) == []
+    assert locks.due(locks.first_s, ahead) == [KEY]
 
 
 @pytest.mark.parametrize("said", [{"leader": ""}, {"ttl": "x"}])

@@ -90,14 +90,20 @@ class Leader:
             return 0
         return sum(unchanged_s - self.ttl_s >= after_s for after_s in CALLS_AFTER_S)
 
-    def changes_in_s(self, unchanged_s: float, now: dt.datetime) -> float | None:
-        """Seconds until `calls_due` or `is_silent` says something else, if nobody renews the lock; None: never."""
+    def changes_in_s(self, unchanged_s: float, now: dt.datetime, *, was_renewed: bool) -> float | None:
+        """Seconds until `calls_due` or `is_silent` says something else, if nobody renews the lock; None: never.
+
+        `was_renewed`: a renewal was seen, so that silence is judged by `unchanged_s`.
+        """
         if self.name is None or self.ttl_s is None:
             return None
         calls = (self.ttl_s + after_s - unchanged_s for after_s in CALLS_AFTER_S)
         moments = [left_s for left_s in calls if left_s > 0]
-        if self.expires_at is not None and not self.is_silent(now):
-            moments.append((self.expires_at - now).total_seconds() + self.ttl_s)
+        if not self.is_silent(now, unchanged_s if was_renewed else None):
+            if was_renewed:
+                moments.append(2 * self.ttl_s - unchanged_s)
+            elif self.expires_at is not None:
+                moments.append((self.expires_at - now).total_seconds() + self.ttl_s)
         return min(moments, default=None)
 
     @property
@@ -110,13 +116,18 @@ class Leader:
         except OverflowError:  # whoever wrote that, it never expires
             return None
 
-    def is_silent(self, now: dt.datetime) -> bool:
-        """Whether nobody holds the lock any more: that was proved (`calls`), or it is older than any clock can err.
+    def is_silent(self, now: dt.datetime, unrenewed_s: float | None = None) -> bool:
+        """Whether nobody holds the lock any more: that was proved (`calls`), or it was not renewed for twice its ttl.
 
-        A whole ttl of slack keeps unlike clocks from being taken for that.
+        `unrenewed_s`: for how long, by one clock, where a renewal was seen. Without it the holder's clock is all there is,
+        and one that is wrong by more than a ttl makes a leader silent that is not.
         """
+        if self.calls > 0 or self.ttl_s is None:
+            return self.calls > 0
+        if unrenewed_s is not None:
+            return unrenewed_s > 2 * self.ttl_s
         expires = self.expires_at
-        return self.calls > 0 or (expires is not None and (now - expires).total_seconds() > (self.ttl_s or 0))
+        return expires is not None and (now - expires).total_seconds() > self.ttl_s
 
 
 @dataclass(frozen=True, slots=True)

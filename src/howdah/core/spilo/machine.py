@@ -32,6 +32,7 @@ class Machine:
     create_replica: str  # command that makes a replica's data directory
     before_promotion: str  # command that Patroni runs when this member holds the lock, before it is promoted
     before_stop: str  # command that Patroni runs before it stops PostgreSQL
+    refuse_bootstrap: str  # command that fails, for a cluster that was to begin with other data than initdb's
     stand_ins: Mapping[str, str]  # by name of a program of PostgreSQL: the one that Patroni is to run instead
     kube_context: str | None = None  # of KUBECONFIG; None inside a Kubernetes pod
     api_servers: int | None = None  # addresses behind the service `kubernetes`; None where they cannot be told

@@ -129,27 +129,31 @@ def test_members_are_called_when_the_lock_has_expired_and_not_for_ever(unchanged
 
 
 @pytest.mark.parametrize(
-    ("unchanged_s", "age_s", "left_s"),
+    ("unchanged_s", "age_s", "was_renewed", "left_s"),
     [
-        (0, 0, 30.1),
-        (30.1, 0, 0.4),
-        (30.1, 59.9, 0.1),  # by the holder's clock it is older
-        (30.1, 61, 0.4),  # and so it is known to be silent
-        (35, 40, 20),
-        (35, 61, None),
+        (0, 0, False, 30.1),
+        (30.1, 0, False, 0.4),
+        (30.1, 59.9, False, 0.1),  # by the holder's clock it is older
+        (30.1, 61, False, 0.4),  # and so it is known to be silent
+        (35, 40, False, 20),
+        (35, 61, False, None),
+        (30.1, 59.9, True, 0.4),  # a renewal was seen: its clock does not count
+        (35, 3600, True, 25),
+        (61, 0, True, None),
     ],
 )
-def test_when_something_follows_from_silence_is_known_beforehand(unchanged_s, age_s, left_s):
+def test_when_something_follows_from_silence_is_known_beforehand(unchanged_s, age_s, was_renewed, left_s):
     leader = parse_leader({"leader": "c-0", "renewTime": RENEWED, "ttl": "30"})
     assert leader.renewed_at is not None
-    left = leader.changes_in_s(unchanged_s, leader.renewed_at + dt.timedelta(seconds=age_s))
+    now = leader.renewed_at + dt.timedelta(seconds=age_s)
+    left = leader.changes_in_s(unchanged_s, now, was_renewed=was_renewed)
     assert left == (None if left_s is None else pytest.approx(left_s))
 
 
 @pytest.mark.parametrize("said", [{"ttl": "30", "renewTime": RENEWED}, {"leader": "c-0", "renewTime": RENEWED}])
 def test_without_a_holder_or_a_ttl_nobody_is_called(said):
     assert parse_leader(said).calls_due(1000) == 0
-    assert parse_leader(said).changes_in_s(0, dt.datetime.now(dt.UTC)) is None
+    assert parse_leader(said).changes_in_s(0, dt.datetime.now(dt.UTC), was_renewed=False) is None
 
 
 @pytest.mark.parametrize(
@@ -173,6 +177,15 @@ def test_a_lock_is_silent_once_a_call_was_made_since_its_last_renewal(mark, call
     assert leader.is_silent(just_now + dt.timedelta(seconds=30))
 
 
+@pytest.mark.parametrize("ahead_s", [-3600, 0, 90, 3600])
+def test_a_clock_that_is_wrong_makes_no_leader_silent_that_is_seen_to_renew_its_lock(ahead_s):
+    leader = parse_leader({"leader": "c-0", "renewTime": RENEWED, "ttl": "30"})
+    now = dt.datetime(2026, 11, 23, 10, 0, tzinfo=dt.UTC) + dt.timedelta(seconds=ahead_s)
+    assert not leader.is_silent(now, 10.0)
+    assert not leader.is_silent(now, 60.0)
+    assert leader.is_silent(now, 60.1)
+
+
 def test_nobody_leads_without_a_leader_annotation():
     assert parse_leader(None) == Leader()
     assert parse_leader({"optime": "1"}).name is None
@@ -185,9 +198,11 @@ def test_whatever_somebody_writes_into_a_leader_object_stops_nobody(renewed, ttl
     leader = parse_leader({"leader": "c-0", "renewTime": renewed, "ttl": ttl})
     now = dt.datetime(2026, 11, 23, 10, 1, tzinfo=dt.UTC)
     assert leader.is_silent(now) in (True, False)
+    assert leader.is_silent(now, 100.0) in (True, False)
     assert 0 <= leader.calls_due(100.0) <= len(CALLS_AFTER_S)
-    left_s = leader.changes_in_s(100.0, now)
-    assert left_s is None or left_s >= 0
+    for was_renewed in (True, False):
+        left_s = leader.changes_in_s(100.0, now, was_renewed=was_renewed)
+        assert left_s is None or left_s >= 0
 
 
 def test_a_leader_with_an_unreadable_time_is_said():

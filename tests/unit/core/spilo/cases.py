@@ -71,6 +71,7 @@ def machine(build=FULL, **changes):
         "utf8_locale": "en_US.UTF-8",
         "post_init_sql": "/opt/howdah/post_init.sql",
         "create_replica": "/usr/bin/python3 /opt/howdah/replica.py",
+        "refuse_bootstrap": "/usr/bin/python3 /opt/howdah/refuse_bootstrap.py",
         "before_promotion": "/usr/bin/python3 /opt/howdah/before_promotion.py",
         "before_stop": "/usr/bin/python3 /opt/howdah/before_stop.py",
         "stand_ins": {name: f"/opt/howdah/{name}.sh" for name in ("pg_controldata", "pg_isready")},

@@ -45,6 +45,13 @@ def test_the_whole_document_is_as_recorded(name):
     assert text == file.read_text()
 
 
+@pytest.mark.parametrize("variable", ["CLONE_METHOD", "STANDBY_HOST"])
+def test_what_is_to_begin_with_other_data_does_not_begin_with_none(variable):
+    bootstrap = made(ENVIRONMENT | {variable: "x"}, machine()).document["bootstrap"]
+    assert bootstrap[bootstrap["method"]] == {"command": f"/usr/bin/python3 /opt/howdah/refuse_bootstrap.py {variable}"}
+    assert "method" not in made(ENVIRONMENT, machine()).document["bootstrap"]
+
+
 def parameters(environment, on):
     return made(environment, on).document["postgresql"]["parameters"]
 
