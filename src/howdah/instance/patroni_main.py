@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Callable, Iterable
 
 HANDED_ON = (
     signal.SIGTERM,
@@ -27,6 +28,8 @@ HANDED_ON = (
 # mallopt(3), by the numbers of glibc. Of Patroni's 18 threads each would take memory from a heap of its own (M_ARENA_MAX),
 # and what is large and short-lived would leave holes (M_MMAP_THRESHOLD, M_TRIM_THRESHOLD). PostgreSQL is another process.
 MEMORY = ((-8, 1), (-3, 64 * 1024), (-1, 64 * 1024))
+
+SocketOptions = Iterable[tuple[int, int, int]]
 
 # How often Patroni looks whether a server that it stops has ended; once a second by itself. See pg_controldata.sh.
 STOP_POLL_S = 0.1
@@ -59,8 +62,14 @@ def run_patroni() -> None:
     import ctypes
     from pathlib import Path
 
-    import patroni.postgresql
     import yaml
+
+    # PyYAML's own parser in Python takes 0.1 s for Patroni's tables of PostgreSQL's settings, the one in C a tenth. Patroni
+    # reads them when it is imported, so this comes first.
+    yaml.SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # type: ignore[misc]
+
+    import patroni.postgresql
+    import patroni.utils
     from patroni.__main__ import main as run
 
     from howdah.instance.watching import begin
@@ -68,11 +77,21 @@ def run_patroni() -> None:
     if (mallopt := getattr(ctypes.CDLL(None), "mallopt", None)) is not None:
         for parameter, value in MEMORY:
             mallopt(parameter, value)
-    # PyYAML's own parser in Python takes 0.1 s for Patroni's tables of PostgreSQL's settings, the one in C a tenth.
-    yaml.SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # type: ignore[misc]
     patroni.postgresql.STOP_POLLING_INTERVAL = STOP_POLL_S
+    patroni.utils.keepalive_socket_options = sent_at_once(patroni.utils.keepalive_socket_options)
     begin(Path(sys.argv[1]))
     run()
+
+
+def sent_at_once(options: Callable[..., SocketOptions]) -> Callable[..., SocketOptions]:
+    """Patroni's socket options, and the one that they take away by being there: urllib3's own, TCP_NODELAY.
+
+    A request's headers and its body are two segments, and by Nagle's algorithm the second waits until the first is
+    acknowledged, which a server's kernel puts off for 40 ms: on every write of Patroni to the API server.
+    """
+    import socket
+
+    return lambda *timeouts, **more: (*options(*timeouts, **more), (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1))
 
 
 def load_only_what_starts_postgres() -> None:
