@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Protocol
@@ -32,6 +32,7 @@ from howdah.kube.informer import Key
 from howdah.kube.resources import SECRETS
 from howdah.model.cluster import Cluster
 from howdah.model.errors import ExternalError
+from howdah.model.observed import SecretMeta
 from howdah.model.postgres.catalogue import Catalogue, Interest
 from howdah.model.postgres.desired import Desired, PasswordSource
 from howdah.model.postgres.passwords import SALT_BYTES, Method, new_verifier
@@ -63,11 +64,25 @@ class Server(replicas.Server, Protocol):
     ) -> Outcome: ...
 
 
+@dataclass(frozen=True, slots=True)
+class _Basis:
+    """What a look depends on: the request, who leads on which timeline, and the versions of the Secrets."""
+
+    request: tuple[object, ...]
+    leader: str  # uid of its pod
+    timeline: int | None
+    secrets: tuple[tuple[str, str, str], ...]  # namespace, name, version
+
+    def is_still(self, now: _Basis) -> bool:
+        """Whether that is how it is. A new leader tells its timeline a moment after it has the lock."""
+        return now in (self, replace(self, timeline=now.timeline) if self.timeline is None else self)
+
+
 @dataclass(slots=True)
 class _Known:
     """What is remembered of one cluster."""
 
-    fingerprint: object = None
+    basis: _Basis | None = None
     look: DatabaseLook = field(default_factory=DatabaseLook)
     read_at: float = float("-inf")  # seconds of the loop's clock
     task: asyncio.Task[None] | None = None
@@ -91,28 +106,30 @@ class Databases:
         cluster = situation.cluster
         if not cluster.access.is_enabled or cluster.is_standby or not situation.accepts_writes:
             return DatabaseLook()
-        known = self._known.setdefault((cluster.key.namespace, cluster.key.name), _Known())
-        if known.task is None and self._is_due(known, _fingerprint(situation)):
-            key = (cluster.key.namespace, cluster.key.name)
+        key, basis = (cluster.key.namespace, cluster.key.name), _basis(situation)
+        known = self._known.setdefault(key, _Known())
+        if known.basis is not None and known.basis.is_still(basis):
+            known.basis = basis
+        if known.task is None and self._is_due(known, basis):
             known.task = asyncio.create_task(self._read(key, known, situation), name=f"databases {key}")
-        if known.fingerprint == _fingerprint(situation):
+        if known.basis == basis:
             return known.look
         # What was decided for another request, or for other Secrets, must not be done any more.
         return replace(known.look, statements=(), edited=frozenset(), rotations=(), kept=(), is_due=True)
 
-    def _is_due(self, known: _Known, fingerprint: object) -> bool:
+    def _is_due(self, known: _Known, basis: _Basis) -> bool:
         age_s = asyncio.get_running_loop().time() - known.read_at
         if known.look.error is not None:
             return age_s >= RETRY_AFTER_S
         if known.look.stream_problems and age_s >= TABLES_AFTER_S:
             return True
-        return known.fingerprint != fingerprint or age_s >= self._refresh_s
+        return known.basis != basis or age_s >= self._refresh_s
 
     async def run(self, situation: Situation, database: str, statements: tuple[Statement, ...]) -> None:
         """Run statements on the leader. Raises ExternalError with what the server refused."""
         del database  # each statement says where it runs
         cluster = situation.cluster
-        passwords = passwords_in(await self._secrets(cluster))
+        passwords = passwords_in(await self._secrets(situation))
         try:
             outcome = await self._server.apply(
                 _target(situation, passwords), statements, passwords, method=cluster.access.password_encryption
@@ -132,7 +149,7 @@ class Databases:
         """What was read is out of date."""
         key = (situation.cluster.key.namespace, situation.cluster.key.name)
         if (known := self._known.get(key)) is not None:
-            known.fingerprint = None
+            known.basis = None
             known.look = replace(known.look, statements=(), edited=frozenset(), rotations=(), kept=())
 
     def forget(self, key: Key) -> None:
@@ -148,7 +165,7 @@ class Databases:
             known.look = DatabaseLook(error=str(error) or "the databases did not answer in time")
             _log.info("databases not read", namespace=key[0], cluster=key[1], error=str(error))
         finally:
-            known.fingerprint, known.task = _fingerprint(situation), None
+            known.basis, known.task = _basis(situation), None
             known.read_at = asyncio.get_running_loop().time()
             self._notify(key)
             if known.look.stream_problems:  # nothing tells us when a table is made
@@ -157,7 +174,7 @@ class Databases:
     async def _looked(self, situation: Situation) -> DatabaseLook:
         cluster = situation.cluster
         asked = roles_and_databases(cluster.access, cluster.names)
-        found_secrets = await self._secrets(cluster)
+        found_secrets = await self._secrets(situation)
         passwords, held = passwords_in(found_secrets), held_secrets(found_secrets)
         desired = with_logins(asked, held)
         try:
@@ -237,10 +254,16 @@ class Databases:
             )
             raise ExternalError("postgres", transient=True, message=message)
 
-    async def _secrets(self, cluster: Cluster) -> RoleSecrets:
-        """All Secrets of the cluster's roles: one list, and one read for each that is not in it."""
+    async def _secrets(self, situation: Situation) -> RoleSecrets:
+        """All Secrets of the cluster's roles, as they were seen or newer: one list, and one read for each that is not in it."""
+        cluster = situation.cluster
         wanted = {(request.namespace, request.name): request for request in cluster.secrets}
-        listed = await self._client.list(SECRETS, namespace=cluster.key.namespace, labels=cluster.labels.selector_text)
+        listed = await self._client.list(
+            SECRETS,
+            namespace=cluster.key.namespace,
+            labels=cluster.labels.selector_text,
+            not_older_than=_newest(_own_secrets(situation).values()),
+        )
         found = {(s["metadata"]["namespace"], s["metadata"]["name"]): s for s in listed.items}
         for place in wanted:
             # In another namespace, or of the pooler's role, whose labels are other ones.
@@ -279,14 +302,21 @@ def _target(situation: Situation, passwords: Mapping[PasswordSource, Password]) 
     )
 
 
-def _fingerprint(situation: Situation) -> object:
-    """What a look depends on: the request, who leads on which timeline, and the versions of the Secrets."""
+def _basis(situation: Situation) -> _Basis:
     cluster, view = situation.cluster, situation.leader_view
     timeline = view.member.timeline if view is not None and view.member is not None else None
-    wanted = {(request.namespace, request.name) for request in cluster.secrets}
-    versions = tuple(
-        sorted(
-            (*place, s.metadata.resource_version) for place, s in situation.observed.secrets.items() if place in wanted
-        )
-    )
-    return cluster.uid, cluster.generation, cluster.access, view.pod.metadata.uid if view else "", timeline, versions
+    versions = ((*place, s.metadata.resource_version) for place, s in _own_secrets(situation).items())
+    request = (cluster.uid, cluster.generation, cluster.access)
+    return _Basis(request, view.pod.metadata.uid if view else "", timeline, tuple(sorted(versions)))
+
+
+def _own_secrets(situation: Situation) -> Mapping[tuple[str, str], SecretMeta]:
+    """Those of the cluster's roles that were seen, by namespace and name."""
+    wanted = {(request.namespace, request.name) for request in situation.cluster.secrets}
+    return {place: secret for place, secret in situation.observed.secrets.items() if place in wanted}
+
+
+def _newest(secrets: Iterable[SecretMeta]) -> str:
+    """The highest of their versions; none where they are not numbers, as they are at every API server that is known."""
+    versions = [secret.metadata.resource_version for secret in secrets]
+    return max(versions, key=int, default="") if all(version.isdigit() for version in versions) else ""

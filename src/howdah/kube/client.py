@@ -117,9 +117,15 @@ class Client:
         fields: str = "",
         type: type[T] = _OBJECT,
         metadata_only: bool = False,
+        not_older_than: str = "",
         timeout_s: float | None = None,
     ) -> Listing[T]:
-        """All objects that fit the selectors, of one namespace or of all. Raises Malformed where one does not decode."""
+        """All objects that fit the selectors, of one namespace or of all. Raises Malformed where one does not decode.
+
+        `not_older_than`: a version that was seen; what is at least as new is good enough then. Without it a server that
+        answers from its cache first waits until that has all that etcd has, which takes it up to a tenth of a second
+        (https://kubernetes.io/docs/reference/using-api/api-concepts/#the-resourceversion-parameter).
+        """
         items: builtins.list[T] = []
         version = ""
         what = _what("list", resource, namespace, "")
@@ -129,6 +135,7 @@ class Client:
             labels=labels,
             fields=fields,
             metadata_only=metadata_only,
+            not_older_than=not_older_than,
             timeout_s=timeout_s,
         )
         async for page in pages:
@@ -148,6 +155,7 @@ class Client:
         fields: str = "",
         metadata_only: bool = False,
         page_size: int = PAGE_SIZE,
+        not_older_than: str = "",
         timeout_s: float | None = None,
     ) -> AsyncIterator[Page | None]:
         """A list page by page. None says: the list took too long for the server; forget the pages so far, all come anew."""
@@ -157,9 +165,11 @@ class Client:
             repeatable=True,
         )
         selectors = _params(labelSelector=labels, fieldSelector=fields)
+        seen = _params(resourceVersion=not_older_than, resourceVersionMatch="NotOlderThan" if not_older_than else "")
         token = ""
         while True:
-            params = (*selectors, *_params(limit=str(page_size) if page_size else "", **{"continue": token}))
+            place = _params(**{"continue": token}) if token else seen  # a continuation has its version in it
+            params = (*selectors, *_params(limit=str(page_size) if page_size else ""), *place)
             try:
                 body = await self._send(replace(call, params=params), timeout_s)
             except Gone:

@@ -56,6 +56,15 @@ async def test_list_joins_all_pages(kube: FakeKubernetes, client: Client) -> Non
     assert [request.verb for request in kube.requests] == ["list"] * 3
 
 
+async def test_the_version_that_a_list_must_not_be_older_than_is_said_once(kube: FakeKubernetes, client: Client) -> None:
+    kube.store.seed(CONFIGMAPS, *(config_map(f"n{n:04}") for n in range(501)))
+    seen = (await client.get(CONFIGMAPS, "n0500", namespace="team"))["metadata"]["resourceVersion"]
+    kube.requests.clear()
+    assert len((await client.list(CONFIGMAPS, not_older_than=seen)).items) == 501
+    said = [(p.get("resourceVersion"), p.get("resourceVersionMatch")) for p in (r.params for r in kube.requests)]
+    assert said == [(seen, "NotOlderThan"), (None, None)], "a server refuses it beside `continue`"
+
+
 async def test_list_starts_again_where_its_pages_expired(kube: FakeKubernetes, client: Client) -> None:
     kube.store.seed(CONFIGMAPS, *(config_map(f"n{n:04}") for n in range(1100)))
 

@@ -1,0 +1,66 @@
+"""When a leader's databases are read anew, and what of it: whole operators and a real PostgreSQL."""
+
+import json
+
+import pytest
+
+from adapters.controller.rig import NAME, Rig
+from adapters.postgres.conftest import MAJORS, only
+from adapters.postgres.servers import Server
+from adapters.postgres.test_rotation import a_pass, edit_secret, operator, secret_name, seed_secret, system
+from howdah.core.plan import RunStatements
+from howdah.kube.resources import PODS, SECRETS
+
+pytestmark = only(max(MAJORS))
+
+
+@pytest.fixture
+async def new(server: Server):
+    """An operator and a cluster of which nothing was read yet; its leader has not told its timeline."""
+    async with operator(server) as made:
+        system(made.kube, server)
+        seed_secret(made.kube, "app", "first of app")
+        made.create(users={"app": []})
+        await made.passes()
+        made.populate()
+        tells(made, timeline=None)
+        made.forget()
+        yield made
+
+
+def tells(operator: Rig, *, timeline: int | None) -> None:
+    """What the leader says of itself."""
+    pod = operator.read(PODS, f"{NAME}-0")
+    heartbeat = json.loads(pod["metadata"]["annotations"]["status"]) | {"timeline": timeline}
+    metadata = pod["metadata"] | {"annotations": {"status": json.dumps(heartbeat)}}
+    operator.change(PODS, f"{NAME}-0", {"metadata": metadata})
+
+
+def statements_run(operator: Rig) -> int:
+    return sum(isinstance(step, RunStatements) for step, _ in operator.told)
+
+
+async def test_a_new_leader_that_tells_its_timeline_after_it_was_read_is_not_read_anew(new: Rig, server: Server):
+    await a_pass(new)
+    tells(new, timeline=1)
+    await a_pass(new)
+    assert statements_run(new) == 1
+    assert server.sql("SELECT count(*) FROM pg_roles WHERE rolname = 'app'") == [(1,)]
+
+
+async def test_what_was_read_on_another_timeline_is_read_anew_before_anything_is_done(new: Rig):
+    tells(new, timeline=1)
+    await a_pass(new)
+    tells(new, timeline=2)
+    await a_pass(new)
+    assert statements_run(new) == 0
+    await a_pass(new)
+    assert statements_run(new) == 1
+
+
+async def test_secrets_are_read_as_they_were_seen_or_newer_without_waiting_for_the_servers_cache(new: Rig):
+    edit_secret(new.kube, password="second of app")
+    newest = new.read(SECRETS, secret_name("app"))["metadata"]["resourceVersion"]
+    await a_pass(new)
+    asked = [r.params for r in new.kube.requests if (r.verb, r.resource) == ("list", "secrets")]
+    assert [(p.get("resourceVersion"), p.get("resourceVersionMatch")) for p in asked] == [(newest, "NotOlderThan")]
