@@ -56,7 +56,9 @@ async def test_list_joins_all_pages(kube: FakeKubernetes, client: Client) -> Non
     assert [request.verb for request in kube.requests] == ["list"] * 3
 
 
-async def test_the_version_that_a_list_must_not_be_older_than_is_said_once(kube: FakeKubernetes, client: Client) -> None:
+async def test_the_version_that_a_list_must_not_be_older_than_is_said_once(
+    kube: FakeKubernetes, client: Client
+) -> None:
     kube.store.seed(CONFIGMAPS, *(config_map(f"n{n:04}") for n in range(501)))
     seen = (await client.get(CONFIGMAPS, "n0500", namespace="team"))["metadata"]["resourceVersion"]
     kube.requests.clear()

@@ -27,13 +27,21 @@ NOTHING = Interest(frozenset(), frozenset())
 async def test_a_session_is_pinned_against_what_roles_databases_and_files_say(server: Server) -> None:
     server.sql(
         "ALTER ROLE postgres SET search_path TO evil; ALTER ROLE postgres SET synchronous_commit TO remote_apply;"
-        "ALTER DATABASE postgres SET statement_timeout TO 0; ALTER ROLE postgres SET default_transaction_read_only TO on"
+        "ALTER DATABASE postgres SET statement_timeout TO 0; ALTER ROLE postgres SET default_transaction_read_only TO on;"
+        "ALTER ROLE postgres SET wal_compression TO on"
     )
-    names = ("search_path", "synchronous_commit", "lock_timeout", "statement_timeout", "application_name")
+    names = (
+        "search_path",
+        "synchronous_commit",
+        "lock_timeout",
+        "statement_timeout",
+        "wal_compression",
+        "application_name",
+    )
     try:
         async with connect(server.target) as session:
             cursor = await session.execute("SELECT " + ", ".join(f"current_setting('{name}')" for name in names))
-            assert await cursor.fetchone() == ("pg_catalog", "local", "5s", "30s", "howdah")
+            assert await cursor.fetchone() == ("pg_catalog", "local", "5s", "30s", "off", "howdah")
             await session.execute("CREATE TEMP TABLE writable ()")
     finally:
         server.sql("ALTER ROLE postgres RESET ALL; ALTER DATABASE postgres RESET ALL")
