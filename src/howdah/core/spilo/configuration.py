@@ -98,7 +98,7 @@ def _post_init(request: Request, machine: Machine) -> str:
     return shlex.join(
         [
             f"{machine.postgres.bin_dir}/psql",
-            *("--no-psqlrc", "--quiet", "--output=/dev/null", "--set=ON_ERROR_STOP=1"),
+            *("--no-psqlrc", "--quiet", "--output=/dev/null", "--set=ON_ERROR_STOP=1", "--single-transaction"),
             f"--set=human_role={request.human_role}",
             f"--set=extensions={','.join(_extensions(machine))}",
             f"--file={machine.post_init_sql}",
