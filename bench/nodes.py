@@ -25,7 +25,7 @@ import psycopg
 
 from bench.report import machine, number
 from e2e.clusters import PostgresCluster
-from e2e.nodes_world import OPERATOR_NAMESPACE, NodesWorld, here
+from e2e.nodes_world import CGROUPS, OPERATOR_NAMESPACE, NodesWorld, here
 from e2e.world import until
 from howdah.kube.client import Client
 from howdah.kube.errors import NotFound
@@ -46,6 +46,9 @@ PATRONI = {"ttl": 20, "loop_wait": 5, "retry_timeout": 5}
 NAME, PROBE = "acid-bench", "probe"
 QUIET_S = 120.0
 STEADY_S = 3.0
+CLEAR_S, CLEAR_TIMEOUT_S = 5.0, 30.0
+CLEAN_MIB = 8.0
+ANSWERS_WITHIN_S = 0.1
 NEIGHBOURS = {  # the asked median, and what was measured of CloudNativePG 1.30 and Patroni 3.0
     "create → first write": ("s", 4, "18.1", "5.4"),
     "create → all three streaming": ("s", 10, "57", "10.7"),
@@ -216,8 +219,7 @@ async def measure_creation(bench: Bench) -> None:
     """Create and delete, again and again; the last one stays."""
     for index in range(bench.rounds):
         if index:
-            await _delete(bench)
-            await asyncio.sleep(STEADY_S)  # kubelets still clear away sandboxes and mounts
+            await _cleared(bench, await _delete(bench))
         begun = time.time()
         await bench.cluster.create(numberOfInstances=3, patroni=PATRONI)
         await _first_write(bench)
@@ -227,7 +229,9 @@ async def measure_creation(bench: Bench) -> None:
         await bench.cluster.settled(120)
 
 
-async def _delete(bench: Bench) -> None:
+async def _delete(bench: Bench) -> list[str]:
+    """The uids of the pods that were."""
+    uids = list((await bench.cluster.uids()).values())
     claims = await bench.cluster.owned(PERSISTENT_VOLUME_CLAIMS)
     volumes = [claim["spec"]["volumeName"] for claim in claims]
     begun = time.time()
@@ -240,6 +244,37 @@ async def _delete(bench: Bench) -> None:
     await until(gone, "everything to be gone", timeout_s=120, every_s=0.05)
     await bench.cluster.gone()
     bench.note("cluster deleted → everything gone", time.time() - begun)
+    return uids
+
+
+async def _cleared(bench: Bench, uids: list[str]) -> None:
+    """Nodes have nothing more of these pods, nor the machine anything to write: no user's new cluster meets another's remains.
+
+    For some seconds on end: a kubelet looks every two for what it may take away, and ext4 commits every five. A machine that
+    does other things may never get there: after a while it is said what is left, and the round begins.
+    """
+    await asyncio.to_thread(os.sync)
+    begun = since = time.monotonic()
+    while time.monotonic() < min(since + CLEAR_S, begun + CLEAR_TIMEOUT_S):
+        if left_on_nodes(bench.world.directory, uids) or unwritten_mib() > CLEAN_MIB:
+            since = time.monotonic()
+        await asyncio.sleep(0.1)
+    if time.monotonic() < since + CLEAR_S:
+        left = [str(path) for path in left_on_nodes(bench.world.directory, uids)]
+        print(f"  begun with {left} on nodes, {unwritten_mib():.0f} MiB to be written", file=sys.stderr, flush=True)
+
+
+def left_on_nodes(directory: Path, uids: list[str], cgroups: Path = CGROUPS) -> list[Path]:
+    """Folders and cgroups of pods that a kubelet has not taken away yet."""
+    kubelets = [directory.glob(f"node-?/kubelet/pods/{uid}") for uid in uids]
+    places = [f"{version}howdah-*/node-?/kubepods/{quality}pod" for version in ("", "pids/") for quality in ("", "*/")]
+    return [path for found in (*kubelets, *(cgroups.glob(f"{p}{u}") for p in places for u in uids)) for path in found]
+
+
+def unwritten_mib() -> float:
+    """What the machine has to write to its disks yet."""
+    sizes = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+    return sum(int(sizes[name].split()[0]) for name in ("Dirty", "Writeback")) / 1024
 
 
 async def _exist(bench: Bench, volumes: list[str]) -> bool:
@@ -253,8 +288,13 @@ async def _exist(bench: Bench, volumes: list[str]) -> bool:
 
 
 async def _first_write(bench: Bench) -> None:
+    """Whether anybody is behind the service is asked by itself: TCP would try again after a second only, and then after two."""
+
     async def question() -> bool:
         try:
+            async with asyncio.timeout(ANSWERS_WITHIN_S):
+                _, held = await asyncio.open_connection(await bench.cluster.address(), 5432)
+            held.close()
             await bench.cluster.run("create table if not exists first (id int); insert into first values (1)")
         except (psycopg.Error, NotFound):
             return False

@@ -7,10 +7,10 @@ enter "$1"
 [ $# -gt 1 ] || exit 0
 store=$cache/nodes/store
 mkdir -p "$store" && exec 9>"$store/lock" && flock 9
+[ -e "$store/whole" ] || rm -rf "$store"/{root,of*}  # nothing is built on what was given up half-way
 changed=()  # what was not unpacked as it is now; layers that are there already cost a reading
 for image in "${@:2}"; do [ "$(cat "$store/of-${image##*/}" 2>/dev/null)" = "$(stat -c '%n %s %y' "$image")" ] || changed+=("$image"); done
 if [ ${#changed[@]} -gt 0 ]; then
-    [ -e "$store/whole" ] || rm -rf "$store"/{root,of*}  # nothing is built on what was given up half-way
     rm -f "$store/whole"
     mkdir -p store
     printf 'version = 2\nroot = "%s/root"\nstate = "%s/store/state"\n[grpc]\naddress = "%s/store/socket"\n' "$store" "$d" "$d" >store/config.toml
