@@ -75,10 +75,19 @@ async def find_orphans(client: Client, labels: str, cluster_label: str, namespac
 
 
 def orphans(objects: Iterable[tuple[str, Meta]], present: set[tuple[str, str]], cluster_label: str) -> Iterable[Orphan]:
-    """A role's Secret may be in another namespace than its cluster, so for a Secret any cluster of that name counts."""
+    """A role's Secret may be in another namespace than its cluster: what it says counts, else any cluster of that name."""
     clusters = {name for _, name in present}
     for kind, meta in objects:
         cluster = meta.label(cluster_label)
-        if not cluster or (meta.namespace, cluster) in present or (kind == "Secret" and cluster in clusters):
+        said = meta.annotation(names.CLUSTER) if kind == "Secret" else None
+        if not cluster or _has_cluster(kind, (meta.namespace, cluster), said, present, clusters):
             continue
         yield Orphan(meta.namespace, cluster, kind, meta.name)
+
+
+def _has_cluster(
+    kind: str, near: tuple[str, str], said: str | None, present: set[tuple[str, str]], clusters: set[str]
+) -> bool:
+    if said is not None:
+        return tuple(said.split("/")) in present
+    return near in present or (kind == "Secret" and near[1] in clusters)

@@ -1,7 +1,8 @@
 """Deleting a cluster: in order, by finalizer, from what is there and not from what is remembered.
 
-It needs no valid manifest: an object belongs to the cluster when it carries the cluster's labels. Data go only where the
-operator's settings say so, and only for a resource that was seen with a deletionTimestamp under our finalizer.
+It needs no valid manifest: an object belongs to the cluster when it carries the cluster's labels and a name that only the
+operator or Patroni gives; people put these labels on objects of their own. Data go only where the operator's settings say
+so, and only for a resource that was seen with a deletionTimestamp under our finalizer.
 """
 
 from __future__ import annotations
@@ -99,8 +100,12 @@ READERS = (names.STREAM_KIND, "CronJob")
 
 def _stateful_set(observed: Observed, policy: DeletionPolicy) -> tuple[list[Step], str]:
     """Before the pods, so that nothing makes them anew; orphaning, so that its claim retention policy decides nothing."""
-    del policy
-    found = [live for (kind, _), live in observed.objects.items() if kind == "StatefulSet"]
+    cluster = observed.resource.meta.name
+    found = [
+        live
+        for (kind, name), live in observed.objects.items()
+        if kind == "StatefulSet" and names.belongs(kind, name, cluster, policy.templates)
+    ]
     steps: list[Step] = [
         Delete(
             reason="the cluster is deleted",
@@ -118,12 +123,13 @@ def _stateful_set(observed: Observed, policy: DeletionPolicy) -> tuple[list[Step
 def _pods(observed: Observed, policy: DeletionPolicy) -> tuple[list[Step], str]:
     """All at once; the volumes are touched only when every pod is gone."""
     del policy
+    members = [pod for pod in observed.pods if names.is_member(pod.name, observed.resource.meta.name)]
     steps: list[Step] = [
         Delete(reason="the cluster is deleted", kind="Pod", name=pod.name, uid=pod.metadata.uid)
-        for pod in observed.pods
+        for pod in members
         if not pod.is_deleting
     ]
-    return steps, f"{len(observed.pods)} pod(s) are ending" if observed.pods else ""
+    return steps, f"{len(members)} pod(s) are ending" if members else ""
 
 
 def _everything_else(observed: Observed, policy: DeletionPolicy) -> tuple[list[Step], str]:
@@ -170,7 +176,8 @@ def _belongings(observed: Observed, policy: DeletionPolicy) -> list[tuple[str, M
 
 
 def _is_of(secret: SecretMeta, observed: Observed) -> bool:
-    """In another namespace there may be a cluster of the same name: there a Secret has to say whose it is."""
-    resource = observed.resource.meta
-    is_near = secret.metadata.namespace == resource.namespace
-    return is_near or secret.metadata.annotation(names.CLUSTER) == f"{resource.namespace}/{resource.name}"
+    """A namesake of the cluster may be in any namespace: what a Secret says counts, and its place where it says nothing."""
+    resource, said = observed.resource.meta, secret.metadata.annotation(names.CLUSTER)
+    if said is not None:
+        return said == f"{resource.namespace}/{resource.name}"
+    return secret.metadata.namespace == resource.namespace

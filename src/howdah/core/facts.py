@@ -60,8 +60,12 @@ def facts_version(observed: Observed) -> tuple[object, ...]:
 
 
 def _users_changed(observed: Observed) -> dict[str, str]:
+    """Of the cluster's own user lists: Secrets that were seen in other namespaces may be those of a namesake."""
+    home = observed.resource.meta.namespace
     found = {
-        meta.name: meta.annotation(names.USERS_CHANGED) for meta in (s.metadata for s in observed.secrets.values())
+        name: secret.metadata.annotation(names.USERS_CHANGED)
+        for (namespace, name), secret in observed.secrets.items()
+        if namespace == home
     }
     return {name: changed for name, changed in found.items() if changed is not None}
 

@@ -295,6 +295,7 @@ def belongs(kind: str, name: str, cluster: str, templates: Templates) -> bool:
     parts = ("-config", "-leader", "-failover", "-sync")
     poolers = frozenset({f"{cluster}-pooler", f"{cluster}-pooler-repl"})
     known: Mapping[str, frozenset[str]] = {
+        "StatefulSet": frozenset({cluster}),
         "CronJob": frozenset({backup_job(templates.backup_job_prefix, cluster)}),
         "Deployment": poolers,
         "Service": frozenset({cluster, f"{cluster}-repl", f"{cluster}-config"}) | poolers,

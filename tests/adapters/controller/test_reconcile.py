@@ -536,6 +536,22 @@ async def test_a_deleted_cluster_goes_in_order_and_its_volumes_as_the_settings_s
         assert all(request.body["preconditions"]["uid"] for request in operator.writes() if request.verb == "delete")
 
 
+async def test_a_deleted_cluster_goes_while_a_deployment_of_people_keeps_making_pods_with_its_labels():
+    async with rig() as operator:
+        await operator.running()
+        kinds = ((STATEFUL_SETS, f"{NAME}-exporter"), (PODS, f"{NAME}-exporter-7c9f-x2x4z"))
+        for kind, name in kinds:
+            metadata = {"name": name, "namespace": NAMESPACE, "labels": LABELS}
+            operator.kube.store.seed(kind, {"metadata": metadata, "spec": {"containers": []}})
+        delete(operator)
+        for _ in range(8):
+            await operator.one_pass()
+        assert operator.find(POSTGRESQLS) is None
+        assert all(operator.find(kind, name) is not None for kind, name in kinds)
+        assert operator.find(STATEFUL_SETS) is None
+        assert operator.find(PODS, f"{NAME}-0") is None
+
+
 async def test_late_caches_delete_nothing_of_a_later_resource_of_the_same_name():
     async with rig() as operator:
         await operator.running()

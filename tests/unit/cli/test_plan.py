@@ -13,6 +13,7 @@ from howdah.cli.plan import Planned, action, as_data, is_file, text
 from howdah.cli.status import is_sound, summary
 from howdah.core.plan import Apply, CreateSecret, Held, PatchDynamicConfiguration, Plan, ReplacePod, Wait
 from howdah.core.spilo.machine import Installation
+from howdah.model import names
 from howdah.model.errors import Problem
 from howdah.model.observed import Meta
 
@@ -91,8 +92,9 @@ def test_headline_says_why_a_cluster_is_not_ready() -> None:
     assert headline(planned, {}) == "ns/c is not ready: the operator has not looked at it yet"
 
 
-def meta(name: str, cluster: str | None, namespace: str = "ns") -> Meta:
-    return Meta(name=name, namespace=namespace, labels={"cluster-name": cluster} if cluster else None)
+def meta(name: str, cluster: str | None, namespace: str = "ns", of: str | None = None) -> Meta:
+    labels = {"cluster-name": cluster} if cluster else None
+    return Meta(name=name, namespace=namespace, labels=labels, annotations={names.CLUSTER: of} if of else None)
 
 
 def test_only_objects_of_clusters_that_are_gone_are_orphans() -> None:
@@ -108,6 +110,19 @@ def test_only_objects_of_clusters_that_are_gone_are_orphans() -> None:
         "cluster-name",
     )
     assert list(found) == [Orphan("ns", "b", "Pod", "b-0"), Orphan("other", "a", "Pod", "a-0")]
+
+
+def test_a_secret_that_says_whose_it_is_is_an_orphan_when_that_cluster_is_gone() -> None:
+    found = orphans(
+        [
+            ("Secret", meta("beside-its-cluster", "a", of="ns/a")),
+            ("Secret", meta("beside-a-namesake", "a", of="gone/a")),
+            ("Secret", meta("elsewhere", "a", namespace="other", of="ns/a")),
+        ],
+        {("ns", "a")},
+        "cluster-name",
+    )
+    assert list(found) == [Orphan("ns", "a", "Secret", "beside-a-namesake")]
 
 
 @pytest.mark.parametrize(

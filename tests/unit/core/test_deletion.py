@@ -9,7 +9,7 @@ from howdah.core.deletion import deletion_policy, plan_deletion, protection
 from howdah.core.plan import Delete, SetFinalizers
 from howdah.model import names
 from howdah.model.errors import ExternalError
-from howdah.model.observed import Observed, SecretMeta
+from howdah.model.observed import Live, Observed, PatroniObject, Pod, SecretMeta
 from howdah.model.settings import default_settings, settings_from_configmap
 from unit.core.clusters import NAME, NOW, UID, claim, decoded, pod, resource, situation, three
 
@@ -98,6 +98,22 @@ def test_a_secret_in_another_namespace_goes_only_where_it_says_whose_it_is(claim
     decision = plan_deletion(replace(seen, secrets=secrets), POLICY, paused=False)
     gone = [(s.name, s.namespace, s.uid) for s in decision.steps if isinstance(s, Delete)]
     assert ((name, "other", "uid-there") in gone) is goes, claim
+
+
+@pytest.mark.parametrize(
+    ("claim", "of", "goes"),
+    [
+        ("it says nothing, as all that lie beside their cluster", None, True),
+        ("it says that it is this cluster's", f"ns/{NAME}", True),
+        ("it is of a cluster of the same name elsewhere", f"other/{NAME}", False),
+    ],
+)
+def test_a_secret_beside_the_cluster_stays_where_it_says_that_it_is_of_another(claim, of, goes):
+    name = f"ns.app.{NAME}.credentials.postgresql.acid.zalan.do"
+    metadata = {"name": name, "namespace": "ns", "uid": "uid-here", "annotations": {names.CLUSTER: of} if of else {}}
+    secrets = {("ns", name): decoded(SecretMeta, {"metadata": metadata})}
+    decision = plan_deletion(going(objects=False, rest=False, secrets=secrets), POLICY, paused=False)
+    assert (("Secret", name) in deleted(decision)) is goes, claim
 
 
 # --- what stays --------------------------------------------------------------------------------------------------------
@@ -201,6 +217,41 @@ def test_what_people_made_under_the_clusters_labels_stays():
         replace(seen, secrets={**seen.secrets, ("ns", "my-own-secret"): theirs}), POLICY, paused=False
     )
     assert "my-own-secret" not in [step.name for step in decision.steps if isinstance(step, Delete)]
+
+
+STRANGER = f"{NAME}-exporter"
+
+
+def labelled_by_people(kind, name):
+    body = {"kind": kind, "metadata": {"name": name, "namespace": "ns", "uid": "uid-theirs"}}
+    return decoded(Live, body)
+
+
+@pytest.mark.parametrize("kind", ["StatefulSet", "Deployment", "Service", "PodDisruptionBudget", "CronJob"])
+def test_objects_of_people_with_the_clusters_labels_stay_and_are_not_waited_for(kind):
+    seen = going(objects=False, rest=False)
+    theirs = replace(seen, objects={(kind, STRANGER): labelled_by_people(kind, STRANGER)})
+    (step,) = plan_deletion(theirs, POLICY, paused=False).steps
+    assert isinstance(step, SetFinalizers)
+
+
+@pytest.mark.parametrize("kind", ["ConfigMap", "Endpoints"])
+def test_neither_do_what_only_looks_like_patronis(kind):
+    seen = going(objects=False, rest=False)
+    body = {"metadata": {"name": STRANGER, "namespace": "ns", "uid": "uid-theirs"}}
+    theirs = replace(seen, patroni={(kind, STRANGER): decoded(PatroniObject, body)})
+    (step,) = plan_deletion(theirs, POLICY, paused=False).steps
+    assert isinstance(step, SetFinalizers)
+
+
+@pytest.mark.parametrize("name", [f"{STRANGER}-7c9f-x2x4z", f"{STRANGER}-0", f"{NAME}-backup-1-abcde"])
+def test_pods_of_people_with_the_clusters_labels_stay_and_are_not_waited_for(name):
+    theirs = decoded(Pod, {"metadata": {"name": name, "namespace": "ns", "uid": "uid-theirs"}})
+    decision = plan_deletion(going(pod(0), theirs, objects=False), POLICY, paused=False)
+    assert deleted(decision) == [("Pod", "acid-a-0")]
+    assert decision.waits[0].why == "1 pod(s) are ending"
+    (step,) = plan_deletion(going(theirs, objects=False, rest=False), POLICY, paused=False).steps
+    assert isinstance(step, SetFinalizers)
 
 
 def test_poolers_go_with_the_cluster_and_their_user_lists_whatever_the_settings_say():

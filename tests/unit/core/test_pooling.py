@@ -99,7 +99,13 @@ def test_no_password_is_in_a_plan() -> None:
 
 def test_the_date_of_a_changed_list_is_a_fact_for_the_request() -> None:
     dated = list_meta(annotations={names.USERS_CHANGED: "2026-01-01T00:00:00Z"})
-    assert live_facts(with_secrets(pooled(), dated).observed).users_changed == {LIST: "2026-01-01T00:00:00Z"}
+    seen = with_secrets(pooled(), dated).observed
+    assert live_facts(seen).users_changed == {LIST: "2026-01-01T00:00:00Z"}
+    namesakes = {("other", LIST): list_meta(annotations={names.USERS_CHANGED: "2026-02-02T00:00:00Z"})}
+    seen = replace(seen, secrets={**seen.secrets, **namesakes})
+    assert live_facts(seen).users_changed == {LIST: "2026-01-01T00:00:00Z"}, (
+        "not of a cluster of the same name elsewhere"
+    )
 
 
 # --- rolls --------------------------------------------------------------------------------------------------------------
