@@ -32,7 +32,7 @@ def expressions() -> Iterator[str]:
 def known() -> Mapping[str, set[str]]:
     """Series by name, with the labels that the operator gives them."""
     metrics = Metrics()
-    metrics.watch(clusters_by_phase=lambda: {"Running": 1}, queue_depth=lambda: 0)
+    metrics.watch(clusters_by_phase=lambda: {"Running": 1}, queue_depth=lambda: 0, denied=lambda: [("Secret", "team")])
     metrics.api_call("get", "pods", 200, 0.1)
     metrics.passes.labels("ok").observe(0.1)
     metrics.steps.labels("Create", "done").inc()

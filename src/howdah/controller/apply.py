@@ -31,7 +31,7 @@ from howdah.core.situation import Situation
 from howdah.core.status import Outcome
 from howdah.kube.client import Client
 from howdah.kube.errors import AlreadyExists, Conflict, Invalid, KubeError, NotFound
-from howdah.kube.resources import SECRETS
+from howdah.kube.resources import SECRETS, Resource
 from howdah.model import names
 from howdah.model.errors import ExternalError
 from howdah.model.observed import Live, Meta
@@ -146,7 +146,7 @@ class Applier:
             return
         try:
             async with self._making_services if kind == "Service" else contextlib.nullcontext():
-                await self._client.create(RESOURCES[kind], step.body)
+                await self._post(RESOURCES[kind], step.body)
         except AlreadyExists as exists:
             try:
                 await self._explain_existing(target, step.body, exists)
@@ -154,10 +154,23 @@ class Applier:
                 if kind not in SHARED_KINDS:  # of those another cluster has just made it: all is as it was to be
                     raise
 
+    async def _post(self, resource: Resource, body: Mapping[str, Any]) -> None:
+        """What is not found when something is made is the place for it: no lost race, and nothing that the next pass knows."""
+        try:
+            await self._client.create(resource, body)
+        except NotFound as error:
+            namespace = body["metadata"]["namespace"]
+            message = (
+                f"{error.message or error}; create namespace {namespace}, or change what asks for an object there"
+                if error.details.get("kind") == "namespaces"
+                else str(error)
+            )
+            raise ExternalError("kubernetes", transient=True, message=message) from error
+
     async def _create_secret(self, target: Target, step: p.CreateSecret) -> None:
         body = {**step.body, "stringData": {"username": step.username, "password": new_password()}}
         try:
-            await self._client.create(SECRETS, body)
+            await self._post(SECRETS, body)
         except AlreadyExists as exists:  # its password stands; ours was never used
             await self._take_up_secret(step.body, exists)
 
@@ -181,7 +194,7 @@ class Applier:
         metadata = step.body["metadata"]
         if not step.uid:
             try:
-                await self._client.create(SECRETS, {**step.body, "data": data})
+                await self._post(SECRETS, {**step.body, "data": data})
             except AlreadyExists as exists:  # with our labels its copy is seen in the next pass
                 await self._take_up_secret(step.body, exists)
             return
@@ -219,7 +232,7 @@ class Applier:
         asked = target.for_situation().cluster.environment_secret
         body = {**step.body, "stringData": dict(asked.values) if asked is not None else {}}
         try:
-            await self._client.create(SECRETS, body)
+            await self._post(SECRETS, body)
         except AlreadyExists as exists:
             await self._explain_existing(target, step.body, exists)
 
@@ -238,7 +251,7 @@ class Applier:
             await self._client.apply(SECRETS, body, field_manager=names.FIELD_MANAGER, force=True)
             return
         try:
-            await self._client.create(SECRETS, body)
+            await self._post(SECRETS, body)
         except AlreadyExists as exists:
             await self._explain_existing(target, step.body, exists)
 
@@ -377,7 +390,7 @@ def _has_labels(live: Meta, intended: Mapping[str, Any]) -> bool:
 
 
 def _is_stale(error: Exception) -> bool:
-    """422 for another uid, and 404, on a write: the object that the decision was made from is not there any more."""
+    """422 for another uid, and 404, on a change: the object that the decision was made from is not there any more."""
     if isinstance(error, NotFound):
         return True
     return isinstance(error, Invalid) and "metadata.uid" in str(error)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from howdah.core.intent import IN_FLIGHT
 from howdah.core.nodes import due_move
@@ -112,6 +112,10 @@ class Fleet:
         since = self._moving.get(key)
         if since is not None and (situation.observed.now - since > IN_FLIGHT or due_move(situation) is None):
             del self._moving[key]
+        if situation.observed.problems:
+            # What is not seen is not rolled, and no other waits for its end. What has failed stays a warning to them.
+            self._keep(key, _Rolls(*(replace(roll, is_under_way=False) for roll in before)))
+            return
         members = self._members(before.members, situation, plan, done)
         self._keep(key, _Rolls(members, self._poolers(before.poolers, situation, plan, done)))
 

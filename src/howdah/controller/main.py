@@ -281,7 +281,9 @@ class Operator:
             sees_shared=self._watch.sees_shared,
             operator_namespace=place,
         )
-        self._metrics.watch(clusters_by_phase=self._clusters_by_phase, queue_depth=lambda: self._queue.depth)
+        self._metrics.watch(
+            clusters_by_phase=self._clusters_by_phase, queue_depth=lambda: self._queue.depth, denied=self._denied
+        )
         self._reconciler = Reconciler(
             client=self._client,
             watch=self._watch,
@@ -393,6 +395,9 @@ class Operator:
         phases = self._reconciler.teller.phases if self._reconciler is not None else {}
         return Counter(phases.get(key, "") for key in self._watch.cluster_keys())
 
+    def _denied(self) -> tuple[tuple[str, str], ...]:
+        return tuple(one.place for one in self._watch.denied)
+
     def _why_dead(self) -> str | None:
         if not self._options.observe_only and self._is_ready and not self._election.alive:
             return "the leader election has ended"
@@ -404,8 +409,8 @@ class Operator:
             return f"caches are not full yet: {', '.join(self._watch.not_synced)}"
         if isinstance(self._election.last_error, Forbidden):
             return f"cannot lead: {self._election.last_error}"
-        blind = [error.message for kind, error in self._watch.denied if kind == POSTGRESQLS.kind]
-        return f"cannot see clusters: {'; '.join(blind)}" if blind else None
+        why = self._watch.why_blind
+        return f"cannot see clusters: {why}" if why is not None else None
 
 
 def _event_lost(error: KubeError) -> None:

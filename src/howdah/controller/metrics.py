@@ -48,11 +48,20 @@ class Metrics:
             registry=self.registry,
         )
 
-    def watch(self, *, clusters_by_phase: Callable[[], Mapping[str, int]], queue_depth: Callable[[], int]) -> None:
-        """Register what is computed when it is asked for, in place of what was registered before."""
+    def watch(
+        self,
+        *,
+        clusters_by_phase: Callable[[], Mapping[str, int]],
+        queue_depth: Callable[[], int],
+        denied: Callable[[], Iterable[tuple[str, str]]],
+    ) -> None:
+        """Register what is computed when it is asked for, in place of what was registered before.
+
+        `denied`: (kind, namespace) of what may not be seen.
+        """
         if self._on_demand is not None:
             self.registry.unregister(self._on_demand)
-        self._on_demand = _OnDemand(clusters_by_phase, queue_depth)
+        self._on_demand = _OnDemand(clusters_by_phase, queue_depth, denied)
         self.registry.register(self._on_demand)
 
     def configuration_is_in_force(self, holds: bool) -> None:
@@ -65,13 +74,27 @@ class Metrics:
 
 
 class _OnDemand(Collector):
-    def __init__(self, clusters_by_phase: Callable[[], Mapping[str, int]], queue_depth: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        clusters_by_phase: Callable[[], Mapping[str, int]],
+        queue_depth: Callable[[], int],
+        denied: Callable[[], Iterable[tuple[str, str]]],
+    ) -> None:
         self._clusters_by_phase = clusters_by_phase
         self._queue_depth = queue_depth
+        self._denied = denied
 
     def collect(self) -> Iterable[GaugeMetricFamily]:
         clusters = GaugeMetricFamily("howdah_clusters", "Clusters by PostgresClusterStatus.", labels=["state"])
         for phase, count in sorted(self._clusters_by_phase().items()):
             clusters.add_metric([phase or "none"], count)
         yield clusters
+        unseen = GaugeMetricFamily(
+            "howdah_denied",
+            "1 for each kind that may not be seen in a watched namespace (*: in all); its clusters are left as they are.",
+            labels=["kind", "watched_namespace"],
+        )
+        for place in sorted(set(self._denied())):
+            unseen.add_metric(place, 1)
+        yield unseen
         yield GaugeMetricFamily("howdah_queue_depth", "Clusters that wait for a pass.", value=self._queue_depth())

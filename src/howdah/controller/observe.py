@@ -29,7 +29,7 @@ def from_caches(watch: Watch, key: Key, now: dt.datetime) -> Observed | None:
     """The cluster as the caches have it; None without a resource."""
     if (resource := watch.resource(key)) is None:
         return None
-    patroni = _patroni(watch, key)
+    patroni, denied = _patroni(watch, key), watch.denied_in(key[0])
     pods = members(every(watch.pods, key), key[1])
     return Observed(
         now=now,
@@ -43,9 +43,9 @@ def from_caches(watch: Watch, key: Key, now: dt.datetime) -> Observed | None:
         renewals_seen=frozenset(p for p, lock in patroni.items() if watch.locks.was_renewed(_place(p, lock))),
         templates=_templates(pods, every(watch.revisions, key), watch),
         revisions=every(watch.revisions, key),
-        problems=tuple(error for kind, error in watch.denied if kind not in STANDS_ALONE),
-        unseen={kind: error.message for kind, error in watch.denied if kind in STANDS_ALONE},
-        serves_event_streams=watch.event_streams.is_served,
+        problems=tuple(one.error for one in denied if one.kind not in STANDS_ALONE),
+        unseen={one.kind: one.error.message for one in denied if one.kind in STANDS_ALONE},
+        serves_event_streams=watch.event_streams.is_served(key[0]),
         nodes=watch.nodes.of(pods),
         nodes_unseen=watch.nodes.unseen,
         departed=tuple(departed for at, departed in watch.departed if at == key),
@@ -58,23 +58,37 @@ def members(pods: Iterable[Pod], cluster: str) -> tuple[Pod, ...]:
 
 
 def with_secrets(watch: Watch, observed: Observed, wanted: Iterable[SecretRequest]) -> Observed:
-    """The same with the wanted Secrets of other namespaces, which the cluster's own label does not lead to."""
+    """The same with the wanted Secrets of other namespaces, which the cluster's own label does not lead to.
+
+    And with what is not known of them: the cluster's own namespace is among its `problems`.
+    """
+    asked = [(request.namespace, request.name) for request in wanted]
+    unseen = _unseen(watch, observed, (namespace for namespace, _ in asked))
     found = dict(observed.secrets)
-    for request in wanted:
-        place = (request.namespace, request.name)
+    for place in asked:
         secret = next((s for part in watch.secrets if (s := part.get(*place)) is not None), None)
-        if secret is not None:
+        if secret is not None and place[0] not in unseen:
             found[place] = secret
-    return dataclasses.replace(observed, secrets=found) if len(found) > len(observed.secrets) else observed
+    if len(found) == len(observed.secrets) and not unseen:
+        return observed
+    return dataclasses.replace(observed, secrets=found, secrets_unseen=unseen)
 
 
 def with_foreign_secrets(watch: Watch, observed: Observed) -> Observed:
-    """The same with the Secrets of other namespaces that say that they are this cluster's."""
+    """The same with the Secrets of other namespaces that say that they are this cluster's, or said so when they were seen."""
     meta = observed.resource.meta
     mine = f"{meta.namespace}/{meta.name}"
     found = (s for part in watch.secrets for s in part if s.metadata.annotation(names.CLUSTER) == mine)
     foreign = {(s.metadata.namespace, s.metadata.name): s for s in found}
-    return dataclasses.replace(observed, secrets={**observed.secrets, **foreign})
+    unseen = _unseen(watch, observed, (namespace for namespace, _ in foreign))
+    seen = {place: secret for place, secret in foreign.items() if place[0] not in unseen}
+    return dataclasses.replace(observed, secrets={**observed.secrets, **seen}, secrets_unseen=unseen)
+
+
+def _unseen(watch: Watch, observed: Observed, namespaces: Iterable[str]) -> dict[str, str]:
+    """Other namespaces than the cluster's in which no Secret is seen, and why."""
+    others = sorted(set(namespaces) - {observed.resource.meta.namespace})
+    return {place: why for place in others if (why := watch.why_no_secrets(place)) is not None}
 
 
 def _objects(watch: Watch, key: Key) -> dict[tuple[str, str], Live]:

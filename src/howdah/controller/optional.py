@@ -40,13 +40,13 @@ class OptionalKind:
             on_change=lambda _old, _new: self._turned.set(),
         )
 
-    @property
-    def is_served(self) -> bool:
-        """Whether the kind is installed and all its objects are known."""
-        return len(self._definition) > 0 and all(informer.synced.is_set() for informer in self._informers)
+    def is_served(self, namespace: str) -> bool:
+        """Whether the kind is installed and all its objects in this namespace are known."""
+        return any(informer.namespace in (None, namespace) for informer in self)
 
     def __iter__(self) -> Iterator[Informer[Any]]:
-        return iter(self._informers if self.is_served else ())
+        """Those that know all objects of their namespace."""
+        return (informer for informer in self._informers if len(self._definition) > 0 and informer.synced.is_set())
 
     async def run(self) -> None:
         """Keep the caches true until cancelled."""
@@ -74,7 +74,7 @@ class OptionalKind:
                 self._turned.clear()
                 if len(self._definition) > 0 and not watching:
                     watching = [asyncio.create_task(informer.run()) for informer in self._informers]
-                    watching.append(asyncio.create_task(self._tell_when_synced()))
+                    watching += [asyncio.create_task(self._tell_when_synced(one)) for one in self._informers]
                 elif len(self._definition) == 0 and watching:
                     await _end(watching)
                     watching = []
@@ -82,9 +82,9 @@ class OptionalKind:
         finally:
             await _end(watching)
 
-    async def _tell_when_synced(self) -> None:
-        for informer in self._informers:
-            await informer.synced.wait()
+    async def _tell_when_synced(self, informer: Informer[Any]) -> None:
+        """One that is refused does not keep the others waiting."""
+        await informer.synced.wait()
         self._on_served()
 
 

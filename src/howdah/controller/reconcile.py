@@ -39,7 +39,7 @@ from howdah.controller.references import ReferenceReader
 from howdah.controller.telling import Teller
 from howdah.controller.volumes import Volumes
 from howdah.controller.watch import Watch
-from howdah.core.deletion import deletion_policy, plan_deletion
+from howdah.core.deletion import deletion_policy, left_secrets, plan_deletion
 from howdah.core.findings import findings_of
 from howdah.core.intent import in_the_way, intent_of, without_intent
 from howdah.core.patroni.member import Member
@@ -153,11 +153,14 @@ class Reconciler:
         observed = dataclasses.replace(observed, resource=resource, pods=observe.members(pods, key[1]))
         observed = observe.with_foreign_secrets(self._watch, observed)
         paused = pause_of(meta.annotations or {}) is not names.Pause.NONE
-        decision = plan_deletion(observed, deletion_policy(self._settings), paused=paused)
+        policy = deletion_policy(self._settings)
+        decision = plan_deletion(observed, policy, paused=paused)
         plan = Plan(steps=decision.steps, waits=decision.waits, held=decision.held, lacks=decision.lacks)
         outcome = await self._carry_out(Target(*key, meta.uid), plan.steps)
         for held in plan.held:
             self.teller.tell(observed.resource, Event("Warning", "DeletionHeld", held.why))
+        if any(isinstance(s, SetFinalizers) for s in outcome.done) and (left := left_secrets(observed, policy)):
+            self.teller.tell(observed.resource, Event("Warning", "SecretsLeft", left))
         if names.FINALIZER in (meta.finalizers or ()) and not any(isinstance(s, SetFinalizers) for s in outcome.done):
             previous = resource.decoded_status()
             findings = Findings(generation=meta.generation, instances=0, is_deleting=True)

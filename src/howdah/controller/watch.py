@@ -17,6 +17,7 @@ from functools import partial
 from typing import Any, Protocol
 
 import msgspec
+import structlog
 
 from howdah.adapters.kubernetes import EVENT_STREAMS, POSTGRESQLS
 from howdah.controller.lags import Lags
@@ -37,6 +38,8 @@ DEPARTED_KEPT = 64
 SWEEP_S = 1.0
 SWEEPS_PER_LAG = 15
 SYNC_POLL_S = 0.2
+
+_log = structlog.get_logger("howdah.watch")
 
 # Patroni renews these without anything having happened, and so does the endpoints controller.
 _VOLATILE = frozenset(
@@ -59,6 +62,10 @@ class Scope:
     service_account: str
     role_binding: str
 
+    def covers(self, namespace: str) -> bool:
+        """Whether a namespace is watched."""
+        return None in self.namespaces or namespace in self.namespaces
+
     @property
     def selector(self) -> str:
         return names.selector_text(self.labels)
@@ -72,6 +79,19 @@ class Scope:
     def backup_selector(self) -> str:
         """Of the CronJobs of logical backups."""
         return names.selector_with_backups(self.labels)
+
+
+@dataclass(frozen=True, slots=True)
+class Denied:
+    """A kind that we may not see in a namespace (None: anywhere), and why."""
+
+    kind: str
+    namespace: str | None
+    error: ExternalError
+
+    @property
+    def place(self) -> tuple[str, str]:
+        return self.kind, self.namespace or "*"
 
 
 class Watch:
@@ -186,13 +206,34 @@ class Watch:
         await self.nodes.looked()
 
     @property
-    def denied(self) -> tuple[tuple[str, ExternalError], ...]:
-        """Kinds that we may not see, and why: nothing may be concluded from their absence, nor from what was seen before."""
+    def denied(self) -> tuple[Denied, ...]:
+        """What we may not see: nothing may be concluded from its absence, nor from what was seen before."""
         return tuple(
-            (informer.resource.kind, ExternalError("kubernetes", transient=True, message=str(informer.last_error)))
+            Denied(
+                informer.resource.kind,
+                informer.namespace,
+                ExternalError("kubernetes", transient=True, message=str(informer.last_error)),
+            )
             for informer in self._informers
             if _is_denied(informer)
         )
+
+    def denied_in(self, namespace: str) -> tuple[Denied, ...]:
+        """What we may not see of the clusters in a namespace. They are not kept back by what is denied elsewhere."""
+        return tuple(denied for denied in self.denied if denied.namespace in (None, namespace))
+
+    def why_no_secrets(self, namespace: str) -> str | None:
+        """Why nothing is known of the Secrets in a namespace; None where they are seen."""
+        if not self.scope.covers(namespace):
+            return f"namespace {namespace} is not watched"
+        return next((d.error.message for d in self.denied_in(namespace) if d.kind == r.SECRETS.kind), None)
+
+    @property
+    def why_blind(self) -> str | None:
+        """Why no cluster of any namespace can be seen; None where those of one can."""
+        if not all(map(_is_denied, self.clusters)):
+            return None
+        return "; ".join(str(informer.last_error) for informer in self.clusters)
 
     @property
     def not_synced(self) -> tuple[str, ...]:
@@ -328,11 +369,14 @@ class Watch:
 
     async def _sweep(self) -> None:
         """What makes no event of its own: a member that falls behind, a right that comes or goes."""
-        denied: frozenset[str] = frozenset()
+        denied: dict[tuple[str, str], str] = {}
+        nodes_unseen: str | None = None
         for sweep in itertools.count(1):
             await asyncio.sleep(SWEEP_S)
-            before, denied = denied, frozenset((*(error.message for _, error in self.denied), self.nodes.unseen or ""))
-            for key in self.cluster_keys() if denied != before else ():
+            before, denied = (denied, nodes_unseen), {one.place: one.error.message for one in self.denied}
+            nodes_unseen = self.nodes.unseen
+            _log_rights(before[0], denied)
+            for key in self.cluster_keys() if (denied, nodes_unseen) != before else ():
                 self._notify(key)
             if sweep % SWEEPS_PER_LAG == 0:
                 for key in self.lags.look(self._members()):
@@ -358,6 +402,14 @@ def _resource(resource: Live) -> tuple[object, ...]:
 def _deployment(deployment: Live) -> tuple[object, ...]:
     """With how far its pods are, which the status tells."""
     return (*deployment.significant(), rollout(deployment, 0))
+
+
+def _log_rights(before: Mapping[tuple[str, str], str], now: Mapping[tuple[str, str], str]) -> None:
+    """Where nothing can be said on a resource, for it is not ours to see or write, the log has it."""
+    for kind, namespace in sorted(now.keys() - before.keys()):
+        _log.warning("may not be seen", kind=kind, namespace=namespace, error=now[kind, namespace])
+    for kind, namespace in sorted(before.keys() - now.keys()):
+        _log.info("may be seen again", kind=kind, namespace=namespace)
 
 
 def _is_denied(informer: Informer[Any]) -> bool:

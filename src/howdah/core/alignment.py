@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from howdah.core.far_secrets import is_out_of_reach, look_again
 from howdah.core.objects.diff import Difference, Effect, compare, given_up
 from howdah.core.objects.ownership import is_of_reference, taken_over
 from howdah.core.objects.secrets import secret
@@ -45,17 +46,20 @@ def differences(intended: Body, live: Live) -> tuple[Difference, ...]:
 
 
 def missing_secrets(situation: Situation) -> Decision:
-    """Passwords come first: pods read them when they start."""
+    """Passwords come first: pods read them when they start. They read none of another namespace."""
+    cluster, observed = situation.cluster, situation.observed
     steps: tuple[Step, ...] = tuple(
         CreateSecret(
             reason=f"the Secret of role {request.username} does not exist",
             body=secret(request),
             username=request.username,
+            is_far=request.namespace != cluster.key.namespace,
         )
-        for request in situation.cluster.secrets
-        if request.origin is None and (request.namespace, request.name) not in situation.observed.secrets
+        for request in cluster.secrets
+        if request.origin is None and (request.namespace, request.name) not in observed.secrets
+        if not is_out_of_reach(request, observed)
     )
-    return Decision(steps=(*steps, *_environment_secret(situation)))
+    return Decision(steps=(*steps, *_environment_secret(situation)), later=look_again(situation))
 
 
 def _environment_secret(situation: Situation) -> tuple[Step, ...]:

@@ -5,6 +5,7 @@ Whether it still does is seen outside (`Observed.outdated_copies`), for no passw
 
 from __future__ import annotations
 
+from howdah.core.far_secrets import is_out_of_reach
 from howdah.core.objects.secrets import secret
 from howdah.core.plan import CopySecret, Decision, Step
 from howdah.core.situation import Situation
@@ -14,7 +15,7 @@ def copied_secrets(situation: Situation) -> Decision:
     """What is missing or out of date; a copy that somebody edited is, too."""
     steps: list[Step] = []
     for request in situation.cluster.secrets:
-        if request.origin is None:
+        if request.origin is None or is_out_of_reach(request, situation.observed):
             continue
         place = (request.namespace, request.name)
         live = situation.observed.secrets.get(place)

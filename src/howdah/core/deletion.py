@@ -175,6 +175,14 @@ def _belongings(observed: Observed, policy: DeletionPolicy) -> list[tuple[str, M
     return sorted(unique.values(), key=lambda thing: (ORDER.index(thing[0]), thing[1].name))
 
 
+def left_secrets(observed: Observed, policy: DeletionPolicy) -> str | None:
+    """What is said of Secrets that are not ours to see any more: no reason to keep the resource, which may be for ever."""
+    if not policy.secrets or not observed.secrets_unseen:
+        return None
+    said = "; ".join(f"in {place}: {why}" for place, why in sorted(observed.secrets_unseen.items()))
+    return f"Secrets of its roles in other namespaces stay; `howdah orphans` finds them ({said})"
+
+
 def _is_of(secret: SecretMeta, observed: Observed) -> bool:
     """A namesake of the cluster may be in any namespace: what a Secret says counts, and its place where it says nothing."""
     resource, said = observed.resource.meta, secret.metadata.annotation(names.CLUSTER)

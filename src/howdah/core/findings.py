@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from howdah.core.far_secrets import secret_problem
 from howdah.core.nodes import leader_move
 from howdah.core.pooling import pooler_views
 from howdah.core.situation import Situation
@@ -29,6 +30,7 @@ def findings_of(situation: Situation) -> Findings:
         database_error=database.error,
         stream_problem=stream_problem(situation),
         volume_problem=volume_problem(situation),
+        secret_problem=secret_problem(situation),
         awaits_databases=situation.awaits_databases,
         asked_version=cluster.asked_version,
         version_held=cluster.rollout.version_held,

@@ -77,9 +77,17 @@ class Create(_OfBody):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreateSecret(_OfBody):
-    """POST a Secret of a role, with a new random password that is made while the step is carried out."""
+    """POST a Secret of a role, with a new random password that is made while the step is carried out.
+
+    One that is far lies in another namespace than its cluster: only its role needs it.
+    """
 
     username: str
+    is_far: bool = False
+
+    @property
+    def holds_up(self) -> bool:
+        return not self.is_far
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

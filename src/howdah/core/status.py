@@ -75,6 +75,7 @@ class Findings:
     database_error: str | None = None
     stream_problem: str | None = None  # why streams that are asked for do not run
     volume_problem: str | None = None  # why volumes are not as asked
+    secret_problem: str | None = None  # which roles have no Secret where they are to have it, and why
     awaits_databases: bool = False  # nobody knows yet whether they are as the manifest says
     poolers: tuple[PoolerView, ...] = ()
     leader_move: LeaderMove | None = None
@@ -230,6 +231,8 @@ def _degraded(findings: Findings, plan: Plan, outcome: Outcome) -> Condition:
         return Condition("Degraded", "True", "StreamsIncomplete", findings.stream_problem)
     if findings.volume_problem is not None:
         return Condition("Degraded", "True", "VolumesNotAsAsked", findings.volume_problem)
+    if findings.secret_problem is not None:
+        return Condition("Degraded", "True", "SecretsOutOfReach", findings.secret_problem)
     return Condition("Degraded", "False", "AsDesired", "")
 
 

@@ -129,6 +129,7 @@ class Informer(Generic[T]):
         The first attempts come as after any failure: a right may have been given so late that the server has not heard of it.
         """
         self.resource = resource
+        self.namespace = namespace  # None: all
         self.labels = labels
         self.synced = asyncio.Event()
         self.last_contact = float("-inf")

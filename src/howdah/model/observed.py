@@ -469,3 +469,5 @@ class Observed:
     serves_event_streams: bool = True  # the kind FabricEventStream is installed, and we may see it
     problems: tuple[ExternalError, ...] = ()  # reads that failed: what they would have said is unknown, not absent
     unseen: Mapping[str, str] = field(default_factory=dict)  # the same of kinds that stand alone: kind → why
+    secrets_unseen: Mapping[str, str] = field(default_factory=dict)
+    """Other namespaces in which the cluster has Secrets, or is to have some, and nobody sees them: namespace → why."""

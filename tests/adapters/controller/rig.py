@@ -234,7 +234,7 @@ class Rig:
     async def caught_up(self) -> None:
         """Wait until the caches have what the server has."""
         async with asyncio.timeout(10):
-            informers = _informers(self.watch)
+            informers = informers_of(self.watch)
             count = len(self.watch.scope.namespaces)  # each kind has one informer per namespace, in their order
             while any(
                 self._is_late(informer, self.watch.scope.namespaces[index % count] or "")
@@ -265,7 +265,7 @@ def _version(body: Json) -> tuple[str, str, str]:
     return metadata["name"], metadata["uid"], metadata["resourceVersion"]
 
 
-def _informers(watch: Watch) -> tuple[Informer[Any], ...]:
+def informers_of(watch: Watch) -> tuple[Informer[Any], ...]:
     parts = (
         watch.clusters,
         watch.pods,

@@ -28,6 +28,7 @@ from howdah.kube.resources import (
 )
 from howdah.kube.testing.store import Writer
 from howdah.model import names
+from howdah.model.postgres.desired import PasswordOrigin
 from unit.core.clusters import cluster, situation, three
 
 STALE = "1"
@@ -539,6 +540,29 @@ async def test_a_kind_that_stands_alone_holds_up_no_other_when_it_fails(operator
     outcome = await carried_out(operator, one, other, account)
     assert (outcome.done, outcome.failed, outcome.is_conflict) == ((account,), one, False)
     assert [step for step, _ in outcome.failures] == [one, other]
+
+
+async def test_what_cannot_be_made_for_want_of_its_namespace_fails_and_says_what_to_do(operator):
+    operator.kube.absent_namespaces.add(NAMESPACE)
+    outcome = await carried_out(operator, *create_accounts("a"))
+    assert (outcome.done, outcome.is_conflict) == ((), False)
+    assert f'namespaces "{NAMESPACE}" not found; create namespace {NAMESPACE}' in (outcome.error or "")
+
+
+@pytest.mark.parametrize("kind", [p.CreateSecret, p.CopySecret])
+async def test_a_secret_of_a_far_namespace_that_does_not_exist_holds_up_nothing(operator, kind):
+    operator.kube.absent_namespaces.add("typo")
+    far = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "far", "namespace": "typo"}}
+    if kind is p.CreateSecret:
+        step = p.CreateSecret(reason="r", body=far, username="typo.svc", is_far=True)
+    else:
+        origin = PasswordOrigin(NAMESPACE, "shared", "password")
+        data = {"password": base64.b64encode(b"x").decode()}
+        operator.kube.store.seed(SECRETS, {"metadata": {"name": "shared", "namespace": NAMESPACE}, "data": data})
+        step = p.CopySecret(reason="r", body=far, username="typo.svc", origin=origin)
+    (account,) = create_accounts("a")
+    outcome = await carried_out(operator, step, account)
+    assert (outcome.done, outcome.failed, outcome.is_conflict) == ((account,), step, False)
 
 
 async def test_who_does_not_lead_writes_nothing(operator):

@@ -8,6 +8,7 @@ import pytest
 from adapters.controller.rig import KEY, NAME, NAMESPACE, rig
 from howdah.adapters.kubernetes import EVENT_STREAMS, POSTGRESQLS
 from howdah.kube.resources import CONFIGMAPS, CUSTOM_RESOURCE_DEFINITIONS
+from howdah.kube.testing import Fault, fitting
 from howdah.model import names
 
 STREAMS = [{"applicationId": "app", "database": "shop", "tables": {"orders": {"eventType": "e"}}}]
@@ -59,12 +60,12 @@ async def test_the_kind_is_taken_up_when_it_is_installed_and_let_go_when_it_is_r
             {"metadata": {"name": f"{NAME}-abcde", "namespace": NAMESPACE, "labels": LABELS}, "spec": {}},
         )
         install(operator)
-        await until(lambda: operator.watch.event_streams.is_served)
+        await until(lambda: operator.watch.event_streams.is_served(NAMESPACE))
         assert [o.metadata.name for part in operator.watch.event_streams for o in part] == [f"{NAME}-abcde"]
         await operator.one_pass()
         assert degraded(operator) == "AsDesired"
         operator.kube.store.delete(CUSTOM_RESOURCE_DEFINITIONS, ("", names.STREAM_DEFINITION))
-        await until(lambda: not operator.watch.event_streams.is_served)
+        await until(lambda: not operator.watch.event_streams.is_served(NAMESPACE))
         assert list(operator.watch.event_streams) == []
         await operator.one_pass()
         assert degraded(operator) == "StreamsIncomplete"
@@ -88,3 +89,16 @@ async def test_a_cluster_is_looked_at_when_the_kind_comes():
         install(operator)
         await until(lambda: KEY in told)
         assert operator.read(POSTGRESQLS)["metadata"]["name"] == NAME
+
+
+async def test_the_kind_is_served_in_one_namespace_while_another_may_not_be_seen():
+    async with rig(namespaces=("apps", NAMESPACE)) as operator:
+        refused = Fault(fitting(resource="fabriceventstreams", namespace="apps"), 403, "Forbidden", times=10**9)
+        operator.kube.faults.add(refused)
+        told = []
+        operator.create(streams=STREAMS)
+        await operator.caught_up()
+        operator.watch._notify = told.append
+        install(operator)
+        await until(lambda: operator.watch.event_streams.is_served(NAMESPACE) and KEY in told)
+        assert not operator.watch.event_streams.is_served("apps")

@@ -113,6 +113,26 @@ def test_a_cluster_that_cannot_be_seen_is_no_failed_roll():
     assert fleet(one=blind).budget(OTHER, LIMIT).failed == {}
 
 
+def unseen(found):
+    forbidden = ExternalError("kubernetes", transient=True, message="listing pods is not permitted")
+    return replace(found, observed=replace(found.observed, problems=(forbidden,)))
+
+
+def test_nobody_waits_for_the_roll_of_a_cluster_that_may_not_be_seen_any_more():
+    made = fleet(one=BEGUN)
+    assert made.budget(OTHER, LIMIT).rolling == {CAUSE: 1}
+    made.note(ONE, unseen(BEGUN), decide(unseen(BEGUN)), ())
+    assert made.budget(OTHER, LIMIT).rolling == {}
+    made.note(ONE, BEGUN, decide(BEGUN), ())
+    assert made.budget(OTHER, LIMIT).rolling == {CAUSE: 1}, "it is seen again"
+
+
+def test_a_failed_roll_stays_a_warning_when_its_cluster_may_not_be_seen_any_more():
+    made = fleet(one=STOPPED)
+    made.note(ONE, unseen(STOPPED), decide(unseen(STOPPED)), ())
+    assert made.budget(OTHER, LIMIT).failed == {CAUSE: "one"}
+
+
 def test_a_cluster_that_is_gone_is_forgotten():
     made = fleet(one=BEGUN)
     made.forget(ONE)

@@ -182,6 +182,13 @@ HOLDING = Plan(held=(Held(REPLACE, "annotation howdah.dev/pause: all"),), waits=
             ("True", "MembersUnhealthy", "acid-a-2 is not ready (phase Running)"),
         ),
         ("Degraded", replace(GOOD, views=WELL[:2]), NOTHING, DONE, ("True", "MembersMissing", "2 of 3 members exist")),
+        (
+            "Degraded",
+            replace(GOOD, secret_problem="spec.users.a.b: no"),
+            NOTHING,
+            DONE,
+            ("True", "SecretsOutOfReach", "spec.users.a.b: no"),
+        ),
         ("RestartPending", GOOD, NOTHING, DONE, ("False", "None", "")),
         ("RestartPending", replace(GOOD, views=ROLLING), NOTHING, DONE, ("True", "Replacement", "acid-a-0")),
         (

@@ -4,7 +4,8 @@
         await client.create(CONFIGMAPS, {...})
         kube.fail_next(409, "Conflict", verb="apply")
 
-It has no schemas, defaulting, validation, admission or controllers (owner references are followed, namespaces are not checked).
+It has no schemas, defaulting, validation, admission or controllers (owner references are followed). Every namespace is there,
+but for those that a test names in `absent_namespaces`: nothing can be made in them.
 """
 
 from __future__ import annotations
@@ -78,6 +79,7 @@ class FakeKubernetes:
         self.faults = Faults()
         self.permissions: Permissions | None = None
         """What the callers may do; None: everything."""
+        self.absent_namespaces: set[str] = set()
         self.before: Hook | None = None
         """Called with each request before it is worked on; may wait, or raise an ApiError that becomes the answer."""
         self.exec_handler: ExecHandler = lambda *_: ExecResult(0, b"", b"")
@@ -306,6 +308,9 @@ class FakeKubernetes:
         metadata = body.setdefault("metadata", {})
         if request.namespace:
             metadata.setdefault("namespace", request.namespace)
+        if request.verb in {"create", "apply"} and request.namespace in self.absent_namespaces:
+            details = {"kind": "namespaces", "name": request.namespace}
+            raise refusal(404, "NotFound", f'namespaces "{request.namespace}" not found', **details)
         if request.verb == "create":
             return self.store.create(resource, body, writer)
         metadata.setdefault("name", request.name)
