@@ -19,7 +19,7 @@ from howdah.adapters import postgres
 from howdah.adapters.postgres import AuthenticationFailed, Outcome, Password, PasswordChecks, Target
 from howdah.controller import replicas
 from howdah.controller.role_secrets import RoleSecrets, held_secrets, passwords_in
-from howdah.core.postgres.difference import difference, interest, password_change, unmet
+from howdah.core.postgres.difference import difference, interest, password_change, unmet, without_roles
 from howdah.core.postgres.publications import missing_for_publications, publications_in_place
 from howdah.core.postgres.removal import Kept, farewells
 from howdah.core.postgres.rotation import as_in_server, interest_in_logins, removals, rotations, with_logins
@@ -27,7 +27,7 @@ from howdah.core.postgres.statements import repair_password_sql
 from howdah.core.resolve import roles_and_databases
 from howdah.core.situation import DatabaseLook, Situation
 from howdah.kube.client import Client
-from howdah.kube.errors import KubeError, NotFound
+from howdah.kube.errors import Forbidden, KubeError, NotFound
 from howdah.kube.informer import Key
 from howdah.kube.resources import SECRETS
 from howdah.model.cluster import Cluster
@@ -183,10 +183,13 @@ class Databases:
         except AuthenticationFailed:
             return _locked_out(cluster, asked)
         desired = as_in_server(desired, catalogue)
+        waiting = _without_password(desired, catalogue, passwords)
+        desired = without_roles(desired, waiting)
         matching = await self._checks.matching(desired.roles, catalogue, passwords)
         everything = difference(desired, catalogue, matching=matching)
         rules = cluster.access.rotation
-        gone = await self._farewells(situation, desired, catalogue, passwords)
+        unread = frozenset(request.username for request in cluster.secrets) - {one.role for one in held}
+        gone = await self._farewells(situation, desired, catalogue, passwords, unread)
         found = (
             *(s for s in everything if s.password is None or s.password.source in passwords),
             *(s for s in gone if isinstance(s, Statement)),
@@ -201,9 +204,8 @@ class Databases:
             statements=tuple((name, tuple(group)) for name, group in groupby(found, key=lambda s: s.database)),
             edited=edited,
             is_known=True,
-            without_password=frozenset(
-                s.password.role for s in everything if s not in found and s.password is not None
-            ),
+            without_password=waiting
+            | {s.password.role for s in everything if s not in found and s.password is not None},
             server_version=catalogue.version,
             rotations=rotations(asked, held, catalogue, everything, rules),
             kept=tuple(one for one in gone if isinstance(one, Kept)),
@@ -217,10 +219,11 @@ class Databases:
         desired: Desired,
         catalogue: Catalogue,
         passwords: Mapping[PasswordSource, Password],
+        unread: frozenset[str],
     ) -> tuple[Statement | Kept, ...]:
         """Replicas are asked only where the leader would let somebody go."""
         rules, now = situation.cluster.access.rotation, situation.observed.now
-        asked = removals(desired, catalogue, rules, now)
+        asked = removals(desired, catalogue, rules, now, unread=unread)
         found = tuple(farewells(desired, catalogue, asked))
         leaving = frozenset(one.subject for one in found if isinstance(one, Statement))
         if not leaving:
@@ -255,7 +258,10 @@ class Databases:
             raise ExternalError("postgres", transient=True, message=message)
 
     async def _secrets(self, situation: Situation) -> RoleSecrets:
-        """All Secrets of the cluster's roles, as they were seen or newer: one list, and one read for each that is not in it."""
+        """All Secrets of the cluster's roles, as they were seen or newer: one list, and one read for each that is not in it.
+
+        One in another namespace that may not be read is as good as missing: only its role waits.
+        """
         cluster = situation.cluster
         wanted = {(request.namespace, request.name): request for request in cluster.secrets}
         listed = await self._client.list(
@@ -272,7 +278,22 @@ class Databases:
                     found[place] = await self._client.get(SECRETS, place[1], namespace=place[0])
                 except NotFound:
                     continue
+                except Forbidden:
+                    if place[0] == cluster.key.namespace:
+                        raise
         return tuple((request, found[place]) for place, request in wanted.items() if place in found)
+
+
+def _without_password(
+    desired: Desired, catalogue: Catalogue, passwords: Mapping[PasswordSource, Password]
+) -> frozenset[str]:
+    """Roles that are not there and cannot be made, for nobody knows their password."""
+    return frozenset(
+        role.name
+        for role in desired.roles
+        if role.name not in catalogue.roles and role.flags.login is not False
+        if role.password is not None and role.password not in passwords
+    )
 
 
 def _locked_out(cluster: Cluster, desired: Desired) -> DatabaseLook:

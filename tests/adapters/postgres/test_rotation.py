@@ -22,7 +22,7 @@ from howdah.cli.operator_settings import OperatorSettings
 from howdah.controller.passes import PassResult
 from howdah.core.plan import ChangeSecret
 from howdah.kube.resources import CONFIGMAPS, PODS, SECRETS
-from howdah.kube.testing import FakeKubernetes
+from howdah.kube.testing import FakeKubernetes, Fault, fitting
 from howdah.kube.testing.store import Writer
 from howdah.model.settings import settings_from_configmap
 
@@ -526,3 +526,42 @@ async def test_the_command_line_finds_the_login_of_a_rotated_user(rotated: Rig) 
     await settle(rotated)
     held = secret(rotated.kube)
     assert await find_login(rotated.client, configured, NAMESPACE, NAME, "app") == (held["username"], held["password"])
+
+
+# --- Secrets in other namespaces -----------------------------------------------------------------------------------
+
+FAR = "apps.svc"
+CROSSING = {"enable_cross_namespace_secret": "true"}
+
+
+def forbid(kube: FakeKubernetes) -> None:
+    kube.faults.add(Fault(fitting(resource="secrets", namespace="apps"), 403, "Forbidden", times=10**9))
+
+
+@pytest.mark.parametrize("is_forbidden", [True, False])
+async def test_a_role_whose_secret_is_out_of_reach_waits_and_the_others_do_not(
+    server: Server, is_forbidden: bool
+) -> None:
+    async with operator(server, **CROSSING) as made:
+        if is_forbidden:
+            forbid(made.kube)
+        await begin(made, server, users={"app": [], FAR: []}, databases={"near": "app", "far": FAR})
+        assert accepts(server, secret(made.kube))
+        assert not exists(server, FAR)
+        assert server.sql("SELECT datname FROM pg_database WHERE datname IN ('near', 'far')") == [("near",)]
+        assert made.condition("CredentialsInSync")[:2] == ("False", "NoPassword")
+        assert FAR in made.condition("CredentialsInSync")[2]
+        assert made.condition("Degraded")[1] == "SecretsOutOfReach"
+        assert [error for _, error in made.told if error] == []
+
+
+async def test_the_login_in_use_stays_while_the_secret_that_names_it_may_not_be_read(server: Server) -> None:
+    async with operator(server, **CROSSING) as made:
+        await begin(made, server)
+        server.sql(f'CREATE ROLE "{FAR}" LOGIN; GRANT "{FAR}" TO postgres')
+        server.sql(f'CREATE ROLE "{FAR}200101" LOGIN IN ROLE "{FAR}"')
+        server.sql(f"COMMENT ON ROLE \"{FAR}200101\" IS '{NOTE.replace('app', FAR)}'")
+        forbid(made.kube)
+        change(made, users={"app": [], FAR: []}, usersWithSecretRotation=[FAR])
+        await settle(made)
+        assert exists(server, f"{FAR}200101")

@@ -5,6 +5,7 @@ opposite one is asked for, since PostgreSQL refuses circles.
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from howdah.core.postgres import statements as make
 from howdah.core.postgres.departures import departs, former_names, marks, renamed, returning, returns
@@ -56,6 +57,17 @@ def interest(desired: Desired) -> Interest:
         published,
         departed_suffix=None if desired.departures is None else desired.departures.suffix,
         every_database=desired.lookup is not None,
+    )
+
+
+def without_roles(desired: Desired, roles: frozenset[str]) -> Desired:
+    """What can be brought in place while these roles cannot be made: not what they own, nor memberships with them."""
+    if not roles:
+        return desired
+    return replace(
+        desired,
+        roles=tuple(role for role in desired.roles if role.name not in roles),
+        databases=tuple(database for database in desired.databases if database.owner not in roles),
     )
 
 

@@ -166,16 +166,26 @@ def _inherited(settings: Mapping[str, str], own: Mapping[str, Value]) -> dict[st
 # --- logins that shall go -----------------------------------------------------------------------------------------
 
 
-def removals(desired: Desired, catalogue: Catalogue, rules: RotationRules, now: dt.datetime) -> tuple[Removal, ...]:
+def removals(
+    desired: Desired,
+    catalogue: Catalogue,
+    rules: RotationRules,
+    now: dt.datetime,
+    *,
+    unread: frozenset[str] = frozenset(),
+) -> tuple[Removal, ...]:
     """Who shall go: rotated logins past their retention that no Secret names, and whom the manifest says to drop.
 
-    With a user its rotated logins go, whatever their age.
+    With a user its rotated logins go, whatever their age. `unread`: roles of which no Secret was read; which of their
+    logins is in use is not known.
     """
     wanted = {role.name: role for role in desired.roles}
     asked = {removal.role: removal for removal in desired.removals}
     kept_since = (now - dt.timedelta(days=rules.retention_days)).date()
     gone = []
     for base, names in sorted(_dated_names(catalogue.roles).items()):
+        if base in unread:
+            continue
         removal = asked.get(base)
         for name in sorted(set(names) - wanted.keys()):
             live = catalogue.roles[name]

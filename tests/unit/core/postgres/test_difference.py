@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from howdah.core.postgres.difference import difference, interest, unmet
+from howdah.core.postgres.difference import difference, interest, unmet, without_roles
 from howdah.core.postgres.manifest import desired_state
 from howdah.model.postgres.catalogue import (
     Catalogue,
@@ -162,3 +162,18 @@ def test_only_databases_with_something_inside_are_read() -> None:
 
 def test_a_verifier_is_never_shown() -> None:
     assert "secret" not in repr(live_role("app", verifier=Verifier("secret")))
+
+
+def test_while_a_role_cannot_be_made_its_databases_and_memberships_wait_and_nothing_else() -> None:
+    rules = RoleRules("acid-test", "ns", admin_role="admin", cross_namespace_secrets=True)
+    users = {"apps.svc": [], "writer": []}
+    desired = desired_state(users, {"far": "apps.svc", "near": "writer"}, None, rules=rules)
+    found = difference(
+        without_roles(desired, frozenset({"apps.svc"})), catalogue(live_role("admin")), matching=frozenset()
+    )
+    said = " ".join(statement.sql.as_string(None) for statement in found)
+    assert "apps.svc" not in said
+    assert '"far"' not in said
+    assert 'CREATE DATABASE "near"' in said
+    assert 'CREATE ROLE "writer"' in said
+    assert without_roles(desired, frozenset()) is desired

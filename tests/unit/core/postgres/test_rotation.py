@@ -270,6 +270,12 @@ def test_a_login_that_the_secret_names_stays_however_old_it_is() -> None:
     assert removals(desired, server(dated("app200101")), RULES, NOW) == ()
 
 
+def test_no_login_goes_while_nobody_knows_which_one_the_secret_names() -> None:
+    live = server(dated("app200101"))
+    assert removals(Desired((APP,)), live, RULES, NOW) != ()
+    assert removals(Desired((APP,)), live, RULES, NOW, unread=frozenset({"app"})) == ()
+
+
 def test_a_dated_role_that_is_no_member_of_its_user_is_no_rotated_login() -> None:
     assert removals(Desired((APP,)), server(live_role("app200101")), RULES, NOW) == ()
 
