@@ -64,6 +64,8 @@ def with_secrets(watch: Watch, observed: Observed, wanted: Iterable[SecretReques
     """
     asked = [(request.namespace, request.name) for request in wanted]
     unseen = _unseen(watch, observed, (namespace for namespace, _ in asked))
+    name = observed.resource.meta.name
+    namesakes = {n for n, _ in asked if n != observed.resource.meta.namespace and watch.resource((n, name)) is not None}
     found = dict(observed.secrets)
     for place in asked:
         secret = next((s for part in watch.secrets if (s := part.get(*place)) is not None), None)
@@ -71,7 +73,7 @@ def with_secrets(watch: Watch, observed: Observed, wanted: Iterable[SecretReques
             found[place] = secret
     if len(found) == len(observed.secrets) and not unseen:
         return observed
-    return dataclasses.replace(observed, secrets=found, secrets_unseen=unseen)
+    return dataclasses.replace(observed, secrets=found, secrets_unseen=unseen, namesakes=frozenset(namesakes))
 
 
 def with_foreign_secrets(watch: Watch, observed: Observed) -> Observed:

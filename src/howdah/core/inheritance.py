@@ -52,14 +52,16 @@ def heirs(situation: Situation) -> Iterator[Heir]:
     for request in (*cluster.secrets, *environment):
         secret = observed.secrets.get((request.namespace, request.name))
         if secret is not None:
-            annotations = _without_claimed(request.annotations, secret.metadata)
+            is_claimed = secret.metadata.annotation(names.CLUSTER) is not None
+            keeps = is_claimed or request.namespace in observed.namesakes
+            annotations = _without_claim(request.annotations) if keeps else request.annotations
             yield Heir("Secret", secret.metadata, annotations, request.owner_references)
 
 
-def _without_claimed(annotations: Mapping[str, str], secret: Meta) -> Mapping[str, str]:
-    """A Secret that says already whose it is keeps saying so: a cluster of the same name elsewhere may share it."""
-    if secret.annotation(names.CLUSTER) is None:
-        return annotations
+def _without_claim(annotations: Mapping[str, str]) -> Mapping[str, str]:
+    """A cluster of the same name may share a Secret: one that says whose it is keeps saying so, and one that lies beside
+    such a cluster is not claimed, for it may be that one's, and goes with it.
+    """
     return {key: value for key, value in annotations.items() if key != names.CLUSTER}
 
 

@@ -471,3 +471,6 @@ class Observed:
     unseen: Mapping[str, str] = field(default_factory=dict)  # the same of kinds that stand alone: kind → why
     secrets_unseen: Mapping[str, str] = field(default_factory=dict)
     """Other namespaces in which the cluster has Secrets, or is to have some, and nobody sees them: namespace → why."""
+    namesakes: frozenset[str] = (
+        frozenset()
+    )  # other namespaces with Secrets of ours that have a cluster of our name, too

@@ -616,3 +616,18 @@ async def test_a_deleted_cluster_takes_its_own_secrets_of_other_namespaces_with_
         assert operator.find(POSTGRESQLS) is None
         left = [s["metadata"]["name"] for s in operator.kube.store.select(SECRETS, "apps", lambda _: True)]
         assert left == [f"other.{theirs}", theirs]
+
+
+async def test_a_deleted_cluster_leaves_the_secret_of_its_namesake_in_the_namespace_of_its_role():
+    name = f"apps.svc.{NAME}.credentials.postgresql.acid.zalan.do"
+    options = {"enable_cross_namespace_secret": "true"}
+    async with rig(namespaces=(NAMESPACE, "apps"), options=options) as operator:
+        operator.kube.store.seed(POSTGRESQLS, {"metadata": {"name": NAME, "namespace": "apps"}, "spec": {}})
+        metadata = {"name": name, "namespace": "apps", "labels": LABELS}  # made for that one's user of this name
+        operator.kube.store.seed(SECRETS, {"metadata": metadata, "data": {"password": "eA=="}})
+        await operator.running(users={"apps.svc": []})
+        delete(operator)
+        for _ in range(8):
+            await operator.one_pass()
+        assert operator.find(POSTGRESQLS) is None
+        assert operator.kube.store.find(SECRETS, "apps", name) is not None

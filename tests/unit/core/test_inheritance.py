@@ -138,6 +138,13 @@ def test_a_secret_in_another_namespace_is_told_whose_it_is_once(claim, says, wri
     assert all((step.namespace, step.owner_references) == ("apps", None) for step in found)
 
 
+def test_a_secret_beside_a_cluster_of_the_same_name_is_not_claimed():
+    seen = with_metadata(situation(*three(), **FOREIGN))
+    beside = replace(seen, observed=replace(seen.observed, namesakes=frozenset({"apps"})))
+    assert [step for step in steps_of(seen).values() if names.CLUSTER in step.annotations]
+    assert not [step for step in steps_of(beside).values() if names.CLUSTER in step.annotations]
+
+
 def test_environment_secrets_inherit_too_and_are_made_to_hold_what_is_asked_for():
     clone = {"cluster": "b", "timestamp": "2026-01-01T00:00:00+00:00", "s3_wal_path": "s3://b/p"}
     spec = {"clone": {**clone, "s3_access_key_id": "K", "s3_secret_access_key": "HUSH"}}
