@@ -16,14 +16,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import IO, Any
 
 import pytest
 
+from lifetimes import ended_with_us
+
 ROOT = Path(__file__).resolve().parents[2]
-CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "howdah" / "images"
+OF_USER = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+CACHE = Path(os.environ.get("IMAGES_DIR") or OF_USER / "howdah" / "images")  # as images.mk has it
 IS_WANTED = os.environ.get("HOWDAH_WITH_IMAGES") == "1"
 PATIENCE_S = 60
+
+Json = dict[str, Any]
 
 
 def archives() -> ModuleType:
@@ -62,8 +67,12 @@ class Image:
         environment: Mapping[str, str] | None = None,
         writable: Sequence[str] = (),
         files: Mapping[str, Path] | None = None,
+        log: IO[bytes] | None = None,
     ) -> subprocess.Popen[str]:
-        """A process in the image. `writable`: folders with an emptyDir; `files`: path in it → file that is mounted there."""
+        """A process in the image. `writable`: folders with an emptyDir; `files`: path in it → file that is mounted there.
+
+        With a `log` it is the first of its own processes, as in a container: all of them end with what is returned.
+        """
         place, who = shlex.quote(str(self.root)), user or self.configuration["User"]
         script = [
             "set -e",
@@ -79,11 +88,13 @@ class Image:
             f"cd {place}",
             f"exec setpriv --no-new-privs chroot --groups= --userspec={who} {place} {shlex.join(command)}",
         ]
+        alone = ("--pid", "--fork", "--kill-child") if log else ()
         return subprocess.Popen(
-            ["unshare", "--mount", "--propagation", "private", "sh", "-c", "\n".join(script)],
+            ended_with_us("unshare", "--mount", *alone, "--propagation", "private", "sh", "-c", "\n".join(script)),
             env={**self.environment, **(environment or {})},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stdin=subprocess.DEVNULL,
+            stdout=log or subprocess.PIPE,
+            stderr=subprocess.STDOUT if log else subprocess.PIPE,
             text=True,
         )
 
