@@ -5,13 +5,14 @@
 #   ENGINE=buildah                        which program builds (default: the first that works)
 #   IMAGES_PREFIX=localhost/howdah        IMAGES_VERSION=0.1.0 (default: the version of the source)
 #   BASE=IMAGE                            what they are built on; BASE=local: Debian, made here by mmdebstrap, no registry is asked
+#   DEBIAN=bookworm                       the release of that base
 #   BUILD_ARGS="PG_MAJORS=15 16"          one a line
 #   FRESH=1                               nothing kept is used, so that packages are today's: for a release
 set -euo pipefail
 umask 022
 root=$(dirname "$(dirname "$(realpath "$0")")")
 all=(operator instance pooler logical-backup)
-release=bookworm
+release=${DEBIAN:-bookworm}
 die() { echo "${0##*/}: $*" >&2; exit 1; }
 
 mkdir -p "$1" && dir=$(realpath "$1")
@@ -44,18 +45,20 @@ make_base() {  # the tag carries the packages' state only in its layers: remove 
     load "$scratch/base.tar"
 }
 
-# How this machine reaches Debian's and Python's packages: there while a step runs, in no layer. docker build has no such mounts.
-mounts() {
-    [ "${BASE:-}" = local ] && [ "$engine" != docker ] || return 0
-    local folder
-    for folder in sources.list.d auth.conf.d keyrings; do printf -- '--volume=%s:%s:ro\n' "/etc/apt/$folder" "/etc/apt/$folder"; done
-    if compgen -G '/etc/apt/sources.list.d/*.sources' >/dev/null; then  # instead of the base's own
-        : >"$scratch/sources.list" && printf -- '--volume=%s:ro\n' "$scratch/sources.list:/etc/apt/sources.list"
-    fi
-    cat /etc/apt/apt.conf.d/* 2>/dev/null | grep '^Acquire::' >"$scratch/apt.conf" || true
-    sed "s#/etc/ssl/certs/ca-certificates.crt#/run/machine-ca.crt#" /etc/pip.conf >"$scratch/pip.conf" 2>/dev/null || true
-    printf -- '--volume=%s:ro\n' "$scratch/apt.conf:/etc/apt/apt.conf" "$scratch/pip.conf:/etc/pip.conf"
-    printf -- '--volume=%s:ro\n' /etc/ssl/certs/ca-certificates.crt:/run/machine-ca.crt
+# How this machine reaches Debian's and Python's packages: machine.sh reads it while a step runs.
+machine_settings() {  # FILE: a packed tar; paths in it begin with /MACHINE/
+    local settings=$scratch/machine own
+    own=$(. /etc/os-release && echo "$VERSION_CODENAME")
+    mkdir -p "$settings"/{sources.list.d,auth.conf.d,keyrings}
+    (shopt -s nullglob && cd /etc/apt && for file in sources.list.d/*.{list,sources} auth.conf.d/* keyrings/*; do cp "$file" "$settings/$file"; done)
+    [ ! -s /etc/apt/sources.list ] || cp /etc/apt/sources.list "$settings/sources.list.d/machine.list"
+    grep -hs '^Acquire::.*;' /etc/apt/apt.conf.d/* >"$settings/apt.conf" || true
+    cat /etc/pip.conf >"$settings/pip.conf" 2>/dev/null || true
+    cp /etc/ssl/certs/ca-certificates.crt "$settings/ca.crt"
+    find "$settings/sources.list.d" -type f -exec sed -i "s#\b$own\b#$release#g" {} +
+    find "$settings/sources.list.d" "$settings"/{apt,pip}.conf -type f -exec sed -i \
+        's#/etc/apt/keyrings/#/MACHINE/keyrings/#g; s#/etc/ssl/certs/ca-certificates.crt#/MACHINE/ca.crt#g' {} +
+    tar --create --gzip --directory="$settings" --file="$1" .
 }
 
 # --- three programs, one meaning ----------------------------------------------------------------------------------
@@ -75,14 +78,30 @@ save() {  # IMAGE FILE
     esac
 }
 build() {  # NAME IMAGE
-    local options=(--file "$root/images/$1/Containerfile" --tag "$2" --build-arg "BASE=$base" ${FRESH:+--no-cache}) more=() line
+    local options=(--file "$root/images/$1/Containerfile" --tag "$2" --build-arg "BASE=$base" ${FRESH:+--no-cache}) line
+    options+=(--label "org.opencontainers.image.version=$version" "${reach[@]}")
     while read -r line; do [ -z "$line" ] || options+=(--build-arg "$line"); done <<<"${BUILD_ARGS:-}"
-    mapfile -t more < <(mounts)
     case $engine in
-    buildah) buildah bud --layers --format docker --network host "${pull[@]}" "${more[@]}" "${options[@]}" "$root" ;;
-    podman) podman build --layers --format docker --network host "${pull[@]}" "${more[@]}" "${options[@]}" "$root" ;;
-    docker) docker build "${options[@]}" "$root" ;;
+    buildah) buildah bud --layers --format docker "${options[@]}" "$root" ;;
+    podman) podman build --layers --format docker "${options[@]}" "$root" ;;
+    docker) DOCKER_BUILDKIT=1 docker build "${options[@]}" "$root" ;;
     esac
+}
+
+# What the build before this one made and this one did not use goes, if it has no name: else each change of the source would keep
+# two images for ever. (What docker's steps made it tidies up by itself.)
+forget_superseded() {  # NAME IMAGE, with the build's log
+    local others=() name unnamed id
+    for name in "${all[@]}"; do [ "$name" = "$1" ] || others+=("$dir/.$name.made"); done
+    case $engine in
+    docker) docker image inspect --format '{{.Id}}' "$2" | sed 's/^sha256://' ;;
+    *) sed -nE 's/^--> (Using cache )?([0-9a-f]{11,64})$/\2/p; s/^([0-9a-f]{64})$/\1/p' "$scratch/log" ;;
+    esac | cut -c -11 >"$scratch/made"
+    unnamed=$("$engine" images --all --quiet --no-trunc --filter dangling=true)
+    [ ! -e "$dir/.$1.made" ] || tac "$dir/.$1.made" | while read -r id; do
+        if grep -q "^\(sha256:\)\?$id" <<<"$unnamed" && ! grep -qsx "$id" "$scratch/made" "${others[@]}"; then "$engine" rmi "$id" >/dev/null 2>&1 || true; fi
+    done
+    cp "$scratch/made" "$dir/.$1.made"
 }
 
 # --- the images ---------------------------------------------------------------------------------------------------
@@ -97,12 +116,18 @@ make_image() {  # NAME
     hash=$(inputs "$1")
     if [ -z "${FRESH:-}" ] && [ -s "$file" ] && [ "$(cat "$dir/.$1.inputs" 2>/dev/null)" = "$hash" ]; then echo "$image is up to date: $file"; return; fi
     build "$1" "$image" >"$scratch/log" 2>&1 || { tail -n 40 "$scratch/log" >&2; die "$1 could not be built"; }
+    forget_superseded "$1" "$image"
     rm -f "$file.new" && save "$image" "$file.new" && mv "$file.new" "$file"
     python3 "$root/images/archive.py" read "$file" usr/share/sbom/howdah.cdx.json >"$dir/$1.cdx.json"
     echo "$hash" >"$dir/.$1.inputs"
     echo "$image: $file, $(python3 "$root/images/archive.py" size "$file")"
 }
 
-pull=()
-if [ "$base" = local ]; then pull=(--pull-never) && make_base; fi
+reach=()
+if [ "$base" = local ]; then
+    make_base
+    machine_settings "$scratch/machine.tar"
+    reach=(--network host --secret "id=machine,src=$scratch/machine.tar")
+    [ "$engine" = docker ] || reach+=(--pull-never)
+elif [ "$engine" != docker ]; then reach=(--network host); fi
 for name in "${names[@]}"; do make_image "$name"; done

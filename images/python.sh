@@ -18,6 +18,7 @@ standard-library)
     compile "$library"
     ;;
 dependencies)
+    . "$(dirname "$0")/machine.sh"
     mkdir -p "$root$place"
     python3 -m pip install --quiet --no-cache-dir --no-compile --no-build-isolation --require-hashes --target "$root$place" --requirement "$3"
     rm -rf "$root$place/bin"
@@ -28,6 +29,7 @@ dependencies)
 howdah)
     mkdir -p "$root$place" "$root/usr/local/bin"
     cp -r "$3" "$root$place/howdah"
+    chmod -R u=rwX,go=rX "$root$place/howdah"  # whatever the umask of the checkout was
     compile "$place/howdah"
     shift 3
     for program in "$@"; do

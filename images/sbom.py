@@ -34,7 +34,8 @@ def document(image: str, version: str, root: Path) -> Json:
         **_licences(["Apache-2.0"]),
     }
     components = sorted(
-        [*python_components(root), *debian_components(root)], key=lambda component: component["bom-ref"]
+        [*python_components(root), *debian_components(root), *system_components(root)],
+        key=lambda component: component["bom-ref"],
     )
     body = json.dumps([own, components], sort_keys=True)
     return {
@@ -68,11 +69,25 @@ def _python_licences(found: Distribution) -> list[str]:
     return named or (found.metadata.get("License") or "").strip().splitlines()[:1]
 
 
+def system_components(root: Path) -> Iterator[Json]:
+    """The distribution: scanners look up what is known of a package in its release."""
+    name, version = _release(root)
+    yield {"type": "operating-system", "bom-ref": f"{name}-{version}", "name": name, "version": version}
+
+
+def _release(root: Path) -> tuple[str, str]:
+    text = (root / "etc/os-release").read_text()
+    said = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
+    return said["ID"].strip('"'), said["VERSION_ID"].strip('"')
+
+
 def debian_components(root: Path) -> Iterator[Json]:
     """One for each installed package."""
+    distribution = "-".join(_release(root))
     for package in _installed(root):
         name, version, arch = package["Package"], package["Version"], package["Architecture"]
-        purl = f"pkg:deb/debian/{name}@{version.replace(':', '%3A').replace('+', '%2B')}?arch={arch}"
+        escaped = version.replace(":", "%3A").replace("+", "%2B")
+        purl = f"pkg:deb/debian/{name}@{escaped}?arch={arch}&distro={distribution}"
         yield _component(purl, name, version, _debian_licences(root / "usr/share/doc" / name / "copyright"))
 
 

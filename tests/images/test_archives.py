@@ -6,7 +6,11 @@ import json
 import re
 import signal
 import socket
+import stat
+import subprocess
 import time
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -79,7 +83,10 @@ def test_an_image_is_not_run_as_root(image: Image) -> None:
 
 
 def test_every_module_is_compiled_and_its_bytecode_never_checked(image: Image) -> None:
-    libraries = [*image.root.glob("usr/local/lib/python3*/dist-packages"), *image.root.glob("usr/lib/python3.*")]
+    own = (
+        (image.root / "usr/bin/python3").readlink().name
+    )  # a second one may be there, for PL/Python of an older release
+    libraries = [*image.root.glob("usr/local/lib/python3*/dist-packages"), image.root / "usr/lib" / own]
     sources = [file for library in libraries for file in library.rglob("*.py")]
     assert any(file.parent.name == "howdah" for file in sources)
     for source in sources:
@@ -100,7 +107,11 @@ def test_the_bill_of_materials_lists_every_distribution_and_every_package(image:
     bill = json.loads((image.root / BILL).read_text())
     assert bill == json.loads((CACHE / f"{image.name}.cdx.json").read_text())
     assert bill["metadata"]["component"]["version"] == __version__
-    listed = {c["purl"]: c for c in bill["components"]}
+    (system,) = (c for c in bill["components"] if c["type"] == "operating-system")
+    assert f'VERSION_ID="{system["version"]}"' in (image.root / "etc/os-release").read_text()
+    listed = {c["purl"]: c for c in bill["components"] if c is not system}
+    of_debian = [purl for purl in listed if purl.startswith("pkg:deb/debian/")]
+    assert all(purl.endswith(f"&distro=debian-{system['version']}") for purl in of_debian)
     distributions = image.run("python3", "-c", DISTRIBUTIONS).stdout.split()
     assert distributions
     for distribution in distributions:
@@ -125,10 +136,65 @@ def test_nothing_of_the_machine_that_built_it_is_in_an_image(image: Image) -> No
     assert keys == []
 
 
+def test_nothing_in_an_image_makes_a_process_another_user(image: Image) -> None:
+    files = [path for path in below(image.root) if path.is_file() and not path.is_symlink()]
+    assert [path for path in files if path.stat().st_mode & (stat.S_ISUID | stat.S_ISGID)] == []
+
+
+def test_nobody_may_write_what_an_image_brings(image: Image) -> None:
+    user, group = (int(number) for number in image.configuration["User"].split(":"))
+    open_to_all = {"tmp", "var/tmp", "run/lock", "run/postgresql"}
+    of_the_user = {"run", "home/postgres", *open_to_all}
+    for path in below(image.root):
+        found, place = path.lstat(), path.relative_to(image.root).as_posix()
+        if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
+            continue
+        assert not found.st_mode & stat.S_IWOTH or place in open_to_all, place
+        owned = (found.st_uid == user) or (found.st_gid == group and found.st_mode & stat.S_IWGRP)
+        assert not owned or any(place == folder or place.startswith(f"{folder}/") for folder in of_the_user), place
+
+
+def test_what_only_a_build_needs_is_not_in_an_image(image: Image) -> None:
+    for pattern in (
+        "var/lib/apt/lists/*",
+        "var/cache/apt/*.bin",
+        "var/cache/apt/archives/*.deb",
+        "root/.cache",
+        "build",
+    ):
+        assert list(image.root.glob(pattern)) == [], pattern
+    programs = {path.name for folder in ("usr/bin", "usr/local/bin") for path in (image.root / folder).glob("*")}
+    assert programs & {"gcc", "cc", "g++", "clang", "ld", "as", "make", "pip", "pip3", "wget"} == set()
+    assert list(image.root.glob("usr/lib/python3/dist-packages/pip")) == []
+    dangling = [
+        path
+        for path in (image.root / "etc/ssl").rglob("*")
+        if path.is_symlink() and not goes_somewhere(path, image.root)
+    ]
+    assert dangling == []
+
+
 @pytest.mark.parametrize("program", ["bin/sh", "usr/bin/apt-get", "usr/bin/pip", "usr/bin/pip3"])
 def test_a_service_has_no_shell_and_no_installer(program: str, operator: Image, pooler: Image, backup: Image) -> None:
     for image in (operator, pooler, backup):
         assert not (image.root / program).exists(), image.name
+
+
+def test_no_library_is_missing_where_only_what_is_needed_was_copied(
+    operator: Image, pooler: Image, backup: Image
+) -> None:
+    for image in (operator, pooler, backup):
+        files = [
+            path for path in (image.root / "usr").rglob("*") if path.is_file() and path.read_bytes()[:4] == b"\x7fELF"
+        ]
+        assert len(files) > 50
+        loader = next(image.root.glob("usr/lib64/ld-linux-*")).name
+        for file in files:
+            inside = "/" + str(file.relative_to(image.root))
+            command = ["chroot", image.root, f"/lib64/{loader}", "--list", inside]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+            assert "cannot open shared object" not in done.stderr + done.stdout, done
+            assert "not found" not in done.stderr + done.stdout, done
 
 
 def test_the_command_runs_as_anybody_and_writes_nothing(operator: Image) -> None:
@@ -224,6 +290,18 @@ def test_a_backup_has_its_client_and_says_what_it_lacks(backup: Image) -> None:
     assert done.returncode == 2, done
     assert "wrong environment" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def below(root: Path) -> Iterator[Path]:
+    """Every path of the image itself; nothing of devices."""
+    for path in root.rglob("*"):
+        if path.relative_to(root).parts[0] not in ("dev", "proc", "sys"):
+            yield path
+
+
+def goes_somewhere(link: Path, root: Path) -> bool:
+    target = link.readlink()
+    return (root / target.relative_to("/") if target.is_absolute() else link.parent / target).exists()
 
 
 def free_port() -> int:

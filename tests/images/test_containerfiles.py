@@ -128,6 +128,29 @@ def test_pip_takes_nothing_without_a_hash() -> None:
 
 
 @pytest.mark.parametrize("image", IMAGES)
+def test_each_step_that_asks_for_packages_is_told_how_the_machine_reaches_them(image: str) -> None:
+    """By a secret, which is in no layer: programs that build have no other way in common."""
+    steps = [rest for word, rest in instructions(image) if word == "RUN"]
+    asking = [step for step in steps if re.search(r"/(packages|install)\.sh|/python\.sh dependencies", step)]
+    assert len(asking) >= 2
+    assert all(step.startswith("--mount=type=secret,id=machine ") for step in asking), asking
+    assert not any("--mount" in step for step in steps if step not in asking)
+    scripts_that_ask = [
+        text for text in scripts() if re.search(r"^\s*(apt-get|install\(\)|python3 -m pip) ", text, re.MULTILINE)
+    ]
+    assert len(scripts_that_ask) >= 4
+    assert all("/machine.sh" in text or "after machine.sh" in text for text in scripts_that_ask)
+
+
+@pytest.mark.parametrize("image", IMAGES)
+def test_an_image_says_what_it_is(image: str) -> None:
+    labels = dict(re.findall(r'(\S+)="([^"]*)"', last_stage(image)["LABEL"]))
+    assert labels["org.opencontainers.image.title"] == f"howdah {image.replace('-', ' ')}"
+    assert labels["org.opencontainers.image.licenses"] == "Apache-2.0"
+    assert ("dev.howdah.postgresql.majors" in labels) == any("${PG_MAJORS}" in rest for _, rest in instructions(image))
+
+
+@pytest.mark.parametrize("image", IMAGES)
 def test_what_an_image_imports_is_among_its_distributions(image: str) -> None:
     ask = "import sys\n" + "".join(f"import {name}\n" for name in IMPORTS[image])
     ask += "print(*{name.partition('.')[0] for name in sys.modules} - set(sys.stdlib_module_names))"
