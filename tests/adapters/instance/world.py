@@ -176,10 +176,14 @@ class World:
         self.api.call("POST", "/api/v1/namespaces/default/pods", pod)
         folder = self.folder / str(ordinal)
         folder.mkdir()
-        member = Member(name, address, folder, self._environment(name, address, folder))
+        member = self.member(name, address, folder, self._environment(name, address, folder))
         self.members.append(member)
         member.start()
         return member
+
+    def member(self, name: str, address: str, folder: Path, environment: dict[str, str]) -> Member:
+        """It is not started yet."""
+        return Member(name, address, folder, environment)
 
     def _environment(self, name: str, address: str, folder: Path) -> dict[str, str]:
         """As the operator renders it (and the node adds), for a default manifest."""
