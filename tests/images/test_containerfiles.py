@@ -183,6 +183,17 @@ def test_a_pooler_is_told_to_end_after_its_transactions() -> None:
     assert last_stage("pooler")["STOPSIGNAL"] == "SIGINT"
 
 
+def test_our_package_can_be_read_by_every_user_whatever_the_mask_of_the_checkout_was(tmp_path: Path) -> None:
+    source, root = tmp_path / "howdah", tmp_path / "root"
+    source.mkdir(mode=0o700)
+    (source / "__init__.py").touch(mode=0o600)
+    command = [ROOT / "images" / "python.sh", "howdah", root, source, "howdah=howdah.main:run"]
+    subprocess.run(command, check=True, timeout=60, umask=0o022)
+    made = [path for path in root.rglob("*") if path.name != "root"]
+    assert {path.suffix for path in made if path.is_file()} == {".py", ".pyc", ""}
+    assert [path for path in made if path.stat().st_mode & 0o044 != 0o044] == []
+
+
 def test_without_a_program_that_builds_one_line_says_what_to_install(tmp_path: Path) -> None:
     programs = tmp_path / "bin"
     programs.mkdir()
