@@ -109,7 +109,7 @@ def test_a_hard_link_is_the_file_that_it_names(tmp_path: Path) -> None:
     ("path", "file"),
     [
         ("etc/name", File(b"other")),
-        ("etc/name", File(b"name", mode=0o4755)),
+        ("etc/name", File(b"name", mode=0o4644)),
         ("etc/name", File(b"name", owner=1000)),
         ("etc/name", File(kind=tarfile.SYMTYPE, target="old")),
         ("etc/link", File(kind=tarfile.SYMTYPE, target="/elsewhere")),
