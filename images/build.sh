@@ -45,17 +45,19 @@ make_base() {  # the tag carries the packages' state only in its layers: remove 
     load "$scratch/base.tar"
 }
 
-# How this machine reaches Debian's and Python's packages: machine.sh reads it while a step runs.
+# How this machine reaches Debian's and Python's packages: machine.sh reads it while a step runs. (Of another distribution: only Python's.)
 machine_settings() {  # FILE: a packed tar; paths in it begin with /MACHINE/
-    local settings=$scratch/machine own
-    own=$(. /etc/os-release && echo "$VERSION_CODENAME")
+    local settings=$scratch/machine own file
+    own=$(. /etc/os-release && if [ "$ID" = debian ]; then echo "$VERSION_CODENAME"; fi)
     mkdir -p "$settings"/{sources.list.d,auth.conf.d,keyrings}
-    (shopt -s nullglob && cd /etc/apt && for file in sources.list.d/*.{list,sources} auth.conf.d/* keyrings/*; do cp "$file" "$settings/$file"; done)
-    [ ! -s /etc/apt/sources.list ] || cp /etc/apt/sources.list "$settings/sources.list.d/machine.list"
+    if [ -n "$own" ]; then
+        for file in /etc/apt/{sources.list.d/*.{list,sources},auth.conf.d/*,keyrings/*}; do [ ! -f "$file" ] || cp "$file" "$settings/${file#/etc/apt/}"; done
+        [ ! -s /etc/apt/sources.list ] || cp /etc/apt/sources.list "$settings/sources.list.d/machine.list"
+        find "$settings/sources.list.d" -type f -exec sed -i "s#\b$own\b#$release#g" {} +
+    fi
     grep -hs '^Acquire::.*;' /etc/apt/apt.conf.d/* >"$settings/apt.conf" || true
     cat /etc/pip.conf >"$settings/pip.conf" 2>/dev/null || true
-    cp /etc/ssl/certs/ca-certificates.crt "$settings/ca.crt"
-    find "$settings/sources.list.d" -type f -exec sed -i "s#\b$own\b#$release#g" {} +
+    cat /etc/ssl/certs/ca-certificates.crt >"$settings/ca.crt" 2>/dev/null || true
     find "$settings/sources.list.d" "$settings"/{apt,pip}.conf -type f -exec sed -i \
         's#/etc/apt/keyrings/#/MACHINE/keyrings/#g; s#/etc/ssl/certs/ca-certificates.crt#/MACHINE/ca.crt#g' {} +
     tar --create --gzip --directory="$settings" --file="$1" .

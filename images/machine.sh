@@ -6,13 +6,15 @@ if [ -s /run/secrets/machine ]; then
     trap 'rm -rf "$settings"' EXIT
     chmod 755 "$settings"  # apt reads as a user of its own
     tar --extract --file=/run/secrets/machine --directory="$settings" --no-same-owner
-    SOURCES=$settings/sources.list.d
-    find "$SOURCES" "$settings/apt.conf" "$settings/pip.conf" -type f -exec sed -i "s#/MACHINE/#$settings/#" {} +
-    cat >>"$settings/apt.conf" <<EOF
+    find "$settings/sources.list.d" "$settings/apt.conf" "$settings/pip.conf" -type f -exec sed -i "s#/MACHINE/#$settings/#g" {} +
+    if [ -n "$(ls "$settings/sources.list.d")" ]; then  # instead of the base's own
+        SOURCES=$settings/sources.list.d
+        cat >>"$settings/apt.conf" <<EOF
 Dir::Etc::sourcelist "/dev/null";
 Dir::Etc::sourceparts "$SOURCES";
 Dir::Etc::netrcparts "$settings/auth.conf.d";
 EOF
+    fi
     export APT_CONFIG="$settings/apt.conf" PIP_CONFIG_FILE="$settings/pip.conf"
 fi
 export DEBIAN_FRONTEND=noninteractive
