@@ -2,8 +2,9 @@
 
 usage: sbom.py IMAGE PATH_OF_HOWDAH ROOT
 
-Read is what is installed below ROOT: the metadata of distributions, and the state of dpkg (`status`, or one file a package in
-`status.d`) with the licences that their copyright files name. Only the standard library is needed. Same image, same bytes.
+Read is what is installed below ROOT: the metadata of distributions, with the bills that they bring of what was built into them
+(PEP 770), and the state of dpkg (`status`, or one file a package in `status.d`) with the licences of their copyright files.
+Only the standard library is needed. Same image, same bytes.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from typing import Any
 Json = dict[str, Any]
 _FILES = ("usr/local/lib/python3*/dist-packages", "usr/local/lib/python3*/site-packages")
 _LONGEST_NAME = 64
+PART = " has "  # in the reference of what was built into a distribution, after the distribution's own
 
 
 def document(image: str, version: str, root: Path) -> Json:
@@ -37,6 +39,8 @@ def document(image: str, version: str, root: Path) -> Json:
         [*python_components(root), *debian_components(root), *system_components(root)],
         key=lambda component: component["bom-ref"],
     )
+    built_in = {c["bom-ref"]: c["bom-ref"].partition(PART)[0] for c in components if PART in c["bom-ref"]}
+    wholes = sorted(set(built_in.values()))
     body = json.dumps([own, components], sort_keys=True)
     return {
         "$schema": "http://cyclonedx.org/schema/bom-1.5.schema.json",
@@ -46,15 +50,34 @@ def document(image: str, version: str, root: Path) -> Json:
         "version": 1,
         "metadata": {"component": own},
         "components": components,
+        "dependencies": [
+            {"ref": whole, "dependsOn": [p for p in built_in if built_in[p] == whole]} for whole in wholes
+        ],
     }
 
 
 def python_components(root: Path) -> Iterator[Json]:
-    """One for each distribution."""
+    """One for each distribution, and one for each library and crate that was built into it."""
     folders = [str(folder) for pattern in _FILES for folder in root.glob(pattern)]
     for found in distributions(path=folders):
         name = re.sub(r"[-_.]+", "-", found.metadata["Name"]).lower()
-        yield _component(f"pkg:pypi/{name}@{found.version}", name, found.version, _python_licences(found))
+        own = _component(f"pkg:pypi/{name}@{found.version}", name, found.version, _python_licences(found))
+        yield own
+        parts = (part for bill in _brought(found) for part in bill.get("components", ()))
+        by_purl = {part["purl"]: part for part in parts if "purl" in part and not _is(name, part)}
+        for purl, part in by_purl.items():
+            kept = {key: part[key] for key in ("name", "version", "licenses") if key in part}
+            yield {"type": "library", "bom-ref": f"{own['bom-ref']}{PART}{purl}", "purl": purl, **kept}
+
+
+def _brought(found: Distribution) -> Iterator[Json]:
+    for file in found.files or ():
+        if file.parent.name == "sboms" and file.suffix == ".json":
+            yield json.loads(Path(str(file.locate())).read_text())
+
+
+def _is(name: str, part: Json) -> bool:
+    return re.sub(r"[-_.]+", "-", part["name"]).lower() == name and part["purl"].startswith("pkg:pypi/")
 
 
 def _python_licences(found: Distribution) -> list[str]:

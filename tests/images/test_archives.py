@@ -20,6 +20,7 @@ from images.container import CACHE, PATIENCE_S, Image, unpacked
 OPERATOR_MB = 120
 ANYBODY = "12345:12345"
 BILL = "usr/share/sbom/howdah.cdx.json"
+BILLS_OF_WHEELS = "usr/local/lib/python3*/dist-packages/*.dist-info/sboms/*.json"
 UNCHECKED_HASH = 1  # PEP 552: compiled from a known source, never compared with it
 DISTRIBUTIONS = (
     "import importlib.metadata as m; print(*{d.metadata['Name'].lower() + '=' + d.version for d in m.distributions()})"
@@ -118,6 +119,13 @@ def test_the_bill_of_materials_lists_every_distribution_and_every_package(image:
         name, _, version = distribution.partition("=")
         component = listed[f"pkg:pypi/{re.sub(r'[-_.]+', '-', name)}@{version}"]
         assert component["licenses"], name
+    built_in = [c for file in image.root.glob(BILLS_OF_WHEELS) for c in json.loads(file.read_text())["components"]]
+    assert built_in
+    assert {c["purl"] for c in built_in if "purl" in c and not c["purl"].startswith("pkg:pypi/")} <= set(listed)
+    references = [c["bom-ref"] for c in bill["components"]]
+    assert len(set(references)) == len(references)
+    for whole in bill["dependencies"]:
+        assert {whole["ref"], *whole["dependsOn"]} <= set(references)
     packages = {c["name"] for c in bill["components"] if c["purl"].startswith("pkg:deb/debian/")}
     documented = {path.parent.name for path in image.root.glob("usr/share/doc/*/copyright")}
     assert {"libc6", "libssl3"} <= packages
