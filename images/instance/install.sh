@@ -31,6 +31,7 @@ ln -s /usr/lib/postgresql/"$newest"/bin/* /usr/local/bin/  # a newer client serv
 mkdir -p /run/postgresql /home/postgres/pgdata
 chown postgres:postgres /run /run/postgresql /home/postgres /home/postgres/pgdata
 chmod 2775 /run/postgresql
+rm -rf /etc/postgresql  # Debian's own clusters would be there, and their user could write to it
 # A key that everybody has is none.
 rm -f /etc/ssl/private/* /etc/ssl/certs/ssl-cert-snakeoil.pem
 find /etc/ssl/certs -xtype l -delete

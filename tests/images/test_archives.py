@@ -307,9 +307,12 @@ def below(root: Path) -> Iterator[Path]:
             yield path
 
 
-def goes_somewhere(link: Path, root: Path) -> bool:
-    target = link.readlink()
-    return (root / target.relative_to("/") if target.is_absolute() else link.parent / target).exists()
+def goes_somewhere(path: Path, root: Path) -> bool:
+    """As the image would follow it."""
+    while path.is_symlink():
+        target = path.readlink()
+        path = root / target.relative_to("/") if target.is_absolute() else path.parent / target
+    return path.exists()
 
 
 def free_port() -> int:
