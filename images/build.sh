@@ -26,7 +26,8 @@ works() { command -v "$1" >/dev/null && "$1" info >/dev/null 2>&1; }
 engine=${ENGINE:-$(for e in docker podman buildah; do works $e && { echo $e; break; }; done)} || true
 [ -n "$engine" ] || die "neither docker nor podman nor buildah works here: install one (Debian, as root: apt-get install buildah)"
 export BUILDAH_ISOLATION=${BUILDAH_ISOLATION:-chroot}  # needs no container runtime, and no namespaces
-exec 9>"$dir/.lock" && flock 9  # two at once would wait for each other in the engine's store
+cache=${XDG_CACHE_HOME:-~/.cache}/howdah
+mkdir -p "$cache" && exec 9>"$cache/images.lock" && flock 9  # two at once, wherever to: one would look at what the other just removed
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 

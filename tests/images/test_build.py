@@ -45,7 +45,12 @@ class Tree:
     @property
     def environment(self) -> dict[str, str]:
         given = {name: value for name, value in os.environ.items() if not name.startswith(("IMAGES_", "BUILD_ARGS"))}
-        return {**given, "ENGINE": self.program, "CONTAINERS_STORAGE_CONF": str(self.root / "storage.conf")}
+        return {
+            **given,
+            "ENGINE": self.program,
+            "CONTAINERS_STORAGE_CONF": str(self.root / "storage.conf"),
+            "XDG_CACHE_HOME": str(self.root / "cache"),
+        }
 
     @property
     def archive(self) -> Path:
