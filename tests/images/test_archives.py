@@ -128,7 +128,8 @@ def test_the_bill_of_materials_lists_every_distribution_and_every_package(image:
         assert {whole["ref"], *whole["dependsOn"]} <= set(references)
     packages = {c["name"] for c in listed.values() if c["purl"].startswith("pkg:deb/debian/")}
     documented = {path.parent.name for path in image.root.glob("usr/share/doc/*/copyright")}
-    assert {"libc6", "libssl3"} <= packages
+    assert packages & {"libssl3", "libssl3t64"}  # as Debian 12 and 13 have it
+    assert "libc6" in packages
     assert documented <= packages
 
 
