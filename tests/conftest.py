@@ -1,11 +1,15 @@
-"""For all tests: in CI a skip that nobody expects is a failure."""
+"""For all tests: in CI a skip that nobody expects is a failure; a busy machine is none."""
 
 from __future__ import annotations
 
+import asyncio
 import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
+
+from steady import SteadyLoop
 
 EXPECTED = Path(__file__).with_name("expected_skips.txt")
 
@@ -18,6 +22,11 @@ def pytest_collection_finish() -> None:
     """Some modules of Patroni close files to others when they are imported, for the whole process: import them in another."""
     if (now := os.umask(_umask)) != _umask:
         raise pytest.UsageError(f"the tests' modules have changed the umask from {_umask:#o} to {now:#o}")
+
+
+def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    made_up = item.get_closest_marker("looptime") is not None
+    return {"loop": asyncio.new_event_loop if made_up else SteadyLoop}
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -45,12 +44,13 @@ async def register(
     after an install the API server may not know a right yet, so that a refusal counts when it comes twice.
     """
     waiting = {crd["metadata"]["name"]: crd for crd in all_crds(categories)}
-    deadline, pause_s, refusals = time.monotonic() + times.within_s, times.first_pause_s, 0
+    loop = asyncio.get_running_loop()
+    deadline, pause_s, refusals = loop.time() + times.within_s, times.first_pause_s, 0
     not_registered: list[str] = []
     while waiting:
         failed = await _applied(client, waiting, times.call_s)
         refusals += any(isinstance(error, Forbidden) for error in failed.values())
-        is_last = stop.is_set() or time.monotonic() + pause_s > deadline
+        is_last = stop.is_set() or loop.time() + pause_s > deadline
         waiting = {
             name: crd
             for name, crd in waiting.items()

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import time
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -133,7 +132,7 @@ class Informer(Generic[T]):
         self.labels = labels
         self.synced = asyncio.Event()
         self.last_contact = float("-inf")
-        """time.monotonic() of the last sign of life from the server, bookmarks included."""
+        """When the server last gave a sign of life, bookmarks included; by the loop's clock, as all times here."""
         self.last_error: KubeError | None = None
         """Why there is no stream now; None while there is one."""
         self.malformed: dict[Key, str] = {}
@@ -160,7 +159,7 @@ class Informer(Generic[T]):
         self._forbidden_delay_s = forbidden_delay_s
         self._version = ""
         self._open_since: float | None = None
-        self._whole_since = self._cut_at = float("-inf")  # by the loop's clock; cut at infinity: not cut
+        self._whole_since = self._cut_at = float("-inf")  # cut at infinity: not cut
 
     # reading
 
@@ -194,11 +193,11 @@ class Informer(Generic[T]):
 
     def staleness_s(self) -> float:
         """Seconds since the last sign of life; infinite before the first."""
-        return time.monotonic() - self.last_contact
+        return _now_s() - self.last_contact
 
     def unbroken_s(self) -> float:
         """For how many seconds every change has been seen as it came; 0 where there is no stream. See `BLINK_S`."""
-        now_s = asyncio.get_running_loop().time()
+        now_s = _now_s()
         return now_s - self._whole_since if now_s - self._cut_at <= self._blink_s else 0.0
 
     # keeping
@@ -223,14 +222,14 @@ class Informer(Generic[T]):
                     wait_s = self._forbidden_delay_s or wait_s
                 if _version_is_lost(error) or refused >= FAILURES_BEFORE_LIST:
                     self._version, refused = "", 0
-            if self._open_since and time.monotonic() - self._open_since >= STEADY_S:
+            if self._open_since is not None and _now_s() - self._open_since >= STEADY_S:
                 delay_s, refused = FIRST_DELAY_S, 0
             self._open_since = None
             await asyncio.sleep(max(wait_s, delay_s * random.uniform(0.5, 1.0)))
             delay_s = min(delay_s * 2, self._longest_delay_s)
 
     def _note_begin(self) -> None:
-        now_s = asyncio.get_running_loop().time()
+        now_s = _now_s()
         if now_s - self._cut_at > self._blink_s:
             self._whole_since = now_s
         self._cut_at = float("inf")
@@ -238,7 +237,7 @@ class Informer(Generic[T]):
     def _note_end(self, unheard_s: float) -> None:
         """`unheard_s`: for how long it may have been cut already."""
         if self._open_since is not None:
-            self._cut_at = asyncio.get_running_loop().time() - unheard_s
+            self._cut_at = _now_s() - unheard_s
 
     async def _list(self) -> None:
         self.counts.lists += 1
@@ -248,7 +247,7 @@ class Informer(Generic[T]):
             if page is None:
                 present.clear()
                 continue
-            self.last_contact = time.monotonic()
+            self.last_contact = _now_s()
             for raw in page.items:
                 if identity := self._identity(raw):
                     self._take(identity, raw)
@@ -267,7 +266,7 @@ class Informer(Generic[T]):
         batches = watch_batches(self._client, self.resource, self._version, idle_s=self._idle_s, **self._scope)
         async with aclosing(batches):
             async for batch in batches:
-                self.last_contact, self.last_error = time.monotonic(), None
+                self.last_contact, self.last_error = _now_s(), None
                 if self._open_since is None:
                     self._open_since = self.last_contact
                     self._note_begin()
@@ -351,6 +350,10 @@ class Informer(Generic[T]):
         self.malformed[key] = why
         if self._on_malformed:
             self._on_malformed(key, why)
+
+
+def _now_s() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _version_is_lost(error: KubeError) -> bool:

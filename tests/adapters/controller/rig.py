@@ -41,6 +41,7 @@ from howdah.kube.testing import FakeKubernetes, Request
 from howdah.kube.testing.store import Writer
 from howdah.model import names
 from howdah.model.settings import Settings, settings_from_configmap
+from steady import HANGS_S
 
 NAMESPACE, NAME = "ns", "acid-a"
 KEY = (NAMESPACE, NAME)
@@ -233,7 +234,7 @@ class Rig:
 
     async def caught_up(self) -> None:
         """Wait until the caches have what the server has."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(HANGS_S):
             informers = informers_of(self.watch)
             count = len(self.watch.scope.namespaces)  # each kind has one informer per namespace, in their order
             while any(
@@ -339,7 +340,7 @@ async def rig(
             observe_only=observe_only,
         )
         watching = (asyncio.create_task(watch.run()), asyncio.create_task(sources.run()))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(HANGS_S):
             await watch.synced()
             await sources.synced()
         try:

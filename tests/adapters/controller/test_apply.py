@@ -29,6 +29,7 @@ from howdah.kube.resources import (
 from howdah.kube.testing.store import Writer
 from howdah.model import names
 from howdah.model.postgres.desired import PasswordOrigin
+from steady import HANGS_S
 from unit.core.clusters import cluster, situation, three
 
 STALE = "1"
@@ -515,7 +516,7 @@ def create_accounts(*names):
 async def test_what_another_cluster_has_made_since_the_decision_is_not_asked_for(operator):
     (account,) = create_accounts("postgres-pod")
     assert (await carried_out(operator, account)).done == (account,)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(HANGS_S):
         while not operator.watch.sees_shared("ServiceAccount", NAMESPACE):
             await asyncio.sleep(0.01)
     asked = len(operator.writes())

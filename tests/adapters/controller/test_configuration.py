@@ -18,6 +18,7 @@ from howdah.kube.resources import CONFIGMAPS, EVENTS, POD_DISRUPTION_BUDGETS, ST
 from howdah.kube.testing import FakeKubernetes
 from howdah.kube.testing.server import NoCredentials
 from howdah.kube.testing.store import Writer
+from steady import HANGS_S
 
 FORMS = {
     "ConfigMap": (CONFIGMAPS, {"CONFIG_MAP_NAME": "operator"}),
@@ -79,7 +80,7 @@ async def desk(request: pytest.FixtureRequest) -> AsyncIterator[Desk]:
 
 
 async def until(holds: Callable[[], Any]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(HANGS_S):
         while not holds():
             await asyncio.sleep(0.01)
 
@@ -90,7 +91,7 @@ async def test_a_changed_option_is_taken_up_and_said(desk: Desk) -> None:
 
     desk.write(docker_image="spilo:2", max_instances="3")
 
-    found = await asyncio.wait_for(task, 10)
+    found = await asyncio.wait_for(task, HANGS_S)
     assert found.settings.docker_image == "spilo:2"
     assert desk.said == [("Normal", "ConfigurationTaken", "in force now: docker_image")]
     assert desk.in_force[-1] is True
@@ -126,7 +127,7 @@ async def test_a_broken_one_leaves_the_old_in_force_and_is_said_once_until_it_is
     assert desk.in_force[-1] is False
 
     desk.write(docker_image="spilo:2", max_instances="7")
-    assert (await asyncio.wait_for(task, 10)).settings.docker_image == "spilo:2"
+    assert (await asyncio.wait_for(task, HANGS_S)).settings.docker_image == "spilo:2"
     assert desk.in_force[-1] is True
 
 
@@ -155,7 +156,7 @@ async def test_an_option_that_waits_for_a_restart_is_said_and_the_others_are_tak
         Writer("somebody"),
     )
 
-    found = await asyncio.wait_for(task, 10)
+    found = await asyncio.wait_for(task, HANGS_S)
     assert (found.settings.docker_image, found.settings.super_username) == ("spilo:2", "postgres")
     assert [reason for _, reason, _ in desk.said] == ["ConfigurationHeld", "ConfigurationTaken"]
     assert desk.in_force[-1] is False

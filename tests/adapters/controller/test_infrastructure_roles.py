@@ -14,6 +14,7 @@ from howdah.core.request.asked import Reference
 from howdah.kube.resources import CONFIGMAPS, EVENTS, SECRETS, STATEFUL_SETS
 from howdah.kube.testing import FakeKubernetes, Request
 from howdah.kube.testing.store import Writer, refusal
+from steady import HANGS_S
 
 OPTIONS = {"infrastructure_roles_secret_name": "infra"}
 SOURCE = Reference("Secret", "infra", ("",))
@@ -44,7 +45,7 @@ def held(operator: Rig, name: str = COPY) -> dict[str, str]:
 async def changed(operator: Rig, change: Callable[[], None], reference: Reference = SOURCE) -> None:
     before = operator.sources.version(reference)
     change()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(HANGS_S):
         while operator.sources.version(reference) == before:
             await asyncio.sleep(0.005)
 

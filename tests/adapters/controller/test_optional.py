@@ -10,6 +10,7 @@ from howdah.adapters.kubernetes import EVENT_STREAMS, POSTGRESQLS
 from howdah.kube.resources import CONFIGMAPS, CUSTOM_RESOURCE_DEFINITIONS
 from howdah.kube.testing import Fault, fitting
 from howdah.model import names
+from steady import HANGS_S
 
 STREAMS = [{"applicationId": "app", "database": "shop", "tables": {"orders": {"eventType": "e"}}}]
 LABELS = {"application": "spilo", "cluster-name": NAME}
@@ -34,7 +35,7 @@ async def running(operator):
 
 
 async def until(condition):
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(HANGS_S):
         while not condition():
             await asyncio.sleep(0.01)
 

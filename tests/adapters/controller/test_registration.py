@@ -1,7 +1,6 @@
 """Our definitions at a start: what fails for a moment is tried again for a while, and what stays missing is said."""
 
 import asyncio
-import time
 from typing import Any
 
 import pytest
@@ -42,12 +41,12 @@ async def test_what_fails_for_a_moment_is_tried_again(status: int) -> None:
 async def test_a_server_that_does_not_answer_is_given_up_after_a_while() -> None:
     async with FakeKubernetes() as kube, kube.client(timeout_s=30) as client:
         kube.stall_next(20.0, verb="apply", times=1000)
-        began = time.monotonic()
+        began = asyncio.get_running_loop().time()
 
         missing, logged = await _registered(client)
 
         assert set(missing) == set(NAMES)
-        assert time.monotonic() - began < 5.0
+        assert asyncio.get_running_loop().time() - began < 5.0
         assert {line["crd"] for line in logged if line["log_level"] == "warning"} == set(NAMES)
         assert "no answer within 0.2 s" in str(logged)
 
@@ -81,11 +80,11 @@ async def test_a_process_told_to_stop_does_not_wait() -> None:
         kube.fail_next(500, verb="apply", times=1000)
         stop = asyncio.Event()
         asyncio.get_running_loop().call_later(0.2, stop.set)
-        began = time.monotonic()
+        began = asyncio.get_running_loop().time()
         assert set(await register(client, ("all",), stop, times=Times(first_pause_s=60.0, within_s=600.0))) == set(
             NAMES
         )
-        assert time.monotonic() - began < 5.0
+        assert asyncio.get_running_loop().time() - began < 5.0
 
 
 async def test_a_definition_that_may_not_be_changed_is_left_and_what_it_drops_is_known() -> None:

@@ -24,6 +24,7 @@ from howdah.kube.testing import FakeKubernetes
 from howdah.kube.testing.store import Writer
 from howdah.model.cluster import Cluster
 from howdah.model.settings import Settings, settings_from_configuration
+from steady import HANGS_S
 
 NAMESPACE = "ns"
 A, B = (NAMESPACE, "acid-a"), (NAMESPACE, "other-b")
@@ -75,7 +76,7 @@ class Case:
         self.kube.store.seed(SECRETS, {"metadata": {"name": "token", "namespace": NAMESPACE}, "data": data})
 
     async def until(self, is_so: Callable[[], bool]) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(HANGS_S):
             while not is_so():
                 await asyncio.sleep(0.01)
 
@@ -110,7 +111,7 @@ async def case(
         token = Token(client, NAMESPACE, token_reference(asked), sources)
         directory = Directory(TeamsApi(api.url, timeout_s=1), token=token, notify=told.append, retry_s=0.05)
         running = asyncio.create_task(sources.run())
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(HANGS_S):
             await sources.synced()
         try:
             yield Case(kube, api, asked, sources, ReferenceReader(client, NAMESPACE, sources, directory), told)

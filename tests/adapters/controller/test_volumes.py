@@ -13,6 +13,7 @@ from howdah.adapters.kubernetes import POSTGRESQLS
 from howdah.core.plan import GrowClaim, ModifyVolume
 from howdah.kube.resources import PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES
 from howdah.model import names
+from steady import HANGS_S
 
 LARGER = {"spec": {"volume": {"size": "2Gi"}}}
 CLAIM, DRIVER = f"pgdata-{NAME}-", "ebs.csi.aws.com"
@@ -41,7 +42,7 @@ async def cluster_on_ec2(ec2: Ec2, mode: str) -> AsyncIterator[Rig]:
 
 async def until(made: Rig, is_so: Callable[[], bool]) -> None:
     """Passes until it is so; EC2 is heard between them."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(HANGS_S):
         while not is_so():
             await made.one_pass()
             await asyncio.sleep(0.05)

@@ -27,6 +27,7 @@ from howdah.kube.resources import (
 )
 from howdah.kube.testing import FakeKubernetes, Permissions
 from howdah.kube.testing.store import Writer
+from steady import HANGS_S
 
 POOLER = f"{NAME}-pooler"
 HEARTBEAT = {"role": "replica", "state": "running", "replication_state": "streaming", "xlog_location": 1, "timeline": 1}
@@ -112,7 +113,7 @@ async def world() -> AsyncIterator[World]:
     async with FakeKubernetes(POSTGRESQLS) as kube:
         made = World(kube)
         task = asyncio.create_task(made.watch.run())
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(HANGS_S):
             await made.watch.synced()
         try:
             yield made
@@ -251,7 +252,7 @@ def renew(**said):
 async def first_told(world):
     """When something is told next, on the loop's clock."""
     world.told.clear()
-    async with asyncio.timeout(30):  # a stream that broke comes back after up to `LONGEST_DELAY_S`
+    async with asyncio.timeout(HANGS_S):  # a stream that broke comes back after up to `LONGEST_DELAY_S`
         while not world.told:
             await asyncio.sleep(0.005)
     return asyncio.get_running_loop().time()
@@ -337,10 +338,10 @@ async def test_nodes_that_may_not_be_seen_are_not_waited_for_and_not_believed_an
     )
     world.kube.cut_watches()
     await world.keys_after(lambda _: None)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(HANGS_S):
         while world.watch.nodes.unseen is None:
             await asyncio.sleep(0.02)
     observed = from_caches(world.watch, KEY, utc_now())
     assert observed.nodes == {}
     assert "leaders are not moved off cordoned nodes: " in observed.nodes_unseen
-    await asyncio.wait_for(world.watch.nodes.looked(), 1)
+    await asyncio.wait_for(world.watch.nodes.looked(), HANGS_S)

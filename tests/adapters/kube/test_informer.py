@@ -12,6 +12,7 @@ from howdah.kube.errors import Unreachable
 from howdah.kube.informer import Informer, ObjectMetadata, PartialObject
 from howdah.kube.resources import CONFIGMAPS, PODS
 from howdah.kube.testing import FakeKubernetes
+from steady import HANGS_S
 
 
 class ConfigMap(msgspec.Struct, frozen=True):
@@ -30,7 +31,7 @@ def data_of(obj: ConfigMap) -> dict[str, str] | None:
     return obj.data
 
 
-async def eventually(holds: Callable[[], bool], timeout_s: float = 5.0) -> None:
+async def eventually(holds: Callable[[], bool], timeout_s: float = HANGS_S) -> None:
     async with asyncio.timeout(timeout_s):
         while not holds():
             await asyncio.sleep(0.01)
@@ -49,7 +50,7 @@ async def informing(client: Client, seen: Seen | None = None, **settings: Any) -
     informer = Informer(client, CONFIGMAPS, ConfigMap, significant=data_of, on_change=note, **settings)
     task = asyncio.create_task(informer.run())
     try:
-        await asyncio.wait_for(informer.synced.wait(), 5)
+        await asyncio.wait_for(informer.synced.wait(), HANGS_S)
         await eventually(lambda: informer.watching)
         yield informer
     finally:
@@ -308,7 +309,7 @@ async def test_metadata_alone_is_enough(kube: FakeKubernetes, client: Client) ->
     kube.store.seed(CONFIGMAPS, config_map("a", labels={"app": "pg"}, secret="hunter2"))
     informer = Informer(client, CONFIGMAPS, PartialObject, metadata_only=True)
     task = asyncio.create_task(informer.run())
-    await asyncio.wait_for(informer.synced.wait(), 5)
+    await asyncio.wait_for(informer.synced.wait(), HANGS_S)
     assert [obj.metadata.labels for obj in informer] == [{"app": "pg"}]
     task.cancel()
 
@@ -319,7 +320,7 @@ async def test_a_bug_in_the_callback_is_not_swallowed(client: Client) -> None:
 
     await client.create(CONFIGMAPS, config_map("a"))
     with pytest.raises(ZeroDivisionError):
-        await asyncio.wait_for(Informer(client, CONFIGMAPS, ConfigMap, on_change=broken).run(), 5)
+        await asyncio.wait_for(Informer(client, CONFIGMAPS, ConfigMap, on_change=broken).run(), HANGS_S)
 
 
 @pytest.mark.parametrize("seed", range(6))

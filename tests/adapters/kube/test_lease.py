@@ -1,7 +1,7 @@
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -9,18 +9,27 @@ import pytest
 
 from howdah.kube.client import Client
 from howdah.kube.election import LeaderElection, process_identity
-from howdah.kube.lease import LeaseTimes, boottime_s
+from howdah.kube.lease import LeaseTimes
 from howdah.kube.resources import LEASES
 from howdah.kube.testing import FakeKubernetes
+from steady import HANGS_S, process_clock
 
 TIMES = LeaseTimes(duration_s=1.5, renew_deadline_s=1.0, retry_s=0.2)
+Clock = Callable[[], float]
 LEASED_S = 2  # durations in a Lease are whole seconds
 
 
-async def eventually(holds: Callable[[], bool], timeout_s: float = 5.0) -> None:
+async def eventually(holds: Callable[[], bool], timeout_s: float = HANGS_S) -> None:
     async with asyncio.timeout(timeout_s):
         while not holds():
             await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+def clock() -> Iterator[Clock]:
+    """By which candidates count, and the tests."""
+    with process_clock() as counted:
+        yield counted
 
 
 @pytest.fixture
@@ -39,7 +48,7 @@ async def elsewhere() -> AsyncIterator[FakeKubernetes]:
 
 @asynccontextmanager
 async def candidate(
-    kube: FakeKubernetes, name: str, told: list[str] | None = None, **settings: Any
+    kube: FakeKubernetes, clock: Clock, name: str, told: list[str] | None = None, **settings: Any
 ) -> AsyncIterator[LeaderElection]:
     words = told if told is not None else []
     election = LeaderElection(
@@ -48,6 +57,7 @@ async def candidate(
         namespace="default",
         identity=name,
         times=TIMES,
+        clock=clock,
         on_gain=lambda: words.append(f"{name} gains"),
         on_loss=lambda: words.append(f"{name} loses"),
         **settings,
@@ -59,15 +69,22 @@ async def candidate(
         await election.stop()
 
 
+def blocked(clock: Clock, for_s: float) -> None:
+    """Nothing else runs in this loop meanwhile."""
+    until_s = clock() + for_s
+    while clock() < until_s:
+        time.sleep(0.05)
+
+
 async def spec(client: Client) -> dict[str, Any]:
     lease = await client.get(LEASES, "operator", namespace="default")
     return dict(lease["spec"])
 
 
-async def test_the_first_leads_and_the_second_waits(kube: FakeKubernetes, client: Client) -> None:
-    async with candidate(kube, "a") as a:
+async def test_the_first_leads_and_the_second_waits(kube: FakeKubernetes, clock: Clock, client: Client) -> None:
+    async with candidate(kube, clock, "a") as a:
         await eventually(a.is_leading)
-        async with candidate(kube, "b") as b:
+        async with candidate(kube, clock, "b") as b:
             await asyncio.sleep(3)
             assert a.is_leading()
             assert not b.is_leading()
@@ -75,18 +92,20 @@ async def test_the_first_leads_and_the_second_waits(kube: FakeKubernetes, client
             assert (await spec(client))["leaseTransitions"] == 0
 
 
-async def test_a_released_lease_is_taken_at_once(kube: FakeKubernetes, client: Client) -> None:
-    async with candidate(kube, "a") as a, candidate(kube, "b") as b:
+async def test_a_released_lease_is_taken_at_once(kube: FakeKubernetes, clock: Clock, client: Client) -> None:
+    async with candidate(kube, clock, "a") as a, candidate(kube, clock, "b") as b:
         await eventually(lambda: a.is_leading() or b.is_leading())
         leader, follower = (a, b) if a.is_leading() else (b, a)
         await leader.stop()
-        stopped = time.monotonic()
+        stopped = clock()
         await eventually(follower.is_leading)
-        assert time.monotonic() - stopped < 1
+        assert clock() - stopped < 1
     assert (await spec(client))["holderIdentity"] == ""
 
 
-async def test_a_dead_leader_is_followed_after_its_time_and_not_before(kube: FakeKubernetes, client: Client) -> None:
+async def test_a_dead_leader_is_followed_after_its_time_and_not_before(
+    kube: FakeKubernetes, clock: Clock, client: Client
+) -> None:
     dead = {
         "holderIdentity": "dead",
         "leaseDurationSeconds": LEASED_S,
@@ -94,30 +113,34 @@ async def test_a_dead_leader_is_followed_after_its_time_and_not_before(kube: Fak
         "leaseTransitions": 4,
     }
     kube.store.seed(LEASES, {"metadata": {"name": "operator", "namespace": "default"}, "spec": dead})
-    started = time.monotonic()
-    async with candidate(kube, "a") as a:
+    started = clock()
+    async with candidate(kube, clock, "a") as a:
         await eventually(a.is_leading)
-        assert LEASED_S <= time.monotonic() - started < LEASED_S + 0.7
+        assert LEASED_S <= clock() - started < LEASED_S + 0.7
     assert (await spec(client))["leaseTransitions"] == 5
 
 
-async def test_only_one_of_many_takes_an_expired_lease(kube: FakeKubernetes) -> None:
+async def test_only_one_of_many_takes_an_expired_lease(kube: FakeKubernetes, clock: Clock) -> None:
     told: list[str] = []
-    async with candidate(kube, "a", told) as a, candidate(kube, "b", told) as b, candidate(kube, "c", told) as c:
+    async with (
+        candidate(kube, clock, "a", told) as a,
+        candidate(kube, clock, "b", told) as b,
+        candidate(kube, clock, "c", told) as c,
+    ):
         for _ in range(150):
             assert sum(one.is_leading() for one in (a, b, c)) <= 1
             await asyncio.sleep(0.01)
         assert len(told) == 1
 
 
-async def test_a_leader_cut_off_stops_before_another_may_start(kube: FakeKubernetes) -> None:
+async def test_a_leader_cut_off_stops_before_another_may_start(kube: FakeKubernetes, clock: Clock) -> None:
     told: list[str] = []
-    async with candidate(kube, "a", told) as a:
+    async with candidate(kube, clock, "a", told) as a:
         await eventually(a.is_leading)
-        cut_at = time.monotonic()
+        cut_at = clock()
         await kube.stop()
         await eventually(lambda: not a.is_leading())
-        assert time.monotonic() - cut_at < TIMES.duration_s
+        assert clock() - cut_at < TIMES.duration_s
         await eventually(lambda: told == ["a gains", "a loses"])
         await kube.start()
         await eventually(a.is_leading)
@@ -125,51 +148,51 @@ async def test_a_leader_cut_off_stops_before_another_may_start(kube: FakeKuberne
     assert told == ["a gains", "a loses", "a gains", "a loses"]
 
 
-async def test_a_blocked_event_loop_keeps_the_lease(elsewhere: FakeKubernetes) -> None:
-    async with candidate(elsewhere, "a") as a:
+async def test_a_blocked_event_loop_keeps_the_lease(elsewhere: FakeKubernetes, clock: Clock) -> None:
+    async with candidate(elsewhere, clock, "a") as a:
         await eventually(a.is_leading)
-        time.sleep(2.5)
+        blocked(clock, 2.5)
         assert a.is_leading()
 
 
-async def test_an_event_loop_that_is_dead_for_long_gives_the_lease_up(elsewhere: FakeKubernetes) -> None:
-    async with candidate(elsewhere, "a", loop_patience_s=0.5) as a:
+async def test_an_event_loop_that_is_dead_for_long_gives_the_lease_up(elsewhere: FakeKubernetes, clock: Clock) -> None:
+    async with candidate(elsewhere, clock, "a", loop_patience_s=0.5) as a:
         await eventually(a.is_leading)
-        time.sleep(2.5)
+        blocked(clock, 2.5)
         assert not a.is_leading()
         await eventually(a.is_leading)
 
 
-async def test_after_a_suspension_nobody_believes_to_lead(kube: FakeKubernetes) -> None:
+async def test_after_a_suspension_nobody_believes_to_lead(kube: FakeKubernetes, clock: Clock) -> None:
     asleep_s = 0.0
-    async with candidate(kube, "a", clock=lambda: boottime_s() + asleep_s) as a:
+    async with candidate(kube, lambda: clock() + asleep_s, "a") as a:
         await eventually(a.is_leading)
         asleep_s = 3600.0
         assert not a.is_leading()
 
 
-async def test_who_leads_again_after_a_suspension_is_told_so(kube: FakeKubernetes) -> None:
+async def test_who_leads_again_after_a_suspension_is_told_so(kube: FakeKubernetes, clock: Clock) -> None:
     """Between the two nobody worked, and nobody may have said so: no timer ran."""
     asleep_s = 0.0
     told: list[str] = []
-    async with candidate(kube, "a", told, clock=lambda: boottime_s() + asleep_s) as a:
+    async with candidate(kube, lambda: clock() + asleep_s, "a", told) as a:
         await eventually(a.is_leading)
         asleep_s = 3600.0
         await eventually(lambda: told.count("a gains") == 2)
         assert a.is_leading()
 
 
-async def test_a_stolen_lease_is_noticed(kube: FakeKubernetes, client: Client) -> None:
-    async with candidate(kube, "a") as a:
+async def test_a_stolen_lease_is_noticed(kube: FakeKubernetes, clock: Clock, client: Client) -> None:
+    async with candidate(kube, clock, "a") as a:
         await eventually(a.is_leading)
         await client.merge_patch(LEASES, "operator", {"spec": {"holderIdentity": "thief"}}, namespace="default")
         await eventually(lambda: not a.is_leading(), timeout_s=0.9)
         assert a.holder == "thief"
 
 
-async def test_a_lost_answer_is_no_lost_lease(kube: FakeKubernetes) -> None:
+async def test_a_lost_answer_is_no_lost_lease(kube: FakeKubernetes, clock: Clock) -> None:
     told: list[str] = []
-    async with candidate(kube, "a", told) as a:
+    async with candidate(kube, clock, "a", told) as a:
         await eventually(a.is_leading)
         kube.fail_next(0, verb="update", resource="leases", after_effect=True)
         await asyncio.sleep(1.5)
