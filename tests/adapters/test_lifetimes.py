@@ -17,9 +17,9 @@ import pytest
 from howdah.instance.binaries import installations
 from howdah.local.node import processes
 from lifetimes import ended_with_us
+from steady import HANGS_S
 
 TESTS = Path(__file__).parents[1]
-GONE_S = 10.0
 NEWEST = max(installations(os.environ.get("PATH", "")), key=lambda build: build.major, default=None)
 API_SERVER = """
 from pathlib import Path
@@ -84,11 +84,11 @@ def _said(parent: subprocess.Popen[str]) -> list[str]:
         if line.strip() == "ready":
             return lines
         lines.append(line.strip())
-    raise AssertionError(f"ended with {parent.wait(10)}")
+    raise AssertionError(f"ended with {parent.wait(HANGS_S)}")
 
 
 def _alive(found: list[processes.Identity]) -> list[processes.Identity]:
-    deadline = time.monotonic() + GONE_S
+    deadline = time.monotonic() + HANGS_S
     while (left := [who for who in found if processes.is_alive(who)]) and time.monotonic() < deadline:
         time.sleep(0.05)
     return left
@@ -107,7 +107,7 @@ def test_a_killed_process_leaves_nothing_of_what_it_started(code: str, folder: P
         found = [who for pid in started if (who := processes.identity(pid)) is not None]
         assert found
         parent.kill()
-        parent.wait(10)
+        parent.wait(HANGS_S)
         left = _alive(found)
         for who in left:
             os.kill(who.pid, signal.SIGKILL)

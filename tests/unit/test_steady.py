@@ -1,4 +1,4 @@
-"""The clock of the tests' event loop: work and waiting go by on it, delays do not."""
+"""The tests' own clocks: work and waiting go by on them, delays do not."""
 
 import asyncio
 import os
@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from lifetimes import ended_with_us
-from steady import LATE_S, LONGEST_WAIT_S, Clock, SteadyLoop
+from steady import LATE_S, LONGEST_WAIT_S, Clock, SteadyLoop, pause, quickest
 
 TESTS = Path(__file__).parents[1]
 
@@ -86,3 +86,15 @@ def test_in_a_process_that_stood_still_what_was_due_first_comes_first() -> None:
         process.send_signal(signal.SIGCONT)
         _, said = process.communicate(timeout=60)
     assert (process.returncode, said) == (0, b"")
+
+
+def test_a_pause_lasts_at_least_as_long_as_it_says() -> None:
+    began = time.monotonic()
+    pause(0.1)
+    assert time.monotonic() - began >= 0.1
+
+
+@pytest.mark.parametrize(("took", "fewest"), [((3.0, 0.5, 2.0), 0.5), ((3.0, 4.0, 2.0), 2.0)])
+def test_one_quick_try_of_several_is_enough(took: tuple[float, ...], fewest: float) -> None:
+    tries = iter(took)
+    assert quickest(lambda: next(tries), limit_s=1.0, tries=3) == fewest

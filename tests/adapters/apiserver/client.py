@@ -18,6 +18,7 @@ from typing import Any
 import yaml
 
 from lifetimes import ended_with_us
+from steady import HANGS_S
 
 START_TIMEOUT_S = 30
 MERGE, STRATEGIC = "application/merge-patch+json", "application/strategic-merge-patch+json"
@@ -57,7 +58,7 @@ class Client:
         self.connection = self.connect()
 
     def connect(self) -> http.client.HTTPSConnection:
-        return http.client.HTTPSConnection(self.host, self.port, context=self.context, timeout=20)
+        return http.client.HTTPSConnection(self.host, self.port, context=self.context, timeout=HANGS_S)
 
     def headers(self, more: dict[str, str]) -> dict[str, str]:
         token = {"Authorization": f"Bearer {self.token}"} if self.token else {}
@@ -174,7 +175,7 @@ def pod(name: str, node: str = "", **metadata: Any) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, **metadata}, "spec": spec}
 
 
-def eventually(check: Any, timeout_s: float = 10) -> Any:
+def eventually(check: Any, timeout_s: float = HANGS_S) -> Any:
     """The first true answer of a check."""
     deadline = time.monotonic() + timeout_s
     while not (found := check()):

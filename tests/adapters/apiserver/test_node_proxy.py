@@ -13,6 +13,7 @@ import pytest
 from aiohttp import web
 
 from adapters.apiserver.client import Client, Server, pod
+from steady import HANGS_S
 
 PODS = "/api/v1/namespaces/default/pods"
 NODE = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "local"}}
@@ -28,7 +29,7 @@ class Node:
         self.release: asyncio.Event | None = None
         self.thread = threading.Thread(target=self.loop.run_forever, daemon=True)
         self.thread.start()
-        asyncio.run_coroutine_threadsafe(self._start(), self.loop).result(10)
+        asyncio.run_coroutine_threadsafe(self._start(), self.loop).result(HANGS_S)
 
     async def _start(self) -> None:
         self.release = asyncio.Event()
@@ -66,7 +67,7 @@ class Node:
         self.loop.call_soon_threadsafe(self.release.set)
 
     def stop(self) -> None:
-        asyncio.run_coroutine_threadsafe(self.runner.cleanup(), self.loop).result(10)
+        asyncio.run_coroutine_threadsafe(self.runner.cleanup(), self.loop).result(HANGS_S)
         self.loop.call_soon_threadsafe(self.loop.stop)
         self.thread.join(10)
 
@@ -115,10 +116,10 @@ async def test_exec_passes_messages_both_ways_with_the_protocol_of_the_node(prox
         async with session.ws_connect(url, protocols=offered, ssl=client.context) as socket:
             assert socket.protocol == "v5.channel.k8s.io"
             await socket.send_bytes(b"\x00hello")
-            assert (await socket.receive_bytes(timeout=10)) == b"\x01HELLO"
+            assert (await socket.receive_bytes(timeout=HANGS_S)) == b"\x01HELLO"
             await socket.send_bytes(b"\x00bye")
-            assert (await socket.receive_bytes(timeout=10)) == b"\x01BYE"
-            assert (await socket.receive(timeout=10)).type == aiohttp.WSMsgType.CLOSE
+            assert (await socket.receive_bytes(timeout=HANGS_S)) == b"\x01BYE"
+            assert (await socket.receive(timeout=HANGS_S)).type == aiohttp.WSMsgType.CLOSE
     assert node.asked == ["/exec/default/p/main?command=cat&stdin=true"]
 
 

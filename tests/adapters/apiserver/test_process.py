@@ -11,6 +11,7 @@ import pytest
 
 from adapters.apiserver.client import Server, config_map
 from howdah.local.apiserver.__main__ import service_range
+from steady import HANGS_S
 
 CONFIGMAPS = "/api/v1/namespaces/default/configmaps"
 
@@ -29,7 +30,7 @@ def test_server_certificate_holds_the_names_of_the_service(server: Server) -> No
         capture_output=True,
         text=True,
         check=True,
-        timeout=10,
+        timeout=HANGS_S,
     ).stdout
     for name in ("localhost", "127.0.0.1", "kubernetes.default.svc", "DNS:kubernetes"):
         assert name in shown

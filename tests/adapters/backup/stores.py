@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lifetimes import ended_with_us
+from steady import HANGS_S
 
 KEY, SECRET, BUCKET = "access-key", "secret-key-of-the-store", "backups"
 CACHED, CACHE_IS_OVER_S = "5ms", 0.02
@@ -70,7 +71,7 @@ def s3() -> Iterator[S3]:
 
 
 def _wait(port: int, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + HANGS_S
     while time.monotonic() < deadline and process.poll() is None:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
             return

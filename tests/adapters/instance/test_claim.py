@@ -4,11 +4,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 from adapters.instance.world import until
 from howdah.instance import claim
 from lifetimes import ended_with_us
+from steady import HANGS_S, pause
 
 # Claims the folder, then becomes another program, as the instance becomes Patroni; that one has a child of its own.
 HOLDER = """
@@ -32,7 +32,7 @@ def holder(folder, log):
 
 def end(process):
     os.killpg(process.pid, signal.SIGKILL)
-    process.wait(10)
+    process.wait(HANGS_S)
 
 
 def test_a_second_container_waits_until_all_of_the_first_has_ended(tmp_path):
@@ -43,11 +43,11 @@ def test_a_second_container_waits_until_all_of_the_first_has_ended(tmp_path):
     try:
         until(lambda: "another container still runs in" in second_log.read_text(), why="the second says that it waits")
         os.kill(first.pid, signal.SIGKILL)  # its child lives on, and holds the folder
-        first.wait(10)
-        time.sleep(0.5)
+        first.wait(HANGS_S)
+        pause(0.5)
         assert "holds" not in second_log.read_text()
         os.killpg(first.pid, signal.SIGKILL)
-        until(lambda: "holds" in second_log.read_text(), timeout_s=5, why="the second has it")
+        until(lambda: "holds" in second_log.read_text(), why="the second has it")
     finally:
         end(second)
 

@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from lifetimes import ended_with_us
+from steady import HANGS_S
 
 STAND_IN = """
 import os, signal, sys, time
@@ -37,12 +38,12 @@ def first():
 
 def test_signals_are_handed_on_and_the_exit_code_is_patronis(first):
     first.send_signal(signal.SIGTERM)  # also while it is blocked: at once after the fork
-    assert first.wait(10) == 7
+    assert first.wait(HANGS_S) == 7
 
 
 def test_the_first_process_ends_with_a_patroni_that_is_killed(first):
     subprocess.run(["kill", "-KILL", str(first.patroni)], check=True)
-    assert first.wait(10) == 128 + signal.SIGKILL
+    assert first.wait(HANGS_S) == 128 + signal.SIGKILL
 
 
 def test_the_process_that_starts_postgres_loads_little():
@@ -50,7 +51,9 @@ def test_the_process_that_starts_postgres_loads_little():
         "import runpy, sys; runpy.run_module('howdah.instance.patroni_main', run_name='__mp_main__', alter_sys=True);"
         "from patroni.postgresql.postmaster import pg_ctl_start; print('psycopg' in sys.modules, pg_ctl_start.__name__)"
     )
-    said = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, timeout=20, check=True)
+    said = subprocess.run(
+        [sys.executable, "-P", "-c", code], capture_output=True, text=True, timeout=HANGS_S, check=True
+    )
     assert said.stdout.split() == ["False", "pg_ctl_start"]
 
 
@@ -69,7 +72,9 @@ patroni_main.run_patroni()
 def said_in_place_of_patroni(folder, first, then):
     """What is printed by `first` and, when Patroni would run, by `then`."""
     code = IN_PLACE_OF_PATRONI.format(folder=folder, first=first, then=then)
-    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, timeout=20, check=True)
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code], capture_output=True, text=True, timeout=HANGS_S, check=True
+    )
     return done.stdout.split()
 
 

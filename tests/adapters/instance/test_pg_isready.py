@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from howdah.instance import configure
+from steady import HANGS_S
 
 PROGRAM = Path(configure.__file__).parent / "pg_isready.sh"
 
@@ -26,7 +27,10 @@ def ask(tmp_path):
         real.chmod(0o755)
         begun = time.monotonic()
         done = subprocess.run(
-            [PROGRAM, "-p", "5432", "-h", "/run/a b"], env={"HOWDAH_PG_BIN_DIR": str(tmp_path)}, timeout=20, check=False
+            [PROGRAM, "-p", "5432", "-h", "/run/a b"],
+            env={"HOWDAH_PG_BIN_DIR": str(tmp_path)},
+            timeout=HANGS_S,
+            check=False,
         )
         took = time.monotonic() - begun
         lines = (tmp_path / "asked").read_text().splitlines()

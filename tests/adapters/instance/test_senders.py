@@ -9,6 +9,7 @@ import pytest
 
 from howdah.instance import senders
 from lifetimes import ended_with_us
+from steady import HANGS_S
 
 HEAD = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
 SILENT, SLOW, PROBING = ("01", 3), ("01", 2), ("04", 9)  # (timer, times): of 04 the window is closed, and answers come
@@ -24,7 +25,7 @@ class Machine:
         self.tell()
 
     def process(self, title, connection=None, table="tcp"):
-        process = subprocess.Popen(ended_with_us("sleep", "60"))
+        process = subprocess.Popen(ended_with_us("sleep", "600"))
         self.processes.append(process)
         place = self.folder / str(process.pid)
         (place / "fd").mkdir(parents=True)
@@ -92,7 +93,7 @@ def test_senders_whose_replica_acknowledges_nothing_end_while_a_server_that_is_c
     ]
     machine.tell()
     assert looks() == [[], [], [process.pid for process in gone]]
-    assert [process.wait(5) for process in gone] == [-signal.SIGTERM] * 2
+    assert [process.wait(HANGS_S) for process in gone] == [-signal.SIGTERM] * 2
     assert [process.poll() for process in others] == [None] * 3
 
 
@@ -131,7 +132,7 @@ def test_a_replica_that_has_answered_meanwhile_is_waited_for_anew(machine, looks
         (machine.folder / "net" / "tcp").write_text(rows)
         ended.append(bool(found.end_unreachable(machine.postmaster.pid, float(second))))
     assert ended == [False] * 5 + [True]
-    assert sender.wait(5) == -signal.SIGTERM
+    assert sender.wait(HANGS_S) == -signal.SIGTERM
 
 
 @pytest.mark.parametrize("status", ["ready", "standby", "starting"])

@@ -20,12 +20,13 @@ import yaml
 
 from howdah.core.patroni.member import parse_config, parse_leader, parse_member
 from lifetimes import ended_with_us
+from steady import HANGS_S
 
 SUPERUSER_PASSWORD = "super secret"
 AS_NOBODY = ["unshare", "-U", "-p", "-f", "--kill-child", "--mount-proc", "--map-user=65534", "--map-group=65534"]
 
 
-def until(condition, *, timeout_s=60, why="", every_s=0.05):
+def until(condition, *, timeout_s=HANGS_S, why="", every_s=0.05):
     """The first true answer of `condition`; fails with `why` after `timeout_s`."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
@@ -59,7 +60,7 @@ class Api:
         return (self.kubeconfig.parent / section[key]).read_text()
 
     def call(self, verb: str, path: str, body: object = None, content_type: str = "application/json"):
-        connection = http.client.HTTPSConnection(self.host, context=self.context, timeout=10)
+        connection = http.client.HTTPSConnection(self.host, context=self.context, timeout=HANGS_S)
         headers = {"Content-Type": content_type}
         if self.token:
             headers["Authorization"] = f"Bearer {self.token}"
@@ -120,7 +121,7 @@ class Member:
         if os.geteuid() == 0:  # unshare does not forward signals; the main process is its child
             main = int(Path(f"/proc/{main}/task/{main}/children").read_text().split()[0])
         os.kill(main, signal.SIGTERM)
-        self.process.wait(30)
+        self.process.wait(HANGS_S)
 
     def processes(self) -> list[int]:
         """Pids of this machine, by the member's mark in their environment."""
@@ -132,7 +133,7 @@ class Member:
                     found.append(pid)
         return found
 
-    def sql(self, statement: str, *, timeout_s: float = 10) -> str:
+    def sql(self, statement: str, *, timeout_s: float = HANGS_S) -> str:
         """The answer over TCP, as the superuser with its password."""
         psql = next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin/psql"))), None) or "psql"
         result = subprocess.run(
@@ -142,7 +143,7 @@ class Member:
                 "PGUSER": "postgres",
                 "PGPASSWORD": SUPERUSER_PASSWORD,
                 "PGDATABASE": "postgres",
-                "PGCONNECT_TIMEOUT": "3",
+                "PGCONNECT_TIMEOUT": "10",
             },
             capture_output=True,
             text=True,
@@ -285,6 +286,6 @@ def run_script(script, api, folder, scope, **changes):
         env={"KUBECONFIG": str(api.kubeconfig), "PATH": os.environ["PATH"]},
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=HANGS_S,
         check=False,
     )

@@ -19,6 +19,7 @@ from howdah.kube.resources import (
 )
 from howdah.kube.testing import FakeKubernetes
 from howdah.kube.watch import watch
+from steady import HANGS_S
 
 
 def named(name: str, **metadata: Any) -> dict[str, Any]:
@@ -78,7 +79,10 @@ async def test_a_watch_shows_leaving_and_entering_a_selection(client: Client) ->
     for label in ("pg", "pg2", None):
         await client.merge_patch(CONFIGMAPS, "a", {"metadata": {"labels": {"app": label}}}, namespace="team")
     kinds: list[str] = []
-    async with aclosing(watch(client, CONFIGMAPS, version, labels="app in (pg,pg2)")) as events, asyncio.timeout(5):
+    async with (
+        aclosing(watch(client, CONFIGMAPS, version, labels="app in (pg,pg2)")) as events,
+        asyncio.timeout(HANGS_S),
+    ):
         async for event in events:
             kinds.append(event.type)
             if len(kinds) == 3:

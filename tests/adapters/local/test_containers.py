@@ -11,6 +11,7 @@ from adapters.local.conftest import DAEMONISER
 from howdah.local.node import containers, processes
 from howdah.local.node.containers import Container, Program
 from howdah.local.node.fencing import Fence
+from steady import HANGS_S
 
 PYTHON = "/usr/bin/python3" if Path("/usr/bin/python3").exists() else sys.executable
 PATH = os.environ["PATH"]
@@ -25,7 +26,7 @@ def alive(folder: Path) -> set[int]:
     return processes.marked("TEST_MARK", str(folder))
 
 
-async def until(question, what: str, timeout_s: float = 10):  # type: ignore[no-untyped-def]
+async def until(question, what: str, timeout_s: float = HANGS_S):  # type: ignore[no-untyped-def]
     deadline = time.monotonic() + timeout_s
     while not question():
         assert time.monotonic() < deadline, f"waited {timeout_s} s for: {what}"
@@ -44,18 +45,20 @@ async def started_daemon(fence: Fence, folder: Path, seconds: float = 600) -> Co
 async def test_exit_code_and_log_of_both_streams_are_kept(fence: Fence, folder: Path) -> None:
     script = "echo out; echo err >&2; printf cut; exit 7"
     container = await containers.start(fence, f"t/{folder}", folder / "c", 3, program(folder, "sh", "-c", script))
-    ended = await asyncio.wait_for(container.ended(), 10)
+    ended = await asyncio.wait_for(container.ended(), HANGS_S)
     lines = containers.log_path(folder / "c", 3).read_text().splitlines()
     assert (ended.code, ended.signal) == (7, 0)
     assert sorted(line.split(" ", 1)[1] for line in lines) == ["stderr F err", "stdout F out", "stdout P cut"]
 
 
-async def test_start_and_end_are_noticed_within_150_ms(fence: Fence, folder: Path) -> None:
-    begin = time.monotonic()
-    container = await containers.start(fence, f"t/{folder}", folder / "c", 0, program(folder, "true"))
-    await container.ended()
-    # Generous for a loaded machine; alone it is 40 ms.
-    assert time.monotonic() - begin < 1.5
+async def test_start_and_end_are_noticed_at_once(fence: Fence, folder: Path) -> None:
+    took_s = []
+    for attempt in range(5):
+        begin = time.monotonic()
+        container = await containers.start(fence, f"t/{folder}", folder / "c", attempt, program(folder, "true"))
+        await container.ended()
+        took_s.append(time.monotonic() - begin)
+    assert min(took_s) < 0.5  # alone it is 40 ms
 
 
 async def test_program_that_does_not_exist_ends_with_128_and_says_why(fence: Fence, folder: Path) -> None:
@@ -74,7 +77,7 @@ async def test_sigterm_reaches_the_main_process(fence: Fence, folder: Path) -> N
 
 async def test_daemon_is_dead_when_the_main_process_has_ended(fence: Fence, folder: Path) -> None:
     container = await started_daemon(fence, folder, seconds=0.5)
-    assert (await asyncio.wait_for(container.ended(), 10)).code == 0
+    assert (await asyncio.wait_for(container.ended(), HANGS_S)).code == 0
     assert alive(folder) == set()
 
 
@@ -90,7 +93,7 @@ async def test_deaf_program_is_killed_after_the_grace_period(fence: Fence, folde
 async def test_killed_shim_is_called_dead_only_when_its_daemon_is(fence: Fence, folder: Path) -> None:
     container = await started_daemon(fence, folder)
     os.kill(container.run.init.pid, signal.SIGKILL)
-    ended = await asyncio.wait_for(container.ended(), 10)
+    ended = await asyncio.wait_for(container.ended(), HANGS_S)
     assert alive(folder) == set()
     assert ended.code == 137
 
@@ -98,7 +101,7 @@ async def test_killed_shim_is_called_dead_only_when_its_daemon_is(fence: Fence, 
 async def test_killed_launcher_leaves_nothing_alive(fence: Fence, folder: Path) -> None:
     container = await started_daemon(fence, folder)
     os.kill(container.run.launcher.pid, signal.SIGKILL)
-    await asyncio.wait_for(container.ended(), 10)
+    await asyncio.wait_for(container.ended(), HANGS_S)
     assert alive(folder) == set()
 
 
@@ -112,7 +115,7 @@ async def test_stopped_processes_count_as_alive_and_go_on(fence: Fence, folder: 
         os.kill(pid, signal.SIGCONT)
     await asyncio.sleep(0.1)
     assert not container.fence.is_dead(container.run)
-    await asyncio.wait_for(container.stop(grace_s=0), 10)
+    await asyncio.wait_for(container.stop(grace_s=0), HANGS_S)
     assert alive(folder) == set()
 
 
@@ -120,7 +123,7 @@ async def test_stopped_container_can_be_killed(fence: Fence, folder: Path) -> No
     container = await started_daemon(fence, folder)
     for pid in (container.run.init.pid, container.run.launcher.pid, *alive(folder)):
         os.kill(pid, signal.SIGSTOP)
-    await asyncio.wait_for(container.stop(grace_s=0.1), 10)
+    await asyncio.wait_for(container.stop(grace_s=0.1), HANGS_S)
     assert alive(folder) == set()
 
 
@@ -156,7 +159,7 @@ async def test_nothing_starts_for_an_agent_that_dies_before_the_record(fence: Fe
     theirs.close()
     assert ours.recv(16) == b"hello"
     ours.close()
-    await asyncio.to_thread(launcher.wait, 10)
+    await asyncio.to_thread(launcher.wait, HANGS_S)
     assert not (folder / "started").exists()
 
 

@@ -11,6 +11,7 @@ from howdah.kube.resources import PODS
 from howdah.kube.testing.faults import Request
 from howdah.kube.testing.server import FakeKubernetes
 from howdah.local.controllers.garbage import GarbageCollector
+from steady import HANGS_S
 
 NS = "default"
 
@@ -45,10 +46,10 @@ async def test_a_pod_let_go_while_the_collector_decides_stays(moment: tuple[str,
 
         kube.before = let_go
         await client.create(PODS, owned_pod("or-0"))
-        await asyncio.wait_for(reached.wait(), 5)
+        await asyncio.wait_for(reached.wait(), HANGS_S)
         # A second orphan is collected after the first was decided: one worker's answer is not awaited by a sleep.
         await client.create(PODS, owned_pod("or-1"))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(HANGS_S):
             with contextlib.suppress(NotFound):
                 while True:
                     await client.get(PODS, "or-1", namespace=NS)

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from howdah.local.relay import Pair, Relay
+from steady import HANGS_S
 
 TARGET = ("127.0.0.1", 1)
 
@@ -26,9 +27,9 @@ def relay() -> Iterator[Relay]:
 def connection() -> tuple[socket.socket, socket.socket]:
     """Two ends of a TCP connection."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        near = socket.create_connection(listener.getsockname(), timeout=10)
+        near = socket.create_connection(listener.getsockname(), timeout=HANGS_S)
         far, _ = listener.accept()
-    far.settimeout(10)
+    far.settimeout(HANGS_S)
     return near, far
 
 
@@ -72,7 +73,7 @@ def test_one_direction_may_end_before_the_other(relay: Relay) -> None:
     server.sendall(b"answer")
     server.close()
     assert read_all(client) == b"answer"
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + HANGS_S
     while not pair.closed:
         assert time.monotonic() < deadline
         time.sleep(0.01)

@@ -18,6 +18,7 @@ import psycopg
 
 from adapters.postgres.servers import AS_NOBODY, Server, unprivileged
 from lifetimes import ended_with_us
+from steady import HANGS_S
 
 ROLE, PASSWORD = "pooler", "secret of pooler"
 USER, USER_PASSWORD = "app", "secret of app"
@@ -42,8 +43,8 @@ class Pooler:
     def kill(self) -> None:
         """Returns when nobody listens any more: a namespace dies a moment after its first process."""
         self.process.kill()
-        self.process.wait(10)
-        deadline = time.monotonic() + 10
+        self.process.wait(HANGS_S)
+        deadline = time.monotonic() + HANGS_S
         while time.monotonic() < deadline:
             try:
                 socket.create_connection(("127.0.0.1", self.port), 1).close()
@@ -57,7 +58,7 @@ class Pooler:
         self.until_it_listens()
 
     def until_it_listens(self) -> None:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + HANGS_S
         while time.monotonic() < deadline:
             assert self.process.poll() is None, self.log()
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
@@ -67,7 +68,7 @@ class Pooler:
 
     def conninfo(self, user: str = USER, password: str = USER_PASSWORD, **more: Any) -> str:
         who = {"host": "127.0.0.1", "port": self.port, "user": user, "password": password, "dbname": "foo"}
-        return psycopg.conninfo.make_conninfo(**{**who, "connect_timeout": 5, **more})
+        return psycopg.conninfo.make_conninfo(**{**who, "connect_timeout": 20, **more})
 
     def connect(
         self, user: str = USER, password: str = USER_PASSWORD, **more: Any

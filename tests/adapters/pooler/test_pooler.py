@@ -12,6 +12,7 @@ from adapters.postgres.passes import RULES, settle
 from adapters.postgres.servers import Server
 from howdah.core.postgres.manifest import desired_state
 from howdah.model.postgres.desired import PasswordLookup
+from steady import HANGS_S
 
 LOOKUP = PasswordLookup("pooler", ROLE, "postgres")
 GET_PID = "SELECT pg_backend_pid()"
@@ -85,7 +86,7 @@ async def test_a_given_certificate_is_shown_and_nobody_gets_in_without_tls(datab
         ],
         check=True,
         capture_output=True,
-        timeout=20,
+        timeout=HANGS_S,
     )
     shown = {"CONNECTION_POOLER_CLIENT_TLS_CRT": certificate, "CONNECTION_POOLER_CLIENT_TLS_KEY": key}
     for folder in (*tmp_path.parents[:2], tmp_path):

@@ -19,6 +19,7 @@ from psycopg import sql
 
 from howdah.adapters.postgres import Target
 from lifetimes import ended_with_us
+from steady import HANGS_S
 
 SUPERUSER = "postgres"
 PASSWORD = "super secret"
@@ -52,7 +53,7 @@ def unprivileged() -> list[str]:
     """How to start PostgreSQL, which refuses root: as nobody, in a user namespace where the machine allows it."""
     if os.getuid() != 0:
         return []
-    allowed = subprocess.run([*IN_NAMESPACE, "true"], capture_output=True, check=False, timeout=10).returncode == 0
+    allowed = subprocess.run([*IN_NAMESPACE, "true"], capture_output=True, check=False, timeout=HANGS_S).returncode == 0
     return IN_NAMESPACE if allowed else AS_NOBODY
 
 
@@ -122,7 +123,7 @@ class Server:
     def stop(self) -> None:
         self.process.send_signal(signal.SIGKILL if unprivileged() is IN_NAMESPACE else signal.SIGQUIT)
         self.process.wait(10)
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + HANGS_S
         while self.folder.exists() and time.monotonic() < deadline:  # its children die a moment later
             shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -204,7 +205,7 @@ def _free_port() -> int:
 
 
 def _wait(server: Server) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + HANGS_S
     while True:
         try:
             server.sql("SELECT 1")

@@ -3,7 +3,6 @@
 import asyncio
 import dataclasses
 import subprocess
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -20,6 +19,7 @@ from howdah.core.postgres.statements import repair_password_sql
 from howdah.model.errors import ExternalError
 from howdah.model.postgres.catalogue import Interest
 from howdah.model.postgres.passwords import scram_verifier
+from steady import HANGS_S
 
 NOTHING = Interest(frozenset(), frozenset())
 
@@ -68,7 +68,7 @@ async def test_the_local_socket_is_the_way_back_from_a_lost_password(server: Ser
     psql = [str(MAJORS[server.major] / "psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-U", "postgres", "-d", "postgres"]
     offset = len(server.log())
     subprocess.run(
-        [*psql, "-h", str(server.folder), "-p", str(server.port)], input=script, text=True, check=True, timeout=20
+        [*psql, "-h", str(server.folder), "-p", str(server.port)], input=script, text=True, check=True, timeout=HANGS_S
     )
     assert server.sql("SELECT current_user::text", user=name, password="found :again") == [(name,)]
     assert "SCRAM-SHA-256$" not in server.log()[offset:]
@@ -139,18 +139,18 @@ async def freezing_proxy(port: int) -> AsyncIterator[tuple[int, asyncio.Event]]:
 async def test_a_frozen_server_costs_its_own_time_only(server: Server) -> None:
     """Frozen in a query, or before there is a session; the loop goes on meanwhile."""
     async with freezing_proxy(server.port) as (port, flowing):
-        target = dataclasses.replace(server.target, port=port, session_timeout_s=0.5, connect_timeout_s=2)
-        started = time.monotonic()
-        pauses = asyncio.create_task(longest_pause())
-        with pytest.raises(ExternalError, match=r"did not finish in 0\.5 s") as told:
+        target = dataclasses.replace(server.target, port=port, session_timeout_s=2, connect_timeout_s=2)
+        turns = asyncio.create_task(turns_until_ended())
+        with pytest.raises(ExternalError, match=r"did not finish in 2 s") as told:
             await frozen_query(target, flowing)
-        pauses.cancel()
+        turns.cancel()
         assert told.value.transient
-        assert await pauses < 0.5
+        assert await turns > 50
+        began_s = asyncio.get_running_loop().time()
         with pytest.raises(ExternalError) as told:
-            await observe(dataclasses.replace(target, session_timeout_s=30), NOTHING)
+            await observe(dataclasses.replace(target, session_timeout_s=60), NOTHING)
         assert told.value.transient
-        assert time.monotonic() - started < 6
+        assert asyncio.get_running_loop().time() - began_s < 30
 
 
 async def frozen_query(target: Target, flowing: asyncio.Event) -> None:
@@ -159,15 +159,15 @@ async def frozen_query(target: Target, flowing: asyncio.Event) -> None:
         await session.execute("SELECT 1")
 
 
-async def longest_pause() -> float:
-    longest = 0.0
+async def turns_until_ended() -> int:
+    """How often it was this task's turn: a hundred times a second, where nobody holds the loop up."""
+    turns = 0
     try:
         while True:
-            before = time.monotonic()
             await asyncio.sleep(0.01)
-            longest = max(longest, time.monotonic() - before)
+            turns += 1
     except asyncio.CancelledError:
-        return longest
+        return turns
 
 
 async def test_the_certificate_is_checked_where_an_authority_is_known(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from howdah.kube.resources import CONFIGMAPS, PODS, SECRETS
 from howdah.kube.testing import FakeKubernetes, Fault, fitting
 from howdah.kube.testing.store import Writer
 from howdah.model.settings import settings_from_configmap
+from steady import HANGS_S
 
 pytestmark = only(max(MAJORS))
 NOTE = "made by the postgres operator: rotated user of app"
@@ -446,7 +447,7 @@ async def test_replicas_are_asked_only_where_somebody_would_go(rotated: Rig, ser
 async def replayed(leader: Server, replica: Server) -> None:
     """Wait until the replica is where the leader is now."""
     ((here,),) = leader.sql("SELECT pg_current_wal_lsn()")
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(HANGS_S):
         while replica.sql(f"SELECT pg_last_wal_replay_lsn() < '{here}'") != [(False,)]:
             await asyncio.sleep(0.05)
 

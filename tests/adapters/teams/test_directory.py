@@ -10,6 +10,7 @@ from howdah.adapters.teams import TeamsApi
 from howdah.controller.teams import Directory
 from howdah.model.errors import ExternalError
 from howdah.model.postgres.people import Membership
+from steady import HANGS_S
 
 A, B = ("ns", "acid-a"), ("ns", "acid-b")
 
@@ -30,7 +31,7 @@ class Case:
         return await self.directory.of(key, teams)
 
     async def until(self, is_so: Callable[[], bool]) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(HANGS_S):
             while not is_so():
                 await asyncio.sleep(0.01)
 
