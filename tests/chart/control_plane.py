@@ -26,6 +26,7 @@ from lifetimes import ended_with_us, guarded
 SCRIPTS = ROOT / "e2e" / "kubernetes"
 IS_BUILT = any(CACHE.glob("*/bin/kube-apiserver"))
 PATIENCE = float(os.environ.get("HOWDAH_PATIENCE", "1"))
+HANGS_S = 120.0 * PATIENCE
 
 needs_control_plane = [
     pytest.mark.kubernetes,
@@ -73,7 +74,7 @@ class Cluster:
             input=text,
             capture_output=True,
             text=True,
-            timeout=120 * PATIENCE,
+            timeout=HANGS_S,
             check=False,
             env=environment,
         )
@@ -97,18 +98,54 @@ def control_plane(*namespaces: str, nodes: bool = False) -> Iterator[Cluster]:
     with guarded(*end):
         try:
             for script in ("up.sh", "kwok.sh")[: 2 if nodes else 1]:
-                subprocess.run([SCRIPTS / script, folder], check=True, timeout=120 * PATIENCE, capture_output=True)
+                subprocess.run([SCRIPTS / script, folder], check=True, timeout=HANGS_S, capture_output=True)
             found = Cluster(folder)
             for namespace in namespaces:
                 found.kubectl("create", "namespace", namespace)
             yield found
         finally:
-            subprocess.run(end, check=False, timeout=60, capture_output=True)
+            subprocess.run(end, check=False, timeout=HANGS_S, capture_output=True)
             shutil.rmtree(folder, ignore_errors=True)
 
 
+CANARIES = {"": "finches", "Cluster": "canaries"}
+CANARY: Json = {
+    "apiVersion": "v1",
+    "kind": "List",
+    "items": [
+        {
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": f"{scope}{kind}",
+            "metadata": {"name": "canary", **({} if scope else {"namespace": "default"})},
+            **part,
+        }
+        for scope in CANARIES
+        for kind, part in (
+            ("Role", {"rules": [{"apiGroups": [""], "resources": [CANARIES[scope]], "verbs": ["get"]}]}),
+            (
+                "RoleBinding",
+                {
+                    "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": f"{scope}Role", "name": "canary"},
+                    "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "canary"}],
+                },
+            ),
+        )
+    ],
+}
+
+
+def await_rights(cluster: Cluster) -> None:
+    """Until every right that was given or taken before is in force: the API server hears of each kind's changes in order."""
+    cluster.kubectl("apply", "-f", "-", text=json.dumps(CANARY))
+    asks = ("auth", "can-i", "get", "--as=canary", "--namespace=default")
+    for resource in CANARIES.values():
+        until(lambda resource=resource: cluster.tried("kubectl", *asks, resource).returncode == 0, list)
+    cluster.kubectl("delete", "-f", "-", text=json.dumps(CANARY))
+
+
 def kubeconfig_of(cluster: Cluster, account: str, namespace: str, path: Path) -> Path:
-    """A kubeconfig with which somebody is this service account."""
+    """A kubeconfig with which somebody is this service account, whose rights are in force."""
+    await_rights(cluster)
     token = cluster.kubectl("create", "token", account, "--namespace", namespace).strip()
     config: Any = yaml.safe_load(cluster.kubeconfig.read_text())
     config["users"] = [{"name": config["users"][0]["name"], "user": {"token": token}}]
@@ -151,19 +188,19 @@ def operator(
         raise
     finally:
         process.terminate()
-        process.wait(20 * PATIENCE)
+        process.wait(HANGS_S)
 
 
 def is_ready(port: int) -> bool:
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=2) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=10) as answer:
             return bool(answer.status == 200)
     except OSError:
         return False
 
 
-def until(holds: Callable[[], bool], log: Log, within_s: float = 60.0) -> None:
-    ends = time.monotonic() + within_s * PATIENCE
+def until(holds: Callable[[], bool], log: Log) -> None:
+    ends = time.monotonic() + HANGS_S
     while not holds():
         assert time.monotonic() < ends, "\n".join(log()[-20:])
         time.sleep(0.3)

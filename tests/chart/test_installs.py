@@ -24,8 +24,8 @@ import yaml
 from bench.side.operators import are_served
 
 from chart.control_plane import (
+    HANGS_S,
     MANIFEST,
-    PATIENCE,
     Cluster,
     control_plane,
     kubeconfig_of,
@@ -336,7 +336,7 @@ def everything(cluster: Cluster) -> set[str]:
 
 
 def helm_install(cluster: Cluster, install: Install, *arguments: str | Path) -> None:
-    place = ("--namespace", install.namespace, "--wait", "--timeout", f"{60 * PATIENCE:g}s")
+    place = ("--namespace", install.namespace, "--wait", "--timeout", f"{HANGS_S:g}s")
     done = cluster.tried(
         "helm", "install", install.release, CHART, *place, "-f", "-", *arguments, text=yaml.safe_dump(install.values)
     )
@@ -432,7 +432,7 @@ def test_a_release_of_the_previous_chart_is_upgraded_and_rolled_back_in_place(cl
     """With values of a person, which stay. Nothing is made anew: clusters find their operator's account, options and role."""
     previous = unpacked(previous_release(), "charts", tmp_path) / "howdah"
     person = Install("upgraded", {"configGeneral": {"workers": 9}, "replicaCount": 3, **PRACTICAL.values}, ())
-    place = ("--namespace", person.namespace, "--wait", "--timeout", f"{60 * PATIENCE:g}s")
+    place = ("--namespace", person.namespace, "--wait", "--timeout", f"{HANGS_S:g}s")
     before = everything(cluster)
     cluster.run(
         "helm",
@@ -518,7 +518,7 @@ def granted(install: Install) -> str:
     """What an administrator gives who lets the chart make no roles."""
     told = subprocess.run(
         [sys.executable, "-m", "howdah.cli.main", "rbac", "--name", "given", "--namespace", install.namespace, "--watch", install.namespace],
-        capture_output=True, text=True, check=True, timeout=60, env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+        capture_output=True, text=True, check=True, timeout=HANGS_S, env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
     )  # fmt: skip
     return told.stdout
 
@@ -569,7 +569,7 @@ def test_the_operator_runs_with_what_was_installed(cluster: Cluster, install: In
                     assert cluster.get("pod", f"{name}-0", place)["spec"]["priority"] == 7_000_000
                     assert f"lease.coordination.k8s.io/{lease('mine')}" in cluster.names("lease", install.namespace)
                 assert made["containers"][0]["image"].endswith("/instance:v7")
-                cluster.kubectl("delete", "postgresql", name, "-n", place, f"--timeout={60 * PATIENCE:g}s")
+                cluster.kubectl("delete", "postgresql", name, "-n", place, f"--timeout={HANGS_S:g}s")
                 for kind in ("serviceaccount", "rolebinding"):
                     cluster.kubectl("delete", kind, made["serviceAccountName"], "-n", place)
             assert not refused(log())
@@ -593,7 +593,7 @@ def test_the_job_brings_the_definitions_up_to_date_with_its_own_account(
     kubeconfig = kubeconfig_of(cluster, account, install.namespace, tmp_path / "kubeconfig")
     assert run["command"] == ["howdah"]
     done = subprocess.run(
-        [sys.executable, "-m", "howdah.cli.main", *run["args"]], capture_output=True, text=True, check=False, timeout=60 * PATIENCE,
+        [sys.executable, "-m", "howdah.cli.main", *run["args"]], capture_output=True, text=True, check=False, timeout=HANGS_S,
         env={**os.environ, "PYTHONPATH": str(ROOT / "src"), "KUBECONFIG": str(kubeconfig)},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

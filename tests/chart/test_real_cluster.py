@@ -15,7 +15,16 @@ from pathlib import Path
 import pytest
 import yaml
 
-from chart.control_plane import MANIFEST, PATIENCE, Cluster, control_plane, needs_control_plane, operator, until
+from chart.control_plane import (
+    HANGS_S,
+    MANIFEST,
+    Cluster,
+    await_rights,
+    control_plane,
+    needs_control_plane,
+    operator,
+    until,
+)
 from chart.rendering import CHART, ROOT
 from howdah.core.permissions import GRANTS, Installation, Place
 from howdah.kube.client import Client
@@ -98,6 +107,7 @@ def mode(request: pytest.FixtureRequest, cluster: Cluster) -> Iterator[tuple[str
 
 
 def test_the_api_server_grants_exactly_the_rows(cluster: Cluster, mode: tuple[str, ...] | None) -> None:
+    await_rights(cluster)
     granted, refused = asyncio.run(_reviewed(cluster, mode))
     assert not refused, f"rows of the table that the API server does not grant: {refused}"
     assert not granted, f"granted beyond the table: {granted}"
@@ -163,7 +173,7 @@ def test_a_cluster_is_made_and_removed_with_these_permissions(
         until(
             lambda: cluster.kubectl("get", "sts", "acid-a", "-n", "team", "-o", "jsonpath={.spec.replicas}") == "1", log
         )
-        cluster.kubectl("delete", "postgresql", "acid-a", "-n", "team", f"--timeout={60 * PATIENCE:g}s")
+        cluster.kubectl("delete", "postgresql", "acid-a", "-n", "team", f"--timeout={HANGS_S:g}s")
         assert not cluster.names("statefulset,service,secret,poddisruptionbudget")
     refused = [line for line in log() if re.search(r"\b403\b|forbidden", line.lower())]
     # Definitions belong to no namespace: who may see only some of them neither registers nor reads one, and says so.

@@ -17,8 +17,8 @@ import yaml
 
 from differential.corpus import Step, filled
 
-TIMEOUT_S = 20
-UNTIL_S = 15
+TIMEOUT_S = 60
+UNTIL_S = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +34,10 @@ class Answer:
 class Client:
     """A kept connection to one API server."""
 
-    def __init__(self, kubeconfig: Path) -> None:
+    def __init__(self, kubeconfig: Path, *, watch_s: int = 1) -> None:
+        """`watch_s`: how long a watch lasts for which the step says nothing."""
         self.kubeconfig = kubeconfig
+        self._watch_s = watch_s
         config = yaml.safe_load(kubeconfig.read_text())
         cluster, user = config["clusters"][0]["cluster"], config["users"][0]["user"]
         self._host = urllib.parse.urlsplit(cluster["server"]).netloc
@@ -64,7 +66,7 @@ class Client:
         path, body = filled(step.path, known), filled(step.body, known)
         if step.verb == "WATCH":
             path += ("&" if "?" in path else "?") + "watch=1"
-            path += "" if "timeoutSeconds" in path else "&timeoutSeconds=1"
+            path += "" if "timeoutSeconds" in path else f"&timeoutSeconds={self._watch_s}"
         data = None if body is None else body if isinstance(body, str) else json.dumps(body)
         headers = {"Accept": step.accept, "User-Agent": step.agent, **self._headers}
         if data is not None:

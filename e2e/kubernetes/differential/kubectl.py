@@ -11,8 +11,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from collections.abc import Sequence as Many
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -24,10 +23,10 @@ from differential.client import Answer, Client
 from differential.compare import Difference
 from differential.corpus import CorpusError, Sequence, placeholders
 from differential.known import Known
-from differential.run import Compared, fixtures, paired, preparation
+from differential.run import Compared, fixtures, of_both_sides, paired, preparation, settled
 
 FOLDER = Path(__file__).parent / "kubectl"
-TIMEOUT_S = 30
+TIMEOUT_S = 60
 STOPPED = 124  # the exit code shown for a command that was ended after its `seconds`
 
 MASKS = tuple(
@@ -98,7 +97,7 @@ def programs() -> dict[str, Path]:
     for program in (servers.programs() / "kubectl", shutil.which("kubectl")):
         if program:
             told = subprocess.run(
-                [program, "version", "--client", "-o", "yaml"], capture_output=True, timeout=20, check=True
+                [program, "version", "--client", "-o", "yaml"], capture_output=True, timeout=60, check=True
             )
             found[yaml.safe_load(told.stdout)["clientVersion"]["gitVersion"]] = Path(program)
     return found
@@ -106,27 +105,32 @@ def programs() -> dict[str, Path]:
 
 def compared(all_sessions: Many[Session], real: Path, ours: Path, known: Many[Known]) -> tuple[Compared, ...]:
     """Every command by every kubectl against the servers of two kubeconfigs."""
-    results = []
+    results: list[Compared] = []
     for version, program in programs().items():
 
-        def one_side(kubeconfig: Path, program: Path = program) -> list[list[Answer]]:
-            client, run = Client(kubeconfig), secrets.token_hex(3)
-            for step in fixtures():
-                client.send(step, placeholders("default"))
-            with tempfile.TemporaryDirectory(prefix="howdah-differential-") as cache:
-                return [_answers(program, Path(cache), client, session, run) for session in all_sessions]
+        def once(
+            some: Many[Session], patience: int, version: str = version, program: Path = program
+        ) -> list[list[Compared]]:
+            def one_side(kubeconfig: Path) -> list[list[Answer]]:
+                client, run = Client(kubeconfig), secrets.token_hex(3)
+                for step in fixtures():
+                    client.send(step, placeholders("default"))
+                with tempfile.TemporaryDirectory(prefix="howdah-differential-") as cache:
+                    return [_answers(program, Path(cache), client, session, run, patience) for session in some]
 
-        with ThreadPoolExecutor(2) as pool:
-            sides = [pool.submit(one_side, kubeconfig) for kubeconfig in (real, ours)]
-            real_answers, our_answers = (side.result() for side in sides)
-        for session, of_real, of_ours in zip(all_sessions, real_answers, our_answers, strict=True):
-            for command, a, b in zip(session.commands, of_real, of_ours, strict=True):
-                found = tuple(_differences(a, b))
-                results.append(paired(f"{session.name} ({version})", str(command), a, b, found, known))
+            return [
+                [
+                    paired(f"{session.name} ({version})", str(command), a, b, tuple(_differences(a, b)), known)
+                    for command, a, b in zip(session.commands, *of_both, strict=True)
+                ]
+                for session, *of_both in zip(some, *of_both_sides(one_side, real, ours), strict=True)
+            ]
+
+        results += settled(all_sessions, once)
     return tuple(results)
 
 
-def _answers(program: Path, cache: Path, client: Client, session: Session, run: str) -> list[Answer]:
+def _answers(program: Path, cache: Path, client: Client, session: Session, run: str, patience: int) -> list[Answer]:
     namespace = Sequence(session.name, ()).namespace(run)
     for step in preparation(namespace):
         client.send(step, placeholders(namespace))
@@ -136,7 +140,8 @@ def _answers(program: Path, cache: Path, client: Client, session: Session, run: 
         f"--cache-dir={cache}",
         "--request-timeout=15s",
     ]
-    return [_answer([str(program), *fixed], command, namespace) for command in session.commands]
+    commands = [replace(command, seconds=command.seconds * patience) for command in session.commands]
+    return [_answer([str(program), *fixed], command, namespace) for command in commands]
 
 
 def _answer(start: list[str], command: Command, namespace: str) -> Answer:

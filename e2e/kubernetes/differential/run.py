@@ -1,11 +1,13 @@
 """Sends the corpus to both servers and pairs the answers; prints nothing."""
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from collections.abc import Sequence as Many
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
+from typing import TypeVar
 
 import yaml
 
@@ -17,6 +19,9 @@ from differential.normalise import Normaliser
 from howdah.model.crds import all_crds
 
 FIXTURES = Path(__file__).parent / "fixtures.yaml"
+PATIENCE = 5
+"""How much longer is listened to watches where something differed: events that come a moment too late are no difference."""
+Part = TypeVar("Part")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,20 +39,38 @@ class Compared:
 def compared(corpus: Many[Sequence], real: Path, ours: Path, known: Many[Known]) -> tuple[Compared, ...]:
     """Every step of the corpus against the servers of two kubeconfigs, in the corpus' order."""
 
-    def one_side(kubeconfig: Path) -> list[list[Answer]]:
-        client, run = Client(kubeconfig), secrets.token_hex(3)
-        for step in fixtures():
-            client.send(step, placeholders("default"))
-        return [_answers(client, sequence, run) for sequence in corpus]
+    def once(sequences: Many[Sequence], patience: int) -> list[list[Compared]]:
+        def one_side(kubeconfig: Path) -> list[list[Answer]]:
+            client, run = Client(kubeconfig, watch_s=patience), secrets.token_hex(3)
+            for step in fixtures():
+                client.send(step, placeholders("default"))
+            return [_answers(client, sequence, run) for sequence in sequences]
 
+        return [
+            [
+                paired(sequence.name, str(step), a, b, differences(a, b), known)
+                for step, a, b in zip(sequence.steps, *of_both, strict=True)
+            ]
+            for sequence, *of_both in zip(sequences, *of_both_sides(one_side, real, ours), strict=True)
+        ]
+
+    return settled(corpus, once)
+
+
+def of_both_sides(ask: Callable[[Path], list[list[Answer]]], real: Path, ours: Path) -> tuple[list[list[Answer]], ...]:
+    """What both servers answer, asked at the same time."""
     with ThreadPoolExecutor(2) as pool:
-        sides = [pool.submit(one_side, kubeconfig) for kubeconfig in (real, ours)]
-        real_answers, our_answers = (side.result() for side in sides)
-    return tuple(
-        paired(sequence.name, str(step), a, b, differences(a, b), known)
-        for sequence, of_real, of_ours in zip(corpus, real_answers, our_answers, strict=True)
-        for step, a, b in zip(sequence.steps, of_real, of_ours, strict=True)
-    )
+        return tuple(pool.map(ask, (real, ours)))
+
+
+def settled(parts: Many[Part], once: Callable[[Many[Part], int], list[list[Compared]]]) -> tuple[Compared, ...]:
+    """What `once(parts, patience)` finds of each part; what differs is looked at once more, with patience: that counts."""
+    found = once(parts, 1)
+    differ = [number for number, steps in enumerate(found) if any(step.unexplained for step in steps)]
+    if differ:
+        for number, steps in zip(differ, once([parts[number] for number in differ], PATIENCE), strict=True):
+            found[number] = steps
+    return tuple(chain.from_iterable(found))
 
 
 def _answers(client: Client, sequence: Sequence, run: str) -> list[Answer]:

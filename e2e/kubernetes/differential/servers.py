@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 SCRIPTS = Path(__file__).parents[1]
-READY_S = 30
+READY_S = 60
 
 
 class NotReadyError(Exception):
@@ -59,7 +59,7 @@ def ours(folder: Path) -> Iterator[Path]:
         finally:
             process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(timeout=10)
+                process.wait(timeout=READY_S)
             process.kill()
 
 
