@@ -12,7 +12,7 @@ from lifetimes import ended_with_us
 KUBERNETES = Path(__file__).parents[2] / "e2e" / "kubernetes"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "howdah" / "kube"
 IS_BUILT = any(CACHE.glob("*/bin/kube-apiserver"))
-TIMEOUT_S, ENDING_S = 480 * float(os.environ.get("HOWDAH_PATIENCE", "1")), 60
+TIMEOUT_S, ENDING_S = 1200 * float(os.environ.get("HOWDAH_PATIENCE", "1")), 60
 IS_WANTED = os.environ.get("HOWDAH_WITH_KUBERNETES") == "1"  # then a missing one is a failure
 
 pytestmark = [
