@@ -56,11 +56,18 @@ def ask(data):
 
 
 def test_the_end_of_a_server_that_has_shut_down_is_waited_for(data):
+    """On a machine that is busy the server may have ended before anybody looks, or end too late: then another one stops."""
     is_in(data, "shut down")
-    process = server(data, ends_after_s=0.3)
-    threading.Thread(target=process.wait, args=(HANGS_S,)).start()  # nobody else reaps it
-    assert ask(data)[0] == "shutting down"
-    assert ask(data)[0] == "shut down"  # when it has ended
+    for _ in range(5):
+        process = server(data, ends_after_s=0.3)
+        reaping = threading.Thread(target=process.wait, args=(HANGS_S,))  # nobody else does it
+        reaping.start()
+        said = ask(data)[0]
+        reaping.join()
+        assert ask(data)[0] == "shut down"  # when it has ended
+        if said == "shutting down":
+            return
+    pytest.fail("the end of none of five servers was waited for")
 
 
 def test_of_a_server_that_takes_longer_the_truth_is_told_after_less_than_a_second(data):
