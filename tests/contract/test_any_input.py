@@ -1,8 +1,8 @@
 """The contract holds for any input: what is valid is built, what is not is refused with paths, and nothing gets lost.
 
-A few hundred of each in a plain run, new ones every time; 3,000 in CI (`CI=true`, where hypothesis repeats itself), 10,000 and
-more where `HOWDAH_TEST_EXAMPLES` says so. Inputs come from the tables of fields and options, so that a new one is covered by
-itself; where the tables do not say enough of it, the generator says so.
+A few hundred of each in a plain run, new ones every time; 10,000 of each in CI (`CI=true`, where hypothesis repeats itself).
+Inputs come from the tables of fields and options, so that a new one is covered by itself; where the tables do not say enough
+of it, the generator says so.
 """
 
 import hashlib
@@ -31,14 +31,14 @@ from howdah.model.errors import InvalidSpec, Problem
 from howdah.model.manifest import dump_manifest, parse_manifest
 from howdah.model.settings import OPTIONS, Settings, settings_from_configmap, settings_from_configuration
 
-EXAMPLES = int(os.environ.get("HOWDAH_TEST_EXAMPLES") or (3_000 if os.environ.get("CI") else 300))
+EXAMPLES = int(os.environ.get("HOWDAH_TEST_EXAMPLES") or (10_000 if os.environ.get("CI") else 300))
 MANY = settings(
     max_examples=EXAMPLES,
     deadline=None,
     database=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
-pytestmark = pytest.mark.timeout(1800)  # 10,000 examples (`HOWDAH_TEST_EXAMPLES`) on a busy machine
+pytestmark = pytest.mark.timeout(1800)  # 10,000 examples on a busy machine
 
 
 def drawn(make: Callable[[Chance], Any]) -> st.SearchStrategy[Any]:
