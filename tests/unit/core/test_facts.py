@@ -10,7 +10,7 @@ import pytest
 from howdah.core.facts import facts_version, live_facts
 from howdah.core.intent import IN_FLIGHT, in_the_way, intent_of
 from howdah.core.objects.build import build
-from howdah.core.plan import ReplacePod, RestartMember, Switchover
+from howdah.core.plan import ReplacePod, RestartMember, ScaleIn, Switchover
 from howdah.core.request.asked import LiveFacts
 from howdah.model import names
 from howdah.model.observed import Observed, PatroniObject
@@ -136,6 +136,16 @@ OTHER = ReplacePod(reason="r", name="acid-a-2", uid="uid-of-pod-2", resource_ver
 SWITCH = Switchover(reason="r", leader="acid-a-0", candidate="acid-a-1")
 RESTART = RestartMember(reason="r", name="acid-a-1", uid="uid-of-pod-1")
 PENDING = (leader(), pod(1, pending_restart={"shared_buffers": ("1", "2")}), pod(2))
+FEWER = ScaleIn(
+    reason="r",
+    body={"kind": "StatefulSet", "metadata": {"name": NAME}},
+    uid="u",
+    resource_version="1",
+    leader="acid-a-0",
+    object_kind="ConfigMap",
+    object_name="acid-a-leader",
+)
+SMALLER = {"spec": {"numberOfInstances": 2}, "objects": {STATEFUL_SET: live(BODY)}}
 LONG_AGO = IN_FLIGHT + dt.timedelta(seconds=1)
 
 
@@ -156,6 +166,8 @@ def announced(step, *pods, age=dt.timedelta(seconds=1), text=None, **parts):
         ("a switchover, and nobody leads", announced(SWITCH, leader_lock={}), OTHER, True),
         ("a switchover, and another leads", announced(SWITCH, leader_lock=lock("acid-a-1")), OTHER, False),
         ("a restart that is still pending", announced(RESTART, *PENDING), OTHER, True),
+        ("fewer instances, and its replicas are there", announced(FEWER, **SMALLER), REPLACE, True),
+        ("fewer instances, which there are", announced(FEWER), REPLACE, False),
         ("a restart that was done", announced(RESTART), OTHER, False),
         ("what a person wrote", announced(REPLACE, text="do not touch"), OTHER, False),
     ],
