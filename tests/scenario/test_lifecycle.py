@@ -59,6 +59,16 @@ async def goes_to_nothing_and_comes_back(world: World, name: str) -> None:
     assert world.machinery.dcs_of(NAMESPACE, name).config()["initialize"] == database
 
 
+async def scales_in_under_its_leader_with_a_stateful_set_made_anew(world: World, name: str) -> None:
+    before = world.store.read(STATEFUL_SETS, NAMESPACE, name)["metadata"]["uid"]
+    world.hand_over(name, "acid-a-2")
+    await asyncio_sleep(world, 3.0)
+    world.change(name, numberOfInstances=2, volume={"size": "2Gi"})
+    await world.converge(name)
+    assert world.store.read(STATEFUL_SETS, NAMESPACE, name)["metadata"]["uid"] != before
+    assert len(world.pods(name)) == 2
+
+
 async def reloads_a_parameter(world: World, name: str) -> None:
     before = {pod["metadata"]["uid"] for pod in world.pods(name)}
     world.change(name, postgresql={"parameters": {"work_mem": "8MB"}})
@@ -251,6 +261,7 @@ STORIES: tuple[Story, ...] = (
     scales_out,
     scales_in,
     scales_in_under_its_leader,
+    scales_in_under_its_leader_with_a_stateful_set_made_anew,
     goes_to_nothing_and_comes_back,
     reloads_a_parameter,
     restarts_for_a_parameter,

@@ -1,7 +1,8 @@
 """Steps → calls. Writes only, in order; stops at the first failure; never waits for an effect.
 
 Every call carries what makes it safe to be late or doubled: POST for what is new, the uid for what exists, uid and
-resourceVersion for what interrupts somebody. A disruptive step is announced on the resource first (ADR 3).
+resourceVersion for what interrupts somebody. A disruptive step is announced on the resource first (ADR 3), and neither
+that nor the step itself is repeated where the server is busy: by then the look from which it was decided is old.
 """
 
 from __future__ import annotations
@@ -65,7 +66,9 @@ class Target:
 
 
 class Applier:
-    """Carries steps out. `may_write` is asked before each one; `told` hears of each one done (for events and metrics).
+    """Carries steps out. `told` hears of each one done (for events and metrics).
+
+    `may_write` is asked before each one, and right before each call to the API is sent or sent again.
 
     `sees_shared(kind, namespace)`: whether what all clusters of a namespace share has been made since the decision.
     """
@@ -83,7 +86,7 @@ class Applier:
         operator_namespace: str = "",
         clock: Clock = utc_now,
     ) -> None:
-        self._client = client
+        self._client = client.permitted_by(self._check_lead)
         self._members = members
         self._databases = databases
         self._volumes = volumes
@@ -99,8 +102,7 @@ class Applier:
         done: list[p.Step] = []
         failures: list[tuple[p.Step, str]] = []
         for step in steps:
-            if not self.may_write():
-                raise NotLeading
+            self._check_lead()
             try:
                 await _HANDLERS[type(step)](self, target, step)
             except (Conflict, LookAgain) as conflict:
@@ -127,16 +129,18 @@ class Applier:
         await self._annotate(target, resource_version, None)
 
     async def _annotate(self, target: Target, resource_version: str, intent: str | None) -> str:
-        if not self.may_write():
-            raise NotLeading
         metadata = {
             "uid": target.uid,
             "resourceVersion": resource_version,
             "annotations": {names.DISRUPTION: intent},
         }
         patch = {"metadata": metadata}
-        answer = await self._client.merge_patch(POSTGRESQLS, target.name, patch, namespace=target.namespace)
+        answer = await self._client.merge_patch(POSTGRESQLS, target.name, patch, namespace=target.namespace, once=True)
         return str(answer["metadata"]["resourceVersion"])
+
+    def _check_lead(self) -> None:
+        if not self.may_write():
+            raise NotLeading
 
     # one handler per kind of step
 
@@ -260,6 +264,30 @@ class Applier:
         body = {**step.body, "metadata": {**step.body["metadata"], "uid": step.uid}}
         await self._client.apply(RESOURCES[step.body["kind"]], body, field_manager=step.field_manager, force=True)
 
+    async def _roll_pooler(self, target: Target, step: p.RollPooler) -> None:
+        del target
+        await self._apply_as_seen(step, step.resource_version)
+
+    async def _scale_in(self, target: Target, step: p.ScaleIn) -> None:
+        """Who leads is in another object, so that is read at the last moment."""
+        if step.leader is not None:
+            await self._held_lock(step.object_kind, step.object_name, step.leader, target)
+        await self._apply_as_seen(step, step.resource_version)
+
+    async def _apply_as_seen(self, step: p.Apply, resource_version: str) -> None:
+        exactly = {"uid": step.uid, "resourceVersion": resource_version}
+        body = {**step.body, "metadata": {**step.body["metadata"], **exactly}}
+        resource = RESOURCES[step.body["kind"]]
+        await self._client.apply(resource, body, field_manager=step.field_manager, force=True, once=True)
+
+    async def _held_lock(self, kind: str, name: str, leader: str, target: Target) -> Mapping[str, str]:
+        """The annotations of the lock as it is now. Raises LookAgain where `leader` does not hold it any more."""
+        lock = await self._client.get(RESOURCES[kind], name, namespace=target.namespace)
+        said: Mapping[str, str] = lock["metadata"].get("annotations") or {}
+        if said.get("leader") != leader:
+            raise LookAgain(f"{leader} does not hold the lock any more")
+        return said
+
     async def _take_over(self, target: Target, step: p.TakeOver) -> None:
         operations: list[dict[str, Any]] = [
             {"op": "test", "path": "/metadata/uid", "value": step.uid},
@@ -339,23 +367,27 @@ class Applier:
         await self._patch_meta(step.object_kind, target, step.name, step.uid, metadata)
 
     async def _unlabel_leader(self, target: Target, step: p.UnlabelLeader) -> None:
-        lock = await self._client.get(RESOURCES[step.object_kind], step.object_name, namespace=target.namespace)
-        said = lock["metadata"].get("annotations") or {}
-        if said.get("leader") != step.leader:
-            raise LookAgain(f"{step.leader} does not hold the lock any more")
+        said = await self._held_lock(step.object_kind, step.object_name, step.leader, target)
         if step.renewed is not None and said.get("renewTime") != step.renewed:
             raise LookAgain(f"{step.leader} has renewed the lock")
         metadata = {"resourceVersion": step.resource_version, "labels": {step.label: None}}
         await self._patch_meta("Pod", target, step.name, step.uid, metadata)
 
     async def _replace_pod(self, target: Target, step: p.ReplacePod) -> None:
+        await self._delete_as_seen("Pod", target, step)
+
+    async def _replace_pooler(self, target: Target, step: p.ReplacePooler) -> None:
+        await self._delete_as_seen(step.kind, target, step)
+
+    async def _delete_as_seen(self, kind: str, target: Target, step: p.ReplacePod | p.ReplacePooler) -> None:
         try:
             await self._client.delete(
-                RESOURCES["Pod"],
+                RESOURCES[kind],
                 step.name,
                 namespace=target.namespace,
                 uid=step.uid,
                 resource_version=step.resource_version,
+                once=True,
             )
         except NotFound as gone:
             raise LookAgain(str(gone)) from gone
@@ -405,9 +437,9 @@ _HANDLERS: Mapping[type[p.Step], Callable[[Applier, Target, Any], Awaitable[None
     p.ChangeSecret: Applier._change_secret,
     p.WriteUserList: Applier._write_user_list,
     p.Apply: Applier._apply,
-    p.ScaleIn: Applier._apply,
-    p.RollPooler: Applier._apply,
-    p.ReplacePooler: Applier._delete,
+    p.ScaleIn: Applier._scale_in,
+    p.RollPooler: Applier._roll_pooler,
+    p.ReplacePooler: Applier._replace_pooler,
     p.TakeOver: Applier._take_over,
     p.Delete: Applier._delete,
     p.SetFinalizers: Applier._set_finalizers,

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 
-from howdah.core.patroni.member import Member, parse_member
+from howdah.core.patroni.member import LEADING, Member, parse_member
 from howdah.core.status import class_of_lag
 from howdah.kube.informer import Key
 from howdah.model.observed import Pod
-
-LEADING = frozenset({"primary", "standby_leader"})
 
 
 class Lags:

@@ -24,12 +24,12 @@ from howdah.core.plan import (
     Delete,
     Held,
     RollPooler,
-    ScaleIn,
     Step,
     TakeOver,
     UpdateEnvironmentSecret,
     Wait,
 )
+from howdah.core.scaling import fewer_replicas, new_stateful_set, surplus, with_replicas
 from howdah.core.situation import Situation
 from howdah.model import names
 from howdah.model.observed import Live
@@ -100,6 +100,8 @@ def align(body: Body, situation: Situation) -> Decision:
     live = situation.observed.objects.get((kind, name))
     if live is None and (kind, name) in situation.observed.patroni:
         return NOTHING  # Endpoints that Patroni writes are only made for it, never changed
+    if live is None and kind == "StatefulSet":
+        return Decision(steps=(new_stateful_set(body, situation),))
     if live is None:
         return Decision(steps=(Create(reason=f"{kind} {name} does not exist", body=body),))
     if live.meta.deletion_timestamp is not None:
@@ -120,32 +122,14 @@ def _aligned(body: Body, live: Live, situation: Situation) -> Decision:
     return Decision(steps=steps)
 
 
-def leaves_leader(situation: Situation) -> str | None:
-    """Why the asked number of instances would take the leader away; None when it would not.
-
-    The holder of the lock counts, also while its pod is away: its volume may hold commits that no other has.
-    """
-    instances, leader = situation.cluster.instances, situation.leader
-    if leader.name is None or instances == 0 or situation.leader_is_silent:
-        return None
-    ordinal = leader.name.rpartition("-")[2]
-    if not ordinal.isdigit() or int(ordinal) < instances:
-        return None
-    return f"{leader.name} leads, and numberOfInstances {instances} leaves it out"
-
-
 def _sized(body: Body, live: Live, found: tuple[Difference, ...], situation: Situation) -> tuple[Step, ...]:
-    """Fewer replicas is a step of its own, disruptive, and only without the leader; everything else does not wait for it."""
-    replicas = next((d for d in found if d.path == "spec.replicas"), None)
-    if body["kind"] != "StatefulSet" or replicas is None or not int(replicas.live or 0) > int(replicas.intended):
+    """Fewer replicas is a step of its own; everything else does not wait for it."""
+    replicas = surplus(found) if body["kind"] == "StatefulSet" else None
+    if replicas is None:
         return applying(body, live, found)
-    others = tuple(d for d in found if d is not replicas)
-    if others:
-        return applying({**body, "spec": {**body["spec"], "replicas": replicas.live}}, live, others)
-    if leaves_leader(situation) is not None:
-        return ()
-    reason = f"numberOfInstances is {replicas.intended}, {replicas.live} replicas are there"
-    return (ScaleIn(reason=reason, body=body, uid=live.meta.uid, changes=(replicas.path,)),)
+    if others := tuple(d for d in found if d is not replicas):
+        return applying(with_replicas(body, int(replicas.live)), live, others)
+    return fewer_replicas(body, live, situation)
 
 
 def _replacing(body: Body, live: Live, found: tuple[Difference, ...]) -> tuple[Step, ...]:
@@ -189,8 +173,16 @@ def applying(body: Body, live: Live, found: tuple[Difference, ...]) -> tuple[Ste
     elif any(d.effect is Effect.ROLL for d in found):
         reason += "; then its pods are replaced one by one, the leader last"
     changes, costs = tuple(d.path for d in found), tuple(d.effect.value for d in found)
-    kind_of_step = RollPooler if is_pooler else Apply
-    apply = kind_of_step(reason=reason, body=body, uid=live.meta.uid, changes=changes, costs=costs)
+    apply = Apply(reason=reason, body=body, uid=live.meta.uid, changes=changes, costs=costs)
+    if is_pooler:
+        apply = RollPooler(
+            reason=reason,
+            body=body,
+            uid=live.meta.uid,
+            resource_version=live.meta.resource_version,
+            changes=changes,
+            costs=costs,
+        )
     return (*_taking_over(body, live), apply)
 
 

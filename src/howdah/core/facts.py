@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
 
+from howdah.core.patroni.member import parse_leader
 from howdah.core.request.asked import LiveFacts, LiveStream
 from howdah.core.request.recovery import makes_standby
 from howdah.model import names
@@ -32,14 +34,14 @@ def live_facts(observed: Observed) -> LiveFacts:
             serves_event_streams=observed.serves_event_streams,
         )
     spec = stateful_set.body("apps/v1", "StatefulSet").get("spec") or {}
-    claims = spec.get("volumeClaimTemplates") or ()
+    claims, pod = spec.get("volumeClaimTemplates") or (), spec.get("template", {}).get("spec") or {}
     return LiveFacts(
         exists=True,
         dcs=dcs,
         claim_template=next((c for c in claims if c["metadata"]["name"] == names.DATA_VOLUME), None),
-        spilo_bootstrap=_document(spec).get("bootstrap"),
-        version=_version(spec),
-        follows=makes_standby(_variables(spec)),
+        spilo_bootstrap=_document(pod).get("bootstrap"),
+        version=_version(pod),
+        follows=makes_standby(_variables(pod)),
         at=observed.now,
         users_changed=_users_changed(observed),
         event_streams=streams,
@@ -92,18 +94,58 @@ def _link(connection: Mapping[str, Any]) -> tuple[str, str] | None:
 
 
 def _state_store(observed: Observed) -> names.Dcs | None:
-    """Where Patroni keeps its configuration: only it writes these annotations."""
-    for (kind, _), found in sorted(observed.patroni.items()):
-        if found.metadata.annotation("config") is not None or found.metadata.annotation("initialize") is not None:
-            return _DCS_OF_KIND.get(kind)
-    return None
+    """Where Patroni keeps its state: by what its pods were made with, then by the StatefulSet, then by what it wrote.
+
+    What an earlier life left in the other store must not win: services would leave the leader, and pods that are made
+    anew would found a second cluster there. Pods come before their StatefulSet, which somebody may have changed since.
+    """
+    told = {_store_of(template.get("spec") or {}) for template in observed.templates.values()} - {None}
+    return next(iter(told)) if len(told) == 1 else _standing_store(observed) or _written_store(observed)
 
 
-def _version(spec: Mapping[str, Any]) -> PgVersion | None:
+def _standing_store(observed: Observed) -> names.Dcs | None:
+    stateful_set = observed.objects.get(("StatefulSet", observed.resource.meta.name))
+    if stateful_set is None:
+        return None
+    spec = stateful_set.body("apps/v1", "StatefulSet").get("spec") or {}
+    return _store_of(spec.get("template", {}).get("spec") or {})
+
+
+def _store_of(pod: Mapping[str, Any]) -> names.Dcs | None:
+    """What a pod of this spec would use; None where it does not say."""
+    said = _variables(pod)
+    if "DCS_ENABLE_KUBERNETES_API" not in said:
+        return "etcd" if "ETCD_HOST" in said else None
+    return "configmaps" if "KUBERNETES_USE_CONFIGMAPS" in said else "endpoints"
+
+
+_NEVER = dt.datetime.min.replace(tzinfo=dt.UTC)
+
+
+def _written_store(observed: Observed) -> names.Dcs | None:
+    """Where there is a configuration, which only Patroni writes; of two, where the leader lock was renewed last."""
+    stores = {
+        _DCS_OF_KIND[kind]
+        for (kind, _), found in observed.patroni.items()
+        if found.metadata.annotation("config") is not None or found.metadata.annotation("initialize") is not None
+    }
+    return max(sorted(stores), key=lambda store: _renewed(store, observed), default=None)
+
+
+def _renewed(store: names.Dcs, observed: Observed) -> dt.datetime:
+    times = (
+        parse_leader(found.metadata.annotations).renewed_at
+        for (kind, _), found in observed.patroni.items()
+        if _DCS_OF_KIND[kind] == store
+    )
+    return max((time for time in times if time is not None), default=_NEVER)
+
+
+def _version(pod: Mapping[str, Any]) -> PgVersion | None:
     """As the reference and we tell it: a variable, or a folder of binaries."""
-    told = _variables(spec).get("PGVERSION")
+    told = _variables(pod).get("PGVERSION")
     if told is None:
-        local = _document(spec).get("postgresql")
+        local = _document(pod).get("postgresql")
         folder = str(local.get("bin_dir") or "") if isinstance(local, Mapping) else ""
         told = folder.removeprefix("/usr/lib/postgresql/").partition("/")[0]
     try:
@@ -112,17 +154,17 @@ def _version(spec: Mapping[str, Any]) -> PgVersion | None:
         return None
 
 
-def _variables(spec: Mapping[str, Any]) -> Mapping[str, str]:
-    """The literal variables of the database container."""
-    containers = spec.get("template", {}).get("spec", {}).get("containers") or ()
+def _variables(pod: Mapping[str, Any]) -> Mapping[str, str]:
+    """The literal variables of the database container of a pod's spec."""
+    containers = pod.get("containers") or ()
     named = next((c for c in containers if c.get("name") == names.POSTGRES_CONTAINER), None)
     return {entry["name"]: entry["value"] for entry in (named or {}).get("env") or () if entry.get("value")}
 
 
-def _document(spec: Mapping[str, Any]) -> Mapping[str, Any]:
+def _document(pod: Mapping[str, Any]) -> Mapping[str, Any]:
     """What SPILO_CONFIGURATION holds; nothing where somebody else wrote it, for that says nothing that could win."""
     try:
-        found = msgspec.json.decode(_variables(spec).get("SPILO_CONFIGURATION") or "{}")
+        found = msgspec.json.decode(_variables(pod).get("SPILO_CONFIGURATION") or "{}")
     except msgspec.DecodeError:
         return {}
     return found if isinstance(found, dict) else {}

@@ -23,7 +23,7 @@ def findings_of(situation: Situation) -> Findings:
         views=situation.views,
         leader=head.name if head is not None else None,
         accepts_writes=situation.accepts_writes,
-        leads=head is not None and head.unhealthy is None and not situation.leader_is_silent,
+        leads=situation.leads,
         version=_version_text(database.server_version),
         without_password=database.without_password,
         credentials_in_sync=not database.edited if database.is_known else None,

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 
 import msgspec
 
-from howdah.core.plan import RestartMember, Step, Switchover
+from howdah.core.plan import RestartMember, ScaleIn, Step, Switchover
+from howdah.core.scaling import has_surplus
 from howdah.core.situation import Situation
 from howdah.model import names
 from howdah.model.observed import Observed
@@ -51,6 +52,8 @@ def _has_happened(announced: Intent, situation: Situation) -> bool:
     member = situation.members.get(announced.member)
     if announced.step == Switchover.__name__:
         return situation.leader.name is not None and situation.leader.name != announced.member
+    if announced.step == ScaleIn.__name__:
+        return not has_surplus(situation)
     if all(pod.metadata.uid != announced.uid for pod in situation.observed.pods):
         return True  # the pod is gone, and what it waited for with it
     return announced.step == RestartMember.__name__ and member is not None and not member.pending_restart

@@ -165,16 +165,27 @@ class Apply(_OfBody):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScaleIn(Apply):
-    """Apply of a StatefulSet with fewer replicas: the members with the highest ordinals go."""
+    """Apply of a StatefulSet with fewer replicas, if it is still as it was seen: the members with the highest ordinals go.
+
+    `leader` must still hold the lock of `object_kind` `object_name`; None where every member goes.
+    """
 
     disruptive: ClassVar[bool] = True
+    resource_version: str
+    leader: str | None
+    object_kind: str  # ConfigMap or Endpoints
+    object_name: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RollPooler(Apply):
-    """Apply of a pooler's Deployment with another pod template: Kubernetes replaces its pods, some at a time."""
+    """Apply of a pooler's Deployment with another pod template, if it is still as it was seen.
+
+    Kubernetes replaces its pods, some at a time.
+    """
 
     disruptive: ClassVar[bool] = True
+    resource_version: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,10 +205,14 @@ class Delete(_OnObject):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReplacePooler(Delete):
-    """Delete a pooler's Deployment, pods and all, that the API does not let change; the next pass makes it anew."""
+class ReplacePooler(_OnObject):
+    """Delete a pooler's Deployment, pods and all, that the API does not let change, if it is still as it was seen.
+
+    The next pass makes it anew.
+    """
 
     disruptive: ClassVar[bool] = True
+    resource_version: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from howdah.core.alignment import align_objects, align_pod_annotations, leaves_leader, missing_secrets
+from howdah.core.alignment import align_objects, align_pod_annotations, missing_secrets
 from howdah.core.copies import copied_secrets
 from howdah.core.credentials import kept_roles, rotations
 from howdah.core.inheritance import inherit
@@ -17,7 +17,6 @@ from howdah.core.nodes import leave_nodes, leaving_members
 from howdah.core.obsolete import obsolete_objects
 from howdah.core.patroni.dynamic import dynamic_patch
 from howdah.core.patroni.restart import restart_order
-from howdah.core.patroni.switchover import choose_candidate
 from howdah.core.plan import (
     NOTHING,
     AnnotatePod,
@@ -30,13 +29,13 @@ from howdah.core.plan import (
     RunStatements,
     SetFinalizers,
     Step,
-    Switchover,
     UnlabelLeader,
     Wait,
 )
 from howdah.core.pooler_rolls import roll_poolers
 from howdah.core.pooling import remove_poolers, user_lists
 from howdah.core.rollout import LOOK_AGAIN_S, beyond_budget, next_replacement
+from howdah.core.scaling import scale_in
 from howdah.core.silence import LEADER_LABELS, expired_lock, silent_leader
 from howdah.core.situation import Situation
 from howdah.core.slots import asked_slots, remember_slots
@@ -171,26 +170,6 @@ def promotion(situation: Situation) -> Decision:
         return NOTHING
     reason = "spec.standby is gone: the cluster is promoted to a primary of its own"
     return Decision(steps=(PatchDynamicConfiguration(reason=reason, patch={"standby_cluster": None}),))
-
-
-def scale_in(situation: Situation) -> Decision:
-    """The leader is not among the pods that go: it hands over first, to one that stays. See `alignment.leaves_leader`."""
-    view, instances = situation.leader_view, situation.cluster.instances
-    why_not = leaves_leader(situation)
-    if why_not is None:
-        return NOTHING
-    if view is None:
-        return Decision(waits=(Wait(LOOK_AGAIN_S, why_not),))
-    staying = [v.member for v in situation.views if v.pod.ordinal < instances and v.member is not None]
-    choice = choose_candidate(
-        staying,
-        synchronous=situation.sync.standbys,
-        failsafe=situation.leader.failsafe,
-        leaving=leaving_members(situation),
-    )
-    if choice.name is None or not situation.leader_is_reachable:
-        return Decision(waits=(Wait(LOOK_AGAIN_S, f"{why_not}; no switchover: {choice.reason}"),))
-    return Decision(steps=(Switchover(reason=why_not, leader=view.name, candidate=choice.name),))
 
 
 def dynamic_configuration(situation: Situation) -> Decision:

@@ -104,7 +104,11 @@ class DueRoll:
         if not fixed:
             return applying(self.body, self.live, self.found)
         reason = f"Deployment {self.name} has to be made anew: {'; '.join(d.reason for d in fixed)}"
-        return (ReplacePooler(reason=reason, kind="Deployment", name=self.name, uid=self.live.meta.uid),)
+        meta = self.live.meta
+        step = ReplacePooler(
+            reason=reason, kind="Deployment", name=meta.name, uid=meta.uid, resource_version=meta.resource_version
+        )
+        return (step,)
 
 
 def due_rolls(situation: Situation) -> Iterator[DueRoll]:

@@ -111,7 +111,7 @@ def resolve(
     marks = annotations(asked)
     owners = owner_references(asked, tuple(raw["metadata"].get("ownerReferences") or ()))
     version = version_of(asked)
-    spilo = spilo_configuration(asked, version)
+    spilo, instances = spilo_configuration(asked, version), _instances(asked)
     certificates = tuple(certificate_environment(asked.spec.tls))
     secrets = tuple(_secrets(asked, roles, marks, owners))
     env = environment(asked, version=version.told, spilo=spilo, certificates=certificates)
@@ -129,7 +129,7 @@ def resolve(
         version=version.told,
         asked_version=version.asked,
         image=image(asked),
-        instances=_instances(asked),
+        instances=instances,
         asked_instances=asked.spec.number_of_instances,
         is_standby=asked.is_standby,
         is_promoted=live.follows and not asked.is_standby,
@@ -137,7 +137,7 @@ def resolve(
         dynamic=dynamic_configuration(asked),
         pod=_pod(asked, env),
         volume=_data_volume(asked, marks),
-        stateful_set=_stateful_set(settings),
+        stateful_set=_stateful_set(settings, instances),
         services=services(asked, marks.inherited),
         poolers=pooler.poolers(asked, marks, owners, infrastructure=access.elsewhere.infrastructure),
         unwanted_poolers=tuple(pooler.unwanted(asked, (request.name for request in secrets))),
@@ -278,13 +278,14 @@ def _data_volume(asked: Asked, marks: Annotations) -> DataVolume:
     )
 
 
-def _stateful_set(settings: Settings) -> StatefulSetPolicy:
+def _stateful_set(settings: Settings, instances: int) -> StatefulSetPolicy:
+    """Fewer instances are a word for volumes of replicas: 0 would be one for the leader's, and that is not asked for."""
     policy = settings.persistent_volume_claim_retention_policy
     words: Mapping[str, RetentionPolicy] = {"delete": "Delete"}
     return StatefulSetPolicy(
         pod_management="Parallel" if settings.pod_management_policy == "parallel" else "OrderedReady",
         claims_when_deleted=words.get(policy.get("when_deleted", ""), "Retain"),
-        claims_when_scaled=words.get(policy.get("when_scaled", ""), "Retain"),
+        claims_when_scaled=words.get(policy.get("when_scaled", ""), "Retain") if instances > 0 else "Retain",
     )
 
 

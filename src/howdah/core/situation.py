@@ -8,6 +8,7 @@ from typing import Any
 
 from howdah.core.objects.diff import Difference
 from howdah.core.patroni.member import (
+    LEADING,
     ConfigObject,
     Leader,
     Member,
@@ -96,10 +97,20 @@ class Situation:
     @property
     def accepts_writes(self) -> bool:
         """Whether the holder of the leader lock is a running primary. A lock that nobody renews any more is none."""
+        return self._leads_as == "primary"
+
+    @property
+    def leads(self) -> bool:
+        """The same, or that it is at the head of a running standby cluster."""
+        return self._leads_as in LEADING
+
+    @property
+    def _leads_as(self) -> str | None:
+        """The role of the lock's holder while it does its part and its lock is one; else None."""
         view = self.leader_view
         if view is None or view.member is None or view.pod.is_deleting or view.unhealthy is not None:
-            return False
-        return view.member.role == "primary" and not self.leader_is_silent
+            return None
+        return None if self.leader_is_silent else view.member.role
 
     @property
     def unrenewed_s(self) -> float | None:

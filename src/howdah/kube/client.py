@@ -8,8 +8,9 @@ must never be sent back whole: change with `apply`, `merge_patch` or `json_patch
 from __future__ import annotations
 
 import builtins
+import copy
 import sys
-from collections.abc import AsyncIterator, Hashable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Hashable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -76,6 +77,17 @@ class Client:
             access, concurrency=concurrency, timeout_s=timeout_s, observe=observe, user_agent=user_agent
         )
         self._field_manager = field_manager
+        self._permit: Callable[[], None] | None = None
+
+    def permitted_by(self, permit: Callable[[], None]) -> Client:
+        """The same client over the same connections, whose writes ask `permit` right before each is sent or sent again.
+
+        What that raises is what the write ends with. Waiting for a connection or for a busy server may take so long that
+        who was allowed to write when it was asked for is not any more.
+        """
+        permitted = copy.copy(self)
+        permitted._permit = permit
+        return permitted
 
     async def __aenter__(self) -> Client:
         return self
@@ -211,11 +223,13 @@ class Client:
         subresource: str = "",
         type: type[T] = _OBJECT,
         dry_run: bool = False,
+        once: bool = False,
     ) -> T:
         """Server-side apply of `body` as the whole intent of the field manager.
 
-        With `metadata.uid` in the body an object that has gone or was replaced is left alone (Conflict). Without `force` a
-        field that another manager owns with another value raises Conflict.
+        With `metadata.uid` in the body an object that has gone or was replaced is left alone (Conflict), with
+        `metadata.resourceVersion` one that has changed. Without `force` a field that another manager owns with another
+        value raises Conflict. `once`: not sent again after any answer.
         """
         whole = {"apiVersion": resource.api_version, "kind": resource.kind, **body}
         metadata = _metadata(whole)
@@ -223,7 +237,7 @@ class Client:
             "apply", "PATCH", resource, metadata.get("namespace"), metadata["name"], subresource, content="apply"
         )
         params = _params(fieldManager=field_manager or self._field_manager, force="true" if force else "false")
-        return await self._write(replace(call, repeatable=True), whole, params, dry_run, type)
+        return await self._write(replace(call, repeatable=True, once=once), whole, params, dry_run, type)
 
     async def merge_patch(
         self,
@@ -235,9 +249,13 @@ class Client:
         subresource: str = "",
         type: type[T] = _OBJECT,
         dry_run: bool = False,
+        once: bool = False,
     ) -> T:
-        """RFC 7396: null removes. `metadata.resourceVersion` and `metadata.uid` in the patch are preconditions (Conflict)."""
-        call = _call("patch", "PATCH", resource, namespace, name, subresource, content="merge")
+        """RFC 7396: null removes. `metadata.resourceVersion` and `metadata.uid` in the patch are preconditions (Conflict).
+
+        `once`: not sent again after any answer.
+        """
+        call = replace(_call("patch", "PATCH", resource, namespace, name, subresource, content="merge"), once=once)
         return await self._write(call, patch, _params(fieldManager=self._field_manager), dry_run, type)
 
     async def json_patch(
@@ -280,10 +298,12 @@ class Client:
         propagation: str = "",
         grace_period_s: int | None = None,
         dry_run: bool = False,
+        once: bool = False,
     ) -> None:
         """Ask for deletion; the object may live on until its finalizers are done.
 
         `uid` and `resource_version` are preconditions (Conflict). `propagation`: Foreground, Background or Orphan.
+        `once`: not sent again after any answer.
         """
         preconditions = _filled(uid=uid, resourceVersion=resource_version)
         options = {
@@ -293,7 +313,7 @@ class Client:
             **({} if grace_period_s is None else {"gracePeriodSeconds": grace_period_s}),
         }
         # Without the uid a second try could hit an object that was made meanwhile under the same name.
-        call = replace(_call("delete", "DELETE", resource, namespace, name), repeatable=bool(uid))
+        call = replace(_call("delete", "DELETE", resource, namespace, name), repeatable=bool(uid), once=once)
         await self._send(_with_body(call, options, (), dry_run), None)
 
     async def get_raw(self, path: str, *, type: type[T] = _OBJECT, timeout_s: float | None = None) -> T:
@@ -349,6 +369,8 @@ class Client:
         return decoded(await self._send(_with_body(call, body, params, dry_run), None), type, call)
 
     async def _send(self, call: Call, timeout_s: float | None) -> bytes:
+        if self._permit is not None and call.method != "GET":
+            call = replace(call, permit=self._permit)
         return await self.transport.request(call, timeout_s=timeout_s)
 
 

@@ -43,8 +43,12 @@ class Call:
     body: bytes | None = field(default=None, repr=False)
     repeatable: bool = False
     """Doing it twice is as good as once: it may be sent again after 503 or a cut connection."""
+    once: bool = False
+    """It is not sent again, whatever was answered: who asks looks at the world anew before that."""
     secret: bool = False
     """Errors about the content may quote a value, so the server's text is withheld."""
+    permit: Callable[[], None] | None = field(default=None, repr=False)
+    """Called each time right before it is sent; what it raises keeps it from being sent."""
 
 
 class Transport:
@@ -86,6 +90,8 @@ class Transport:
         for attempt in range(RETRIES + 1):
             try:
                 async with self._slots:
+                    if call.permit is not None:
+                        call.permit()
                     return await self._once(call)
             except KubeError as error:
                 delay_s = retry_delay_s(error, call, attempt)
@@ -189,9 +195,9 @@ def retry_delay_s(error: KubeError, call: Call, attempt: int) -> float | None:
     """How long to wait before the call is sent again; None: it is not.
 
     429 means that nothing was done, so any call may come again, and so does the first 401 (the credential was read anew).
-    503 and a cut connection leave that open, so only repeatable calls do.
+    503 and a cut connection leave that open, so only repeatable calls do. A call that is made `once` never does.
     """
-    if attempt >= RETRIES:
+    if call.once or attempt >= RETRIES:
         return None
     if isinstance(error, Unauthorized):
         return 0.0 if attempt == 0 else None

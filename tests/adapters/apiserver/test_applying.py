@@ -136,6 +136,14 @@ def test_stale_uid_never_brings_an_object_back(api: Client, core: str) -> None:
     assert api.get(path).code == 404
 
 
+def test_an_apply_with_an_old_version_changes_nothing(api: Client, core: str) -> None:
+    path = f"{core}/configmaps/a"
+    version = api.apply(path, config_map("a", {"x": "1"}))["metadata"]["resourceVersion"]
+    api.patch(path, {"data": {"y": "2"}})
+    assert api.apply(path, config_map("a", {"x": "3"}, resourceVersion=version)).code == 409
+    assert api.get(path)["data"] == {"x": "1", "y": "2"}
+
+
 def test_managed_fields_can_be_handed_over(api: Client, core: str) -> None:
     """What adoption does: an Update entry becomes an Apply entry."""
     path = f"{core}/configmaps/a"

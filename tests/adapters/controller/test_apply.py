@@ -12,20 +12,24 @@ import pytest
 from adapters.controller.rig import NAME, NAMESPACE, Rig, rig
 from howdah.adapters.kubernetes import POSTGRESQLS
 from howdah.controller.apply import SERVICES_AT_ONCE, NotLeading
+from howdah.controller.observe import utc_now
 from howdah.core import plan as p
 from howdah.core.intent import intent_of
 from howdah.core.objects.ownership import taken_over
 from howdah.core.objects.secrets import secret
-from howdah.kube.errors import Conflict
+from howdah.kube.errors import Conflict, TooManyRequests
 from howdah.kube.resources import (
     CONFIGMAPS,
+    DEPLOYMENTS,
     PERSISTENT_VOLUME_CLAIMS,
     PODS,
     ROLE_BINDINGS,
     SECRETS,
     SERVICE_ACCOUNTS,
     SERVICES,
+    STATEFUL_SETS,
 )
+from howdah.kube.testing import Fault, fitting
 from howdah.kube.testing.store import Writer
 from howdah.model import names
 from howdah.model.postgres.desired import PasswordOrigin
@@ -360,6 +364,109 @@ async def test_a_pod_that_is_not_as_it_was_seen_is_left_alone(operator, change):
     operator.pod(1)
     assert (await carried_out(operator, replace_pod(operator, **change))).is_conflict
     assert operator.find(PODS, f"{NAME}-1") is not None
+
+
+def scale_in(live, **changes):
+    metadata = live["metadata"]
+    place = {key: metadata[key] for key in ("name", "namespace")}
+    step = p.ScaleIn(
+        reason="r",
+        body={"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": place, "spec": {"replicas": 2}},
+        uid=metadata["uid"],
+        resource_version=metadata["resourceVersion"],
+        leader=f"{NAME}-0",
+        object_kind="ConfigMap",
+        object_name=f"{NAME}-leader",
+    )
+    return replace(step, **changes)
+
+
+def three_replicas(operator):
+    """The StatefulSet, with a leader."""
+    operator.kube.store.seed(CONFIGMAPS, leader_object(f"{NAME}-0"))
+    metadata = {"name": NAME, "namespace": NAMESPACE}
+    return made(operator, STATEFUL_SETS, {"metadata": metadata, "spec": {"replicas": 3}})
+
+
+def leader_object(leader):
+    metadata = {"name": f"{NAME}-leader", "namespace": NAMESPACE, "annotations": {"leader": leader, "ttl": "30"}}
+    return {"metadata": metadata}
+
+
+async def test_members_go_if_all_is_as_it_was_seen(operator):
+    live = three_replicas(operator)
+    assert (await carried_out(operator, scale_in(live))).failed is None
+    assert operator.read(STATEFUL_SETS)["spec"]["replicas"] == 2
+
+
+@pytest.mark.parametrize("change", [{"uid": "another"}, {"resource_version": STALE}, {"leader": f"{NAME}-1"}])
+async def test_no_member_goes_if_something_is_not_as_it_was_seen(operator, change):
+    live = three_replicas(operator)
+    assert (await carried_out(operator, scale_in(live, **change))).is_conflict
+    assert operator.read(STATEFUL_SETS)["spec"]["replicas"] == 3
+
+
+async def test_where_every_member_goes_it_does_not_matter_who_leads(operator):
+    live = three_replicas(operator)
+    assert (await carried_out(operator, scale_in(live, leader=None, object_name="none"))).failed is None
+
+
+def roll_pooler(live, **changes):
+    seen = {"uid": uid_of(live), "resource_version": live["metadata"]["resourceVersion"]}
+    metadata = {"name": NAME, "namespace": NAMESPACE}
+    body = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": {"replicas": 4}}
+    return p.RollPooler(reason="r", body=body, **{**seen, **changes})
+
+
+def replace_pooler(live, **changes):
+    seen = {"uid": uid_of(live), "resource_version": live["metadata"]["resourceVersion"]}
+    return p.ReplacePooler(reason="r", kind="Deployment", name=NAME, **{**seen, **changes})
+
+
+@pytest.mark.parametrize("step", [roll_pooler, replace_pooler])
+async def test_the_pods_of_a_pooler_go_only_if_its_deployment_is_as_it_was_seen(operator, step):
+    metadata = {"name": NAME, "namespace": NAMESPACE}
+    live = made(operator, DEPLOYMENTS, {"metadata": metadata, "spec": {"replicas": 3}})
+    for changed in ({"uid": "another"}, {"resource_version": STALE}):
+        assert (await carried_out(operator, step(live, **changed))).is_conflict
+        assert operator.read(DEPLOYMENTS) == live
+    assert (await carried_out(operator, step(live))).failed is None
+    assert operator.find(DEPLOYMENTS) != live
+
+
+@pytest.mark.parametrize("step", [scale_in, roll_pooler, replace_pooler, replace_pod])
+async def test_what_interrupts_somebody_is_not_repeated_where_the_server_is_busy(operator, step):
+    operator.pod(1)
+    live = three_replicas(operator)
+    if step in (roll_pooler, replace_pooler):
+        live = made(operator, DEPLOYMENTS, {"metadata": {"name": NAME, "namespace": NAMESPACE}, "spec": {}})
+    operator.forget()
+    operator.kube.faults.add(Fault(fitting("write"), status=429, reason="TooManyRequests", times=1))
+    outcome = await carried_out(operator, step(operator) if step is replace_pod else step(live))
+    assert outcome.failed is not None
+    assert [request.status for request in operator.writes()] == [429]
+
+
+async def test_nor_is_its_announcement(operator):
+    seen = operator.read(POSTGRESQLS)["metadata"]["resourceVersion"]
+    operator.kube.faults.add(Fault(fitting("patch", "postgresqls"), status=429, reason="TooManyRequests"))
+    operator.pod(1)
+    with pytest.raises(TooManyRequests):
+        await operator.applier.announce(operator.target(), intent_of(replace_pod(operator), utc_now()), seen)
+
+
+async def test_who_loses_the_lead_while_a_server_is_busy_does_not_write_after_that(operator):
+    operator.kube.faults.add(
+        Fault(fitting("create", "services"), status=429, reason="TooManyRequests", retry_after_s=1)
+    )
+    task = asyncio.create_task(carried_out(operator, p.Create(reason="r", body=service())))
+    async with asyncio.timeout(5):
+        while not operator.writes():
+            await asyncio.sleep(0.01)
+    operator.leads.append(False)
+    with pytest.raises(NotLeading):
+        await task
+    assert operator.find(SERVICES) is None
 
 
 async def test_a_pod_that_is_gone_already_means_looking_again(operator):

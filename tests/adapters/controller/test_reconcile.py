@@ -15,6 +15,7 @@ from howdah.controller.passes import SOON_S
 from howdah.controller.telling import COMMENTARY_S
 from howdah.kube.resources import (
     CONFIGMAPS,
+    ENDPOINTS,
     PERSISTENT_VOLUME_CLAIMS,
     POD_DISRUPTION_BUDGETS,
     PODS,
@@ -114,6 +115,20 @@ async def test_a_label_of_somebody_else_is_no_work():
         operator.change(SERVICES, NAME, {"metadata": labelled})
         await operator.one_pass()
         assert operator.writes() == []
+
+
+async def test_a_store_that_was_left_behind_moves_no_cluster():
+    """Services that got a selector, and pods made anew in the other store, would be a second cluster."""
+    async with rig() as operator:
+        await operator.running()
+        annotations = {"initialize": "7", "config": "{}", "renewTime": "2020-01-01T00:00:00+00:00"}
+        labels = operator.read(CONFIGMAPS, f"{NAME}-config")["metadata"]["labels"]
+        metadata = {"name": f"{NAME}-config", "namespace": KEY[0], "labels": labels, "annotations": annotations}
+        operator.kube.store.seed(ENDPOINTS, {"metadata": metadata})
+        for leader_object in (f"{NAME}-config", f"{NAME}-leader"):
+            operator.kube.store.delete(CONFIGMAPS, (KEY[0], leader_object))
+        await operator.passes()
+        assert not [r for r in operator.writes() if r.resource in ("statefulsets", "services", "pods", "endpoints")]
 
 
 # --- who may write -----------------------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from howdah.kube.errors import (
 from howdah.kube.exec import ExecResult
 from howdah.kube.informer import ObjectMetadata, PartialObject
 from howdah.kube.resources import CONFIGMAPS, PODS, SECRETS, STATEFUL_SETS, custom_resource
-from howdah.kube.testing import FakeKubernetes
+from howdah.kube.testing import FakeKubernetes, Fault, fitting
 
 POSTGRESQLS = custom_resource("acid.zalan.do/v1", "postgresql", "postgresqls")
 
@@ -300,3 +300,56 @@ async def test_logs_come_as_bytes(kube: FakeKubernetes, client: Client) -> None:
 
 async def test_version_is_read_raw(client: Client) -> None:
     assert (await client.get_raw("/version"))["major"] == "1"
+
+
+class ForfeitedError(Exception):
+    """What a test's permit raises."""
+
+
+@pytest.mark.parametrize("verb", ["apply", "patch", "delete", "create"])
+async def test_a_write_that_is_not_permitted_any_more_is_not_sent_again(
+    kube: FakeKubernetes, client: Client, verb: str
+) -> None:
+    if verb != "create":
+        await client.create(CONFIGMAPS, config_map(x="1"))
+    kube.requests.clear()
+    kube.faults.add(Fault(fitting(verb, "configmaps"), status=429, reason="TooManyRequests"))
+
+    def permit() -> None:
+        if any(request.status == 429 for request in kube.requests):
+            raise ForfeitedError
+
+    writer = client.permitted_by(permit)
+    calls = {
+        "apply": lambda: writer.apply(CONFIGMAPS, config_map(x="2"), force=True),
+        "patch": lambda: writer.merge_patch(CONFIGMAPS, "a", {"data": {"x": "2"}}, namespace="team"),
+        "delete": lambda: writer.delete(CONFIGMAPS, "a", namespace="team"),
+        "create": lambda: writer.create(CONFIGMAPS, config_map(x="2")),
+    }
+    with pytest.raises(ForfeitedError):
+        await calls[verb]()
+    assert [request.status for request in kube.requests] == [429]
+    assert (await writer.list(CONFIGMAPS)).items == (await client.list(CONFIGMAPS)).items, "reads are free"
+
+
+async def test_what_is_asked_once_is_not_asked_again_by_a_busy_server(kube: FakeKubernetes, client: Client) -> None:
+    await client.create(CONFIGMAPS, config_map(x="1"))
+    kube.requests.clear()
+    kube.faults.add(Fault(fitting("write", "configmaps"), status=429, reason="TooManyRequests", times=3))
+    with pytest.raises(TooManyRequests):
+        await client.apply(CONFIGMAPS, config_map(x="2"), once=True)
+    with pytest.raises(TooManyRequests):
+        await client.merge_patch(CONFIGMAPS, "a", {"data": {"x": "2"}}, namespace="team", once=True)
+    with pytest.raises(TooManyRequests):
+        await client.delete(CONFIGMAPS, "a", namespace="team", once=True)
+    assert [request.status for request in kube.requests] == [429] * 3
+
+
+async def test_an_apply_with_an_old_version_is_a_conflict(client: Client) -> None:
+    created = await client.create(CONFIGMAPS, config_map(x="1"))
+    await client.merge_patch(CONFIGMAPS, "a", {"data": {"x": "2"}}, namespace="team")
+    body = config_map(x="3")
+    body["metadata"]["resourceVersion"] = created["metadata"]["resourceVersion"]
+    with pytest.raises(Conflict, match="has been modified"):
+        await client.apply(CONFIGMAPS, body, force=True)
+    assert (await client.get(CONFIGMAPS, "a", namespace="team"))["data"] == {"x": "2"}

@@ -68,10 +68,18 @@ class Monitor:
             and set(request.body) != {"metadata"}
         ):
             self.breach(f"{what}: a Secret is changed")
+        elif request.resource == "statefulsets" and request.verb == "create" and cluster is not None:
+            self._size(request, cluster, what)
         elif request.resource == "pods" and live is not None:
             self._labels(request, live, what)
         if request.resource == "postgresqls/status":
             self._phase(request, what)
+
+    def _size(self, request: Request, cluster: Object, what: str) -> None:
+        """Kubernetes takes away at once whoever is beyond the replicas of a new StatefulSet."""
+        leading = self.machinery.dcs_of(*_key(cluster)).leading()
+        if leading is not None and _ordinal(leading.pod) >= request.body["spec"]["replicas"]:
+            self.breach(f"{what}: without room for {leading.pod}, which leads")
 
     def _labels(self, request: Request, pod: Object, what: str) -> None:
         """Services lead to a leader by a label of its pod."""

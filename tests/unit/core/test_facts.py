@@ -10,11 +10,11 @@ import pytest
 from howdah.core.facts import facts_version, live_facts
 from howdah.core.intent import IN_FLIGHT, in_the_way, intent_of
 from howdah.core.objects.build import build
-from howdah.core.plan import ReplacePod, RestartMember, Switchover
+from howdah.core.plan import ReplacePod, RestartMember, ScaleIn, Switchover
 from howdah.core.request.asked import LiveFacts
 from howdah.model import names
-from howdah.model.observed import Observed
-from unit.core.clusters import NAME, NOW, cluster, leader, live, lock, pod, resource, situation, three
+from howdah.model.observed import Observed, PatroniObject
+from unit.core.clusters import NAME, NOW, cluster, decoded, leader, live, lock, pod, resource, situation, three
 
 STATEFUL_SET = ("StatefulSet", NAME)
 BODY = next(body for body in build(cluster()) if body["kind"] == "StatefulSet")
@@ -56,8 +56,53 @@ def test_whether_its_pods_start_as_a_standby_cluster(spec, follows):
 
 
 def test_objects_that_patroni_has_not_written_say_nothing():
-    seen = situation(*three(), initialize=None).observed
+    seen = replace(situation(initialize=None, without=("StatefulSet",)).observed, templates={})
     assert live_facts(seen).dcs is None
+
+
+def left_behind(used, **parts):
+    """The observation of a cluster that uses this store, beside what an earlier life left in the other one."""
+    settings = {"kubernetes_use_configmaps": "true" if used == "configmaps" else "false"}
+    kind = "Endpoints" if used == "configmaps" else "ConfigMap"
+
+    def kept(name, **said):
+        annotations = {"initialize": "7", "config": "{}", **said}
+        return decoded(PatroniObject, {"metadata": {"name": name, "namespace": "ns", "annotations": annotations}})
+
+    seen = situation(*three(), settings=settings, **parts).observed
+    leader_object = "acid-a-leader" if kind == "ConfigMap" else NAME
+    old = (NOW - dt.timedelta(days=30)).isoformat()
+    dead = {
+        "acid-a-config": kept("acid-a-config"),
+        leader_object: kept(leader_object, renewTime=old, leader="acid-a-1"),
+    }
+    return replace(seen, patroni={**seen.patroni, **{(kind, name): one for name, one in dead.items()}})
+
+
+@pytest.mark.parametrize("used", ["configmaps", "endpoints"])
+@pytest.mark.parametrize("known", ["pods", "the StatefulSet alone", "nothing but the locks"])
+def test_the_store_in_use_wins_over_one_that_was_left_behind(used, known):
+    seen = left_behind(used, without=("StatefulSet",) if known == "nothing but the locks" else ())
+    if known != "pods":
+        seen = replace(seen, pods=(), templates={})
+    assert live_facts(seen).dcs == used
+
+
+def test_a_store_whose_objects_are_away_for_a_moment_is_still_the_one_in_use():
+    seen = left_behind("endpoints")
+    seen = replace(seen, patroni={place: one for place, one in seen.patroni.items() if place[0] == "ConfigMap"})
+    assert live_facts(seen).dcs == "endpoints"
+
+
+def test_what_pods_run_with_wins_over_a_stateful_set_that_was_changed_since():
+    seen = left_behind("endpoints")
+    assert live_facts(replace(seen, objects={**seen.objects, STATEFUL_SET: live(BODY)})).dcs == "endpoints"
+    mixed = {**seen.templates, "another": BODY["spec"]["template"]}
+    assert live_facts(replace(seen, templates=mixed)).dcs == "endpoints", "then the StatefulSet says it"
+
+
+def test_what_is_kept_in_etcd_stays_there():
+    assert live_facts(situation(*three(), settings={"etcd_host": "etcd.example"}).observed).dcs == "etcd"
 
 
 def test_a_lost_stateful_set_is_not_a_new_cluster():
@@ -80,7 +125,8 @@ def test_the_same_version_means_the_same_facts():
     assert facts_version(seen) == facts_version(replace(seen, pods=(), secrets={}))
     newer = {**seen.objects, STATEFUL_SET: live(BODY, generation=7)}
     assert facts_version(seen) != facts_version(replace(seen, objects=newer))
-    assert facts_version(seen) != facts_version(replace(seen, patroni={}))
+    etcd = situation(*three(), settings={"etcd_host": "etcd.example"}).observed
+    assert facts_version(seen) != facts_version(replace(seen, templates=etcd.templates))
 
 
 # --- the announcement of a disruptive step -----------------------------------------------------------------------------
@@ -90,6 +136,16 @@ OTHER = ReplacePod(reason="r", name="acid-a-2", uid="uid-of-pod-2", resource_ver
 SWITCH = Switchover(reason="r", leader="acid-a-0", candidate="acid-a-1")
 RESTART = RestartMember(reason="r", name="acid-a-1", uid="uid-of-pod-1")
 PENDING = (leader(), pod(1, pending_restart={"shared_buffers": ("1", "2")}), pod(2))
+FEWER = ScaleIn(
+    reason="r",
+    body={"kind": "StatefulSet", "metadata": {"name": NAME}},
+    uid="u",
+    resource_version="1",
+    leader="acid-a-0",
+    object_kind="ConfigMap",
+    object_name="acid-a-leader",
+)
+SMALLER = {"spec": {"numberOfInstances": 2}, "objects": {STATEFUL_SET: live(BODY)}}
 LONG_AGO = IN_FLIGHT + dt.timedelta(seconds=1)
 
 
@@ -110,6 +166,8 @@ def announced(step, *pods, age=dt.timedelta(seconds=1), text=None, **parts):
         ("a switchover, and nobody leads", announced(SWITCH, leader_lock={}), OTHER, True),
         ("a switchover, and another leads", announced(SWITCH, leader_lock=lock("acid-a-1")), OTHER, False),
         ("a restart that is still pending", announced(RESTART, *PENDING), OTHER, True),
+        ("fewer instances, and its replicas are there", announced(FEWER, **SMALLER), REPLACE, True),
+        ("fewer instances, which there are", announced(FEWER), REPLACE, False),
         ("a restart that was done", announced(RESTART), OTHER, False),
         ("what a person wrote", announced(REPLACE, text="do not touch"), OTHER, False),
     ],

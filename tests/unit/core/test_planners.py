@@ -11,7 +11,6 @@ from howdah.core.plan import (
     Apply,
     Create,
     CreateSecret,
-    Decision,
     GrowClaim,
     PatchDynamicConfiguration,
     Plan,
@@ -36,7 +35,6 @@ from howdah.core.planners import (
     kept_volumes,
     promotion,
     restarts,
-    scale_in,
     system_passwords,
 )
 from howdah.core.situation import DatabaseLook
@@ -51,7 +49,6 @@ from unit.core.clusters import (
     claim,
     labelled,
     leader,
-    lock,
     pod,
     situation,
     three,
@@ -193,40 +190,6 @@ def test_volumes_of_an_earlier_cluster_are_not_taken_up_without_a_word():
 )
 def test_volumes_are_no_obstacle_when(claim, pods, parts):
     assert not kept_volumes(situation(*pods, **parts)).ends, claim
-
-
-# --- scaling in --------------------------------------------------------------------------------------------------------
-
-LAST_LEADS = (pod(0), pod(1), leader(2))
-
-
-def test_a_leader_that_is_to_go_hands_over_to_a_member_that_stays():
-    parts = {"leader_lock": lock("acid-a-2"), "spec": {"numberOfInstances": 1}}
-    decision = scale_in(situation(*LAST_LEADS, **parts))
-    (step,) = decision.steps
-    assert (step.leader, step.candidate) == ("acid-a-2", "acid-a-0")
-    assert kinds(decide(situation(*LAST_LEADS, **parts))) == [Switchover]
-
-
-def test_nothing_shrinks_while_the_leader_cannot_hand_over():
-    pods = (pod(0, state="starting"), pod(1), leader(2))
-    plan = decide(situation(*pods, leader_lock=lock("acid-a-2"), spec={"numberOfInstances": 1}))
-    assert plan.steps == ()
-    assert "acid-a-0 is in state starting" in plan.waits[0].why
-
-
-@pytest.mark.parametrize(
-    ("claim", "parts"),
-    [
-        ("the leader stays", {"spec": {"numberOfInstances": 1}}),
-        ("no member is to stay", {"spec": {"numberOfInstances": 0}, "leader_lock": lock("acid-a-2")}),
-        ("nobody leads", {"spec": {"numberOfInstances": 1}, "leader_lock": {}}),
-    ],
-    ids=lambda value: value if isinstance(value, str) else "",
-)
-def test_nobody_hands_over_when(claim, parts):
-    pods = LAST_LEADS if parts.get("leader_lock") else three()
-    assert scale_in(situation(*pods, **parts)) == Decision(), claim
 
 
 # --- dynamic configuration ---------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import pytest
 from howdah.core.alignment import align_objects
 from howdah.core.facts import live_facts
 from howdah.core.objects.secrets import secret
-from howdah.core.plan import Apply, Create, Delete, RollPooler, TakeOver, WriteUserList
+from howdah.core.plan import Apply, Create, Delete, ReplacePooler, RollPooler, TakeOver, WriteUserList
 from howdah.core.planners import decide
 from howdah.core.pooler_rolls import roll_poolers
 from howdah.core.pooling import pooler_views, remove_poolers, user_lists
@@ -157,8 +157,8 @@ def test_a_pooler_that_the_reference_made_keeps_its_template_until_a_person_says
 
 def test_a_selector_cannot_change_so_the_deployment_is_made_anew() -> None:
     (step,) = decide(differing(selector={"matchLabels": {"a": "b"}})).steps
-    assert isinstance(step, Delete)
-    assert (step.kind, step.propagation) == ("Deployment", "Background")
+    assert isinstance(step, ReplacePooler)
+    assert (step.kind, step.resource_version) == ("Deployment", "100")
 
 
 # --- the end ------------------------------------------------------------------------------------------------------------

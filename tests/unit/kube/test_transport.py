@@ -11,6 +11,9 @@ def refused(code: int, retry_after_s: float | None = None) -> KubeError:
     return api_error("x", code, b"", retry_after_s=retry_after_s)
 
 
+ONCE = Call("delete", "pods", "delete pods", "DELETE", "/", repeatable=True, once=True)
+
+
 @pytest.mark.parametrize(
     ("error", "call", "attempt", "again"),
     [
@@ -25,6 +28,10 @@ def refused(code: int, retry_after_s: float | None = None) -> KubeError:
         (Unreachable("x"), CREATE, 0, False),
         (Unreachable("x"), APPLY, 0, True),
         (Unreachable("x"), APPLY, 1, False),
+        (refused(429), ONCE, 0, False),
+        (refused(503), ONCE, 0, False),
+        (refused(401), ONCE, 0, False),
+        (Unreachable("x"), ONCE, 0, False),
     ],
 )
 def test_a_call_is_sent_again_only_where_that_is_safe(error: KubeError, call: Call, attempt: int, again: bool) -> None:

@@ -16,6 +16,8 @@ import msgspec
 from howdah.model import names
 
 UNKNOWN = "unknown"
+LEADING = frozenset({"primary", "standby_leader"})
+"""Roles of a member at the head of its cluster."""
 CALLS_AFTER_S = (0.1, 0.5, 2.5, 4.5)
 """When members are told that the lock has expired: seconds after the ttl."""
 LONGEST_TTL_S = 2**31

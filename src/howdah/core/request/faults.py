@@ -141,4 +141,8 @@ def changed_store(asked: Asked, configured: names.Dcs) -> Iterator[Problem]:
     """A warning where Patroni's state stays where it is, although the operator's settings say another place."""
     if asked.dcs != configured:
         message = f"keeps its state in {asked.dcs}, not in {configured} as the configuration says"
-        yield Problem("metadata.name", message, "move it by hand with one instance, or leave it")
+        hint = (
+            "leave it; or move it with an outage: numberOfInstances 1, then 0, delete Patroni's objects and after them "
+            f"the StatefulSet, annotate the resource with {names.USE_KEPT_VOLUMES}=true, and numberOfInstances 1 again"
+        )
+        yield Problem("metadata.name", message, hint)

@@ -1,0 +1,135 @@
+"""How many replicas a StatefulSet gets: when it is made, and when it may have fewer than it has.
+
+Kubernetes takes the highest ordinals away at once, and their volumes too where the retention policy says so. So that is
+never a by-product: a StatefulSet that is made has room for every member that is there, and making it smaller is a step
+of its own, for which somebody who stays has to lead. With 0 instances nobody stays, and every volume does (`resolve`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from howdah.core.nodes import leaving_members
+from howdah.core.objects.diff import Difference
+from howdah.core.patroni.switchover import choose_candidate
+from howdah.core.plan import NOTHING, Create, Decision, ScaleIn, Switchover, Wait
+from howdah.core.rollout import LOOK_AGAIN_S
+from howdah.core.situation import Situation
+from howdah.model import names
+from howdah.model.observed import Live
+
+Body = Mapping[str, Any]
+
+
+def new_stateful_set(body: Body, situation: Situation) -> Create:
+    """The StatefulSet that is missing, or made anew, with no fewer replicas than it takes to keep who is there.
+
+    The holder of the lock counts, also while its pod is away: its volume may hold commits that no other has.
+    """
+    name, asked = body["metadata"]["name"], situation.cluster.instances
+    reason = f"StatefulSet {name} does not exist"
+    last = max(_there(situation), default=None)
+    if last is None or last[0] < asked:
+        return Create(reason=reason, body=body)
+    why = f"{reason}; it is made with {last[0] + 1} replicas, for {last[1]} is there: fewer is a step of its own"
+    return Create(reason=why, body=with_replicas(body, last[0] + 1))
+
+
+def _there(situation: Situation) -> Iterable[tuple[int, str]]:
+    """(ordinal, name) of each member."""
+    yield from ((pod.ordinal, pod.name) for pod in situation.observed.pods)
+    holder, ordinal = situation.leader.name, _holders_ordinal(situation)
+    if holder is not None and ordinal is not None and situation.cluster.instances > 0:
+        yield ordinal, holder
+
+
+def _holders_ordinal(situation: Situation) -> int | None:
+    """None where nobody holds the lock, or somebody who is no pod of the StatefulSet."""
+    holder = situation.leader.name or ""
+    return int(holder.rpartition("-")[2]) if names.is_member(holder, situation.cluster.names.stateful_set) else None
+
+
+def with_replicas(body: Body, replicas: int) -> Body:
+    """The same StatefulSet with another number of them."""
+    return {**body, "spec": {**body["spec"], "replicas": replicas}}
+
+
+def surplus(found: Iterable[Difference]) -> Difference | None:
+    """The difference that says that a StatefulSet has more replicas than intended."""
+    replicas = next((one for one in found if one.path == "spec.replicas"), None)
+    return replicas if replicas is not None and int(replicas.live or 0) > int(replicas.intended) else None
+
+
+def has_surplus(situation: Situation) -> bool:
+    """Whether fewer instances are asked for than the StatefulSet has."""
+    place = ("StatefulSet", situation.cluster.names.stateful_set)
+    return surplus(situation.differences.get(place, ())) is not None
+
+
+def scale_in(situation: Situation) -> Decision:
+    """What has to be before there are fewer instances: the leader is not among the pods that go, and does lead.
+
+    It hands over first, to one that stays. Where nobody leads, the newest commits may be in a volume that would go.
+    """
+    is_leader_leaving = _leaves_leader(situation)
+    why_not = _why_not_now(situation)
+    if why_not is None or not (is_leader_leaving or has_surplus(situation)):
+        return NOTHING
+    if not is_leader_leaving or not situation.leads:
+        return Decision(waits=(Wait(LOOK_AGAIN_S, why_not),))
+    return _hand_over(why_not, situation)
+
+
+def _hand_over(because: str, situation: Situation) -> Decision:
+    staying = [view for view in situation.views if view.pod.ordinal < situation.cluster.instances]
+    choice = choose_candidate(
+        [view.member for view in staying if view.member is not None],
+        synchronous=situation.sync.standbys,
+        failsafe=situation.leader.failsafe,
+        leaving=leaving_members(situation),
+    )
+    if choice.name is None or not situation.leader_is_reachable:
+        return Decision(waits=(Wait(LOOK_AGAIN_S, f"{because}; no switchover: {choice.reason}"),))
+    step = Switchover(reason=because, leader=situation.leader.name or "", candidate=choice.name)
+    return Decision(steps=(step,))
+
+
+def _leaves_leader(situation: Situation) -> bool:
+    """Whether the asked number of instances leaves out who holds the lock."""
+    ordinal = _holders_ordinal(situation)
+    return ordinal is not None and ordinal >= situation.cluster.instances > 0
+
+
+def _why_not_now(situation: Situation) -> str | None:
+    """Why no member may be taken away now; None where one may."""
+    cluster, holder = situation.cluster, situation.leader.name
+    if cluster.instances == 0:
+        return None
+    asked = f"numberOfInstances {cluster.instances}"
+    if cluster.dcs == "etcd":
+        scale = f"kubectl scale statefulset {cluster.names.stateful_set} --replicas={cluster.instances}"
+        return f"{asked} waits: in etcd nobody sees from here who leads; when it is one that stays, `{scale}`"
+    if not situation.leads:
+        who = f"{holder} holds the leader lock and does not lead now" if holder is not None else "nobody leads"
+        return f"{asked} waits: {who}, and the newest commits may be in a volume that would go"
+    return f"{holder} leads, and {asked} leaves it out" if _leaves_leader(situation) else None
+
+
+def fewer_replicas(body: Body, live: Live, situation: Situation) -> tuple[ScaleIn, ...]:
+    """The step that makes a StatefulSet smaller, as soon as nothing speaks against it. `scale_in` says what does."""
+    replicas = surplus(situation.differences.get((body["kind"], live.meta.name), ()))
+    if replicas is None or _why_not_now(situation) is not None:
+        return ()
+    kind, name = situation.cluster.names.leader_object
+    step = ScaleIn(
+        reason=f"numberOfInstances is {replicas.intended}, {replicas.live} replicas are there",
+        body=body,
+        uid=live.meta.uid,
+        resource_version=live.meta.resource_version,
+        changes=(replicas.path,),
+        leader=situation.leader.name if situation.cluster.instances > 0 else None,
+        object_kind=kind,
+        object_name=name,
+    )
+    return (step,)

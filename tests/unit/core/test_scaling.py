@@ -1,0 +1,192 @@
+"""How many replicas a StatefulSet gets: nobody who is there goes by the way, and nobody at all while nobody who stays leads."""
+
+from typing import Any
+
+import pytest
+
+from howdah.core.alignment import align_objects
+from howdah.core.objects.build import build
+from howdah.core.plan import Apply, Create, Decision, Delete, Plan, ScaleIn, Switchover
+from howdah.core.planners import decide
+from howdah.core.scaling import scale_in
+from howdah.core.situation import Situation
+from howdah.model import names
+from howdah.model.observed import Live, Pod
+from unit.core.clusters import NAME, cluster, leader, live, lock, pod, situation, three
+
+STATEFUL_SET = ("StatefulSet", NAME)
+DELETES = {"persistent_volume_claim_retention_policy": "when_deleted:retain,when_scaled:delete"}
+LAST_LEADS = (pod(0), pod(1), leader(2))
+LAST = lock("acid-a-2")
+NOBODY: dict[str, str] = {}
+EXPIRED = {**LAST, names.LOCK_EXPIRED: f"{LAST['renewTime']}/1"}
+
+
+def of_three(settings: dict[str, str] | None = None, **fields: Any) -> dict[tuple[str, str], Live]:
+    """The StatefulSet with three replicas."""
+    body = next(b for b in build(cluster(None, settings, numberOfInstances=3)) if b["kind"] == "StatefulSet")
+    return {STATEFUL_SET: live({**body, "spec": {**body["spec"], **fields}})}
+
+
+def asked(instances: int, *pods: Pod, **parts: Any) -> Situation:
+    """A cluster of three members in which so many are asked for."""
+    spec = {"numberOfInstances": instances, **parts.pop("spec", {})}
+    objects = {} if "StatefulSet" in parts.get("without", ()) else of_three(parts.get("settings"))
+    return situation(*(pods or three()), spec=spec, **{"objects": objects, **parts})
+
+
+def kinds(plan: Plan) -> list[type]:
+    return [type(step) for step in plan.steps]
+
+
+def made(seen: Situation) -> Create:
+    (step,) = (step for step in decide(seen).steps if isinstance(step, Create) and step.body["kind"] == "StatefulSet")
+    return step
+
+
+# --- a StatefulSet that is made ----------------------------------------------------------------------------------------
+
+LOST: dict[str, Any] = {"without": ("StatefulSet",)}
+
+
+@pytest.mark.parametrize(
+    ("claim", "seen", "replicas"),
+    [
+        ("as many as asked for in a new cluster", situation(without=("StatefulSet",), initialize=None), 3),
+        ("one for each pod that is there", asked(2, **LOST), 3),
+        ("also where the leader stays alone", asked(1, leader(), pod(2), **LOST), 3),
+        ("and for the holder of the lock, whose pod is away", asked(2, pod(0), pod(1), leader_lock=LAST, **LOST), 3),
+        ("more are asked for than there are", asked(5, **LOST), 5),
+        ("a pod that is going is still there", asked(2, leader(), pod(1), pod(2, deleting=True), **LOST), 3),
+        ("nobody, and there is nobody", situation(spec={"numberOfInstances": 0}, leader_lock=LAST, **LOST), 0),
+        ("nobody, and they are there", asked(0, **LOST), 3),
+        ("who holds the lock is no pod of it", asked(2, pod(0), pod(1), leader_lock=lock("acid-b-7"), **LOST), 2),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_stateful_set_is_made_with_room_for_everybody(claim: str, seen: Situation, replicas: int) -> None:
+    assert made(seen).body["spec"]["replicas"] == replicas, claim
+
+
+def test_its_reason_says_why_there_are_more_than_asked_for() -> None:
+    assert made(asked(2, **LOST)).reason == (
+        "StatefulSet acid-a does not exist; it is made with 3 replicas, for acid-a-2 is there: fewer is a step of its own"
+    )
+    assert made(situation(without=("StatefulSet",), initialize=None)).reason == "StatefulSet acid-a does not exist"
+
+
+def test_one_edit_for_a_new_stateful_set_and_fewer_instances_is_two_things() -> None:
+    objects = of_three(podManagementPolicy="Parallel")
+    plan = decide(asked(2, *LAST_LEADS, leader_lock=LAST, objects=objects))
+    assert kinds(plan) == [Switchover, Delete]
+    paused = decide(asked(2, *LAST_LEADS, leader_lock=LAST, annotations={names.PAUSE: "disruptive"}, **LOST))
+    assert [step.body["spec"]["replicas"] for step in paused.steps if isinstance(step, Create)] == [3]
+    assert [type(held.step) for held in paused.held] == [Switchover]
+
+
+# --- fewer instances ---------------------------------------------------------------------------------------------------
+
+
+def test_a_leader_that_is_to_go_hands_over_to_a_member_that_stays() -> None:
+    seen = asked(1, *LAST_LEADS, leader_lock=LAST)
+    (step,) = scale_in(seen).steps
+    assert isinstance(step, Switchover)
+    assert (step.leader, step.candidate) == ("acid-a-2", "acid-a-0")
+    assert kinds(decide(seen)) == [Switchover]
+
+
+def test_nothing_shrinks_while_the_leader_cannot_hand_over() -> None:
+    pods = (pod(0, state="starting"), pod(1), leader(2))
+    plan = decide(asked(1, *pods, leader_lock=LAST))
+    assert plan.steps == ()
+    assert "acid-a-0 is in state starting" in plan.waits[0].why
+
+
+@pytest.mark.parametrize(
+    ("claim", "seen"),
+    [
+        ("the leader stays", asked(1)),
+        ("no member is to stay", asked(0, *LAST_LEADS, leader_lock=LAST)),
+        ("nobody leads, and nobody is to go", situation(*three(), leader_lock=NOBODY)),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_nobody_hands_over_when(claim: str, seen: Situation) -> None:
+    assert scale_in(seen) == Decision(), claim
+
+
+BEHIND = (pod(0, state="starting"), pod(1, state="starting"))
+FORMER = pod(2, state="stopped", lsn=10**12, ready=False)
+
+
+@pytest.mark.parametrize(
+    ("claim", "pods", "held", "why"),
+    [
+        ("the lock was released", (*BEHIND, FORMER), NOBODY, "nobody leads"),
+        ("the lock has expired", (*BEHIND, FORMER), EXPIRED, "acid-a-2 holds the leader lock and does not lead now"),
+        ("the leader that stays is not up", (leader(ready=False), pod(1), pod(2)), None, "acid-a-0 holds the leader"),
+        ("its pod is away", (pod(1), pod(2)), lock("acid-a-0"), "acid-a-0 holds the leader lock"),
+        ("it takes over just now", (pod(0, state="running", role="replica"), pod(1), FORMER), None, "acid-a-0 holds"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_no_member_goes_while_nobody_who_stays_leads(
+    claim: str, pods: tuple[Pod, ...], held: dict[str, str] | None, why: str
+) -> None:
+    plan = decide(asked(2, *pods, leader_lock=held, settings=DELETES))
+    assert not [step for step in plan.steps if step.disruptive], claim
+    assert why in plan.waits[0].why
+    assert plan.waits[0].why.startswith("numberOfInstances 2 waits: ")
+
+
+def test_a_step_that_makes_it_smaller_names_the_version_and_the_leader_that_were_seen() -> None:
+    (step,) = (step for step in decide(asked(2)).steps if isinstance(step, ScaleIn))
+    assert (step.uid, step.resource_version) == ("uid-of-StatefulSet-acid-a", "100")
+    assert (step.leader, step.object_kind, step.object_name) == ("acid-a-0", "ConfigMap", "acid-a-leader")
+    assert step.body["spec"]["replicas"] == 2
+
+
+def test_a_standby_cluster_has_a_leader_too() -> None:
+    standby = {"spec": {"standby": {"standby_host": "other"}}}
+    head = leader(role="standby_leader")
+    objects = {STATEFUL_SET: live(_with_three(asked(2, head, pod(1), pod(2), **standby)))}
+    assert ScaleIn in kinds(decide(asked(2, head, pod(1), pod(2), objects=objects, **standby)))
+
+
+def _with_three(seen: Situation) -> dict[str, Any]:
+    body = next(body for body in seen.intended if body["kind"] == "StatefulSet")
+    return {**body, "spec": {**body["spec"], "replicas": 3}}
+
+
+def test_everything_else_of_the_stateful_set_waits_for_no_leader() -> None:
+    objects = of_three(minReadySeconds=7, persistentVolumeClaimRetentionPolicy={"whenScaled": "Delete"})
+    (step,) = (step for step in align_objects(asked(2, leader_lock=NOBODY, objects=objects)).steps)
+    assert isinstance(step, Apply)
+    assert not isinstance(step, ScaleIn)
+    assert step.body["spec"]["replicas"] == 3
+
+
+# --- none --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("held", [None, NOBODY, LAST], ids=["somebody leads", "nobody leads", "the last one leads"])
+def test_no_instances_stop_all_members_whoever_leads(held: dict[str, str] | None) -> None:
+    (step,) = (step for step in decide(asked(0, leader_lock=held)).steps if isinstance(step, ScaleIn))
+    assert step.leader is None
+
+
+def test_no_instances_keep_every_volume_for_one_of_them_is_the_leaders() -> None:
+    seen = asked(0, settings=DELETES)
+    (first,) = (step for step in decide(seen).steps if isinstance(step, Apply))
+    policy = first.body["spec"]["persistentVolumeClaimRetentionPolicy"]
+    assert (policy["whenScaled"], first.body["spec"]["replicas"]) == ("Retain", 3), "before anything is made smaller"
+    one = asked(1, settings=DELETES)
+    (smaller,) = (step for step in decide(one).steps if isinstance(step, ScaleIn))
+    assert smaller.body["spec"]["persistentVolumeClaimRetentionPolicy"]["whenScaled"] == "Delete"
+
+
+def test_in_etcd_nobody_sees_who_leads_and_a_person_makes_it_smaller() -> None:
+    settings = {"etcd_host": "etcd.example"}
+    plan = decide(asked(2, settings=settings, leader_lock=NOBODY, initialize=None))
+    assert ScaleIn not in kinds(plan)
+    assert "kubectl scale statefulset acid-a --replicas=2" in plan.waits[0].why
