@@ -104,7 +104,7 @@ def _leaves_leader(situation: Situation) -> bool:
 def _why_not_now(situation: Situation) -> str | None:
     """Why no member may be taken away now; None where one may."""
     cluster, holder = situation.cluster, situation.leader.name
-    if cluster.instances == 0:
+    if cluster.instances == 0 or _holds_nothing(situation):
         return None
     asked = f"numberOfInstances {cluster.instances}"
     if cluster.dcs == "etcd":
@@ -114,6 +114,17 @@ def _why_not_now(situation: Situation) -> str | None:
         who = f"{holder} holds the leader lock and does not lead now" if holder is not None else "nobody leads"
         return f"{asked} waits: {who}, and the newest commits may be in a volume that would go"
     return f"{holder} leads, and {asked} leaves it out" if _leaves_leader(situation) else None
+
+
+def _holds_nothing(situation: Situation) -> bool:
+    """Whether nobody has made the cluster's data yet: no Patroni has said anything, neither of itself nor of the cluster.
+
+    Not where volumes of an earlier cluster are taken up: theirs says nothing before it is started.
+    """
+    if situation.cluster.dcs == "etcd" or situation.observed.resource.meta.annotation(names.USE_KEPT_VOLUMES) == "true":
+        return False
+    is_untold = situation.leader.name is None and all(view.member is None for view in situation.views)
+    return is_untold and not situation.config.is_initialized
 
 
 def fewer_replicas(body: Body, live: Live, situation: Situation) -> tuple[ScaleIn, ...]:

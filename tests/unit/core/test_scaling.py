@@ -139,6 +139,27 @@ def test_no_member_goes_while_nobody_who_stays_leads(
     assert plan.waits[0].why.startswith("numberOfInstances 2 waits: ")
 
 
+UNBORN = (pod(0, silent=True, ready=False), pod(1, silent=True, ready=False))
+
+
+@pytest.mark.parametrize(
+    ("claim", "parts", "shrinks"),
+    [
+        ("there is no room for anybody yet", {"initialize": None}, True),
+        ("the first member makes its data", {"initialize": ""}, True),
+        ("there are data", {"initialize": "7000"}, False),
+        ("there may be data of an earlier cluster", {"annotations": {names.USE_KEPT_VOLUMES: "true"}}, False),
+        ("a member says something", {"pods": (pod(0, state="starting"), UNBORN[1])}, False),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_cluster_that_holds_nothing_yet_gets_smaller_without_a_leader(
+    claim: str, parts: dict[str, Any], shrinks: bool
+) -> None:
+    seen = asked(1, *parts.pop("pods", UNBORN), leader_lock=NOBODY, **{"initialize": None, **parts})
+    assert (ScaleIn in kinds(decide(seen))) is shrinks, claim
+
+
 def test_a_step_that_makes_it_smaller_names_the_version_and_the_leader_that_were_seen() -> None:
     (step,) = (step for step in decide(asked(2)).steps if isinstance(step, ScaleIn))
     assert (step.uid, step.resource_version) == ("uid-of-StatefulSet-acid-a", "100")
