@@ -10,6 +10,8 @@ import asyncio
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
+from http import HTTPStatus
 from itertools import groupby
 from typing import Protocol
 
@@ -27,7 +29,7 @@ from howdah.core.postgres.statements import repair_password_sql
 from howdah.core.resolve import roles_and_databases
 from howdah.core.situation import DatabaseLook, Situation
 from howdah.kube.client import Client
-from howdah.kube.errors import Forbidden, KubeError, NotFound
+from howdah.kube.errors import Forbidden, KubeError, NotFound, ServerUnavailable
 from howdah.kube.informer import Key
 from howdah.kube.resources import SECRETS
 from howdah.model.cluster import Cluster
@@ -264,12 +266,13 @@ class Databases:
         """
         cluster = situation.cluster
         wanted = {(request.namespace, request.name): request for request in cluster.secrets}
-        listed = await self._client.list(
-            SECRETS,
-            namespace=cluster.key.namespace,
-            labels=cluster.labels.selector_text,
-            not_older_than=_newest(_own_secrets(situation).values()),
-        )
+        mine = partial(self._client.list, SECRETS, namespace=cluster.key.namespace, labels=cluster.labels.selector_text)
+        try:
+            listed = await mine(not_older_than=_newest(_own_secrets(situation).values()))
+        except ServerUnavailable as error:
+            if error.status != HTTPStatus.GATEWAY_TIMEOUT:
+                raise
+            listed = await mine()  # this server has not come as far yet, or its storage was set back
         found = {(s["metadata"]["namespace"], s["metadata"]["name"]): s for s in listed.items}
         for place in wanted:
             # In another namespace, or of the pooler's role, whose labels are other ones.

@@ -28,6 +28,7 @@ def live_facts(observed: Observed) -> LiveFacts:
         return LiveFacts(
             exists=dcs is not None,
             dcs=dcs,
+            etcd_host=_etcd_host(observed),
             at=observed.now,
             users_changed=_users_changed(observed),
             event_streams=streams,
@@ -38,6 +39,7 @@ def live_facts(observed: Observed) -> LiveFacts:
     return LiveFacts(
         exists=True,
         dcs=dcs,
+        etcd_host=_etcd_host(observed),
         claim_template=next((c for c in claims if c["metadata"]["name"] == names.DATA_VOLUME), None),
         spilo_bootstrap=_document(pod).get("bootstrap"),
         version=_version(pod),
@@ -58,7 +60,7 @@ def facts_version(observed: Observed) -> tuple[object, ...]:
         (live.meta.uid, bytes(live.spec)) for (kind, _), live in observed.objects.items() if kind == names.STREAM_KIND
     )
     users = tuple(sorted(_users_changed(observed).items()))
-    return (_state_store(observed), seen, users, streams, observed.serves_event_streams)
+    return (_state_store(observed), _etcd_host(observed), seen, users, streams, observed.serves_event_streams)
 
 
 def _users_changed(observed: Observed) -> dict[str, str]:
@@ -100,15 +102,22 @@ def _state_store(observed: Observed) -> names.Dcs | None:
     anew would found a second cluster there. Pods come before their StatefulSet, which somebody may have changed since.
     """
     told = {_store_of(template.get("spec") or {}) for template in observed.templates.values()} - {None}
-    return next(iter(told)) if len(told) == 1 else _standing_store(observed) or _written_store(observed)
+    return next(iter(told)) if len(told) == 1 else _store_of(_standing_pod(observed)) or _written_store(observed)
 
 
-def _standing_store(observed: Observed) -> names.Dcs | None:
+def _etcd_host(observed: Observed) -> str:
+    """Where the etcd is that the pods use, or those that will be made; empty where it is none."""
+    pods = (*(template.get("spec") or {} for template in observed.templates.values()), _standing_pod(observed))
+    hosts = (_variables(pod).get("ETCD_HOST") for pod in pods)
+    return next((host for host in hosts if host), "")
+
+
+def _standing_pod(observed: Observed) -> Mapping[str, Any]:
+    """The pods' spec in the StatefulSet; empty where there is none."""
     stateful_set = observed.objects.get(("StatefulSet", observed.resource.meta.name))
-    if stateful_set is None:
-        return None
-    spec = stateful_set.body("apps/v1", "StatefulSet").get("spec") or {}
-    return _store_of(spec.get("template", {}).get("spec") or {})
+    spec = (stateful_set.body("apps/v1", "StatefulSet").get("spec") or {}) if stateful_set is not None else {}
+    pod: Mapping[str, Any] = spec.get("template", {}).get("spec") or {}
+    return pod
 
 
 def _store_of(pod: Mapping[str, Any]) -> names.Dcs | None:

@@ -25,7 +25,8 @@ Body = Mapping[str, Any]
 def new_stateful_set(body: Body, situation: Situation) -> Create:
     """The StatefulSet that is missing, or made anew, with no fewer replicas than it takes to keep who is there.
 
-    The holder of the lock counts, also while its pod is away: its volume may hold commits that no other has.
+    The holder of the lock counts, also while its pod is away: its volume may hold commits that no other has. A pod that
+    no StatefulSet made does not, whatever people call it.
     """
     name, asked = body["metadata"]["name"], situation.cluster.instances
     reason = f"StatefulSet {name} does not exist"
@@ -38,9 +39,13 @@ def new_stateful_set(body: Body, situation: Situation) -> Create:
 
 def _there(situation: Situation) -> Iterable[tuple[int, str]]:
     """(ordinal, name) of each member."""
-    yield from ((pod.ordinal, pod.name) for pod in situation.observed.pods)
+    observed = situation.observed
+    yield from (
+        (pod.ordinal, pod.name) for pod in observed.pods if pod.metadata.label(names.REVISION_LABEL) is not None
+    )
     holder, ordinal = situation.leader.name, _holders_ordinal(situation)
-    if holder is not None and ordinal is not None and situation.cluster.instances > 0:
+    has_volume = any(claim.metadata.name == f"{names.DATA_VOLUME}-{holder}" for claim in observed.claims)
+    if holder is not None and ordinal is not None and has_volume and situation.cluster.instances > 0:
         yield ordinal, holder
 
 

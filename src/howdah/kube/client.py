@@ -82,8 +82,8 @@ class Client:
     def permitted_by(self, permit: Callable[[], None]) -> Client:
         """The same client over the same connections, whose writes ask `permit` right before each is sent or sent again.
 
-        What that raises is what the write ends with. Waiting for a connection or for a busy server may take so long that
-        who was allowed to write when it was asked for is not any more.
+        What that raises is what the write ends with. Waiting for a turn, for a busy server or for a credential may take so
+        long that who was allowed to write when it was asked for is not any more. Only a connection may have to be made yet.
         """
         permitted = copy.copy(self)
         permitted._permit = permit

@@ -27,6 +27,8 @@ READ_BUFFER_BYTES = 256 * 1024
 RETRIES = 4
 FIRST_DELAY_S = 0.2
 LONGEST_DELAY_S = 10.0
+CONNECT_S = 5.0
+"""For a connection with TLS. What was permitted before it is not sent later than that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +92,6 @@ class Transport:
         for attempt in range(RETRIES + 1):
             try:
                 async with self._slots:
-                    if call.permit is not None:
-                        call.permit()
                     return await self._once(call)
             except KubeError as error:
                 delay_s = retry_delay_s(error, call, attempt)
@@ -162,6 +162,8 @@ class Transport:
     @asynccontextmanager
     async def _open(self, call: Call, idle_s: float | None = None) -> AsyncIterator[aiohttp.ClientResponse]:
         proof = await self._access.credentials.proof()
+        if call.permit is not None:  # after all that may take long: a slot, a busy server, a credential from a program
+            call.permit()
         async with self._live_session().request(
             call.method,
             self._url(call),
@@ -170,7 +172,7 @@ class Transport:
             ssl=proof.tls or True,
             server_hostname=self._access.server_name,
             allow_redirects=False,  # a redirect would carry the token elsewhere
-            timeout=aiohttp.ClientTimeout(total=None, sock_read=idle_s),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=idle_s),
         ) as response:
             if response.status == 401:
                 self._access.credentials.reject()

@@ -320,7 +320,7 @@ def belongs(kind: str, name: str, cluster: str, templates: Templates) -> bool:
 def is_member(pod: str, cluster: str) -> bool:
     """Whether a pod of this name is one of the cluster's StatefulSet; its labels may be those of other pods, too."""
     before, _, ordinal = pod.rpartition("-")
-    return before == cluster and ordinal.isdigit()
+    return before == cluster and ordinal.isascii() and ordinal.isdigit()
 
 
 def credentials_secret(template: str, username: str, cluster: str) -> str:

@@ -1,10 +1,12 @@
 import asyncio
+import dataclasses
 from typing import Any
 
 import msgspec
 import pytest
 
 from howdah.kube.client import Client
+from howdah.kube.credentials import Proof
 from howdah.kube.errors import (
     AlreadyExists,
     ApiError,
@@ -330,6 +332,31 @@ async def test_a_write_that_is_not_permitted_any_more_is_not_sent_again(
         await calls[verb]()
     assert [request.status for request in kube.requests] == [429]
     assert (await writer.list(CONFIGMAPS)).items == (await client.list(CONFIGMAPS)).items, "reads are free"
+
+
+async def test_a_write_is_not_sent_that_was_forfeited_while_its_credential_was_made(
+    kube: FakeKubernetes, client: Client
+) -> None:
+    access, allowed = client.transport._access, [True]
+
+    class Slow:
+        """As a program that makes tokens."""
+
+        reject = access.credentials.reject
+
+        async def proof(self) -> Proof:
+            allowed[0] = False
+            return await access.credentials.proof()
+
+    def permit() -> None:
+        if not allowed[0]:
+            raise ForfeitedError
+
+    client.transport._access = dataclasses.replace(access, credentials=Slow())
+    kube.requests.clear()
+    with pytest.raises(ForfeitedError):
+        await client.permitted_by(permit).create(CONFIGMAPS, config_map(x="1"))
+    assert kube.requests == []
 
 
 async def test_what_is_asked_once_is_not_asked_again_by_a_busy_server(kube: FakeKubernetes, client: Client) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import subprocess
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -140,12 +141,18 @@ async def test_a_frozen_server_costs_its_own_time_only(server: Server) -> None:
     """Frozen in a query, or before there is a session; the loop goes on meanwhile."""
     async with freezing_proxy(server.port) as (port, flowing):
         target = dataclasses.replace(server.target, port=port, session_timeout_s=2, connect_timeout_s=2)
-        turns = asyncio.create_task(turns_until_ended())
-        with pytest.raises(ExternalError, match=r"did not finish in 2 s") as told:
-            await frozen_query(target, flowing)
-        turns.cancel()
-        assert told.value.transient
-        assert await turns > 50
+        fewest_s = float("inf")
+        for _ in range(3):  # a busy machine holds up some tries, a loop that is blocked all of them
+            flowing.set()
+            pauses = asyncio.create_task(longest_pause_s())
+            with pytest.raises(ExternalError, match=r"did not finish in 2 s") as told:
+                await frozen_query(target, flowing)
+            pauses.cancel()
+            assert told.value.transient
+            fewest_s = min(fewest_s, await pauses)
+            if fewest_s < 0.5:
+                break
+        assert fewest_s < 0.5
         began_s = asyncio.get_running_loop().time()
         with pytest.raises(ExternalError) as told:
             await observe(dataclasses.replace(target, session_timeout_s=60), NOTHING)
@@ -159,15 +166,15 @@ async def frozen_query(target: Target, flowing: asyncio.Event) -> None:
         await session.execute("SELECT 1")
 
 
-async def turns_until_ended() -> int:
-    """How often it was this task's turn: a hundred times a second, where nobody holds the loop up."""
-    turns = 0
+async def longest_pause_s() -> float:
+    """Between two turns of this task, until it is ended; by the wall's clock, for the loop's own stands while it is held up."""
+    longest_s, seen_s = 0.0, time.monotonic()
     try:
         while True:
             await asyncio.sleep(0.01)
-            turns += 1
+            longest_s, seen_s = max(longest_s, time.monotonic() - seen_s), time.monotonic()
     except asyncio.CancelledError:
-        return turns
+        return longest_s
 
 
 async def test_the_certificate_is_checked_where_an_authority_is_known(tmp_path: Path) -> None:

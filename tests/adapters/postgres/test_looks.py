@@ -64,3 +64,12 @@ async def test_secrets_are_read_as_they_were_seen_or_newer_without_waiting_for_t
     await a_pass(new)
     asked = [r.params for r in new.kube.requests if (r.verb, r.resource) == ("list", "secrets")]
     assert [(p.get("resourceVersion"), p.get("resourceVersionMatch")) for p in asked] == [(newest, "NotOlderThan")]
+
+
+async def test_a_server_that_has_not_come_as_far_as_what_was_seen_is_asked_for_what_it_has(new: Rig):
+    new.kube.fail_next(504, "Timeout", verb="list", resource="secrets")
+    await a_pass(new)
+    asked = [r.params for r in new.kube.requests if (r.verb, r.resource) == ("list", "secrets")]
+    assert [p.get("resourceVersionMatch") for p in asked] == ["NotOlderThan", None]
+    await a_pass(new)
+    assert statements_run(new) == 1

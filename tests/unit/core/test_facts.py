@@ -12,9 +12,24 @@ from howdah.core.intent import IN_FLIGHT, in_the_way, intent_of
 from howdah.core.objects.build import build
 from howdah.core.plan import ReplacePod, RestartMember, ScaleIn, Switchover
 from howdah.core.request.asked import LiveFacts
+from howdah.core.resolve import resolve
 from howdah.model import names
 from howdah.model.observed import Observed, PatroniObject
-from unit.core.clusters import NAME, NOW, cluster, decoded, leader, live, lock, pod, resource, situation, three
+from howdah.model.settings import settings_from_configmap
+from unit.core.clusters import (
+    NAME,
+    NOW,
+    cluster,
+    decoded,
+    leader,
+    live,
+    lock,
+    manifest,
+    pod,
+    resource,
+    situation,
+    three,
+)
 
 STATEFUL_SET = ("StatefulSet", NAME)
 BODY = next(body for body in build(cluster()) if body["kind"] == "StatefulSet")
@@ -102,7 +117,19 @@ def test_what_pods_run_with_wins_over_a_stateful_set_that_was_changed_since():
 
 
 def test_what_is_kept_in_etcd_stays_there():
-    assert live_facts(situation(*three(), settings={"etcd_host": "etcd.example"}).observed).dcs == "etcd"
+    seen = situation(*three(), settings={"etcd_host": "etcd.example"}).observed
+    facts = live_facts(seen)
+    assert (facts.dcs, facts.etcd_host) == ("etcd", "etcd.example")
+    assert live_facts(replace(seen, templates={})).etcd_host == "etcd.example"
+    assert live_facts(situation(*three()).observed).etcd_host == ""
+
+
+@pytest.mark.parametrize(("option", "host"), [("", "etcd.example"), ("other.example", "other.example")])
+def test_pods_keep_their_etcd_where_the_operator_has_lost_its_address(option, host):
+    facts = live_facts(situation(*three(), settings={"etcd_host": "etcd.example"}).observed)
+    made = resolve(manifest(), settings_from_configmap({"etcd_host": option} if option else {})[0], live=facts)
+    assert made.dcs == "etcd"
+    assert {"name": "ETCD_HOST", "value": host} in made.pod.containers[0].body["env"]
 
 
 def test_a_lost_stateful_set_is_not_a_new_cluster():

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from howdah.core.alignment import align_objects
 from howdah.core.objects.build import build
@@ -12,7 +13,7 @@ from howdah.core.scaling import scale_in
 from howdah.core.situation import Situation
 from howdah.model import names
 from howdah.model.observed import Live, Pod
-from unit.core.clusters import NAME, cluster, leader, live, lock, pod, situation, three
+from unit.core.clusters import NAME, claim, cluster, leader, live, lock, pod, situation, three
 
 STATEFUL_SET = ("StatefulSet", NAME)
 DELETES = {"persistent_volume_claim_retention_policy": "when_deleted:retain,when_scaled:delete"}
@@ -47,6 +48,7 @@ def made(seen: Situation) -> Create:
 # --- a StatefulSet that is made ----------------------------------------------------------------------------------------
 
 LOST: dict[str, Any] = {"without": ("StatefulSet",)}
+PEOPLES = replace(pod(20261126), metadata=replace(pod(20261126).metadata, labels={"cluster-name": NAME}))
 
 
 @pytest.mark.parametrize(
@@ -55,7 +57,17 @@ LOST: dict[str, Any] = {"without": ("StatefulSet",)}
         ("as many as asked for in a new cluster", situation(without=("StatefulSet",), initialize=None), 3),
         ("one for each pod that is there", asked(2, **LOST), 3),
         ("also where the leader stays alone", asked(1, leader(), pod(2), **LOST), 3),
-        ("and for the holder of the lock, whose pod is away", asked(2, pod(0), pod(1), leader_lock=LAST, **LOST), 3),
+        (
+            "and for the holder of the lock, whose pod is away",
+            asked(2, pod(0), pod(1), leader_lock=LAST, claims=[claim(n) for n in range(3)], **LOST),
+            3,
+        ),
+        (
+            "a lock of an earlier life, of which there is no volume",
+            asked(2, pod(0), pod(1), leader_lock=LAST, **LOST),
+            2,
+        ),
+        ("a pod that people made", asked(2, pod(0), pod(1), PEOPLES, leader_lock=NOBODY, **LOST), 2),
         ("more are asked for than there are", asked(5, **LOST), 5),
         ("a pod that is going is still there", asked(2, leader(), pod(1), pod(2, deleting=True), **LOST), 3),
         ("nobody, and there is nobody", situation(spec={"numberOfInstances": 0}, leader_lock=LAST, **LOST), 0),

@@ -61,13 +61,29 @@ def interest(desired: Desired) -> Interest:
 
 
 def without_roles(desired: Desired, roles: frozenset[str]) -> Desired:
-    """What can be brought in place while these roles cannot be made: not what they own, nor memberships with them."""
+    """What can be brought in place while these roles cannot be made: not what they own, nor what names them."""
     if not roles:
         return desired
+    lookup = desired.lookup
     return replace(
         desired,
         roles=tuple(role for role in desired.roles if role.name not in roles),
-        databases=tuple(database for database in desired.databases if database.owner not in roles),
+        databases=tuple(_without_roles(one, roles) for one in desired.databases if one.owner not in roles),
+        lookup=None if lookup is not None and {lookup.user, lookup.owner} & roles else lookup,
+    )
+
+
+def _without_roles(database: DesiredDatabase, roles: frozenset[str]) -> DesiredDatabase:
+    return replace(
+        database,
+        schemas=tuple(
+            replace(schema, usage=tuple(user for user in schema.usage if user not in roles))
+            for schema in database.schemas
+            if schema.owner not in roles
+        ),
+        default_privileges=tuple(
+            privilege for privilege in database.default_privileges if not {privilege.creator, privilege.grantee} & roles
+        ),
     )
 
 

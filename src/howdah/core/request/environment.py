@@ -100,7 +100,7 @@ def _generated(asked: Asked, version: PgVersion, spilo: Json) -> Iterator[Json]:
 
 def _state_store(asked: Asked) -> Iterator[Json]:
     if asked.dcs == "etcd":
-        yield variable("ETCD_HOST", asked.settings.etcd_host)
+        yield variable("ETCD_HOST", asked.settings.etcd_host or asked.live.etcd_host)
         return
     yield variable("DCS_ENABLE_KUBERNETES_API", "true")
     if asked.settings.enable_pod_disruption_budget:

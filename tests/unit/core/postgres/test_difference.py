@@ -177,3 +177,20 @@ def test_while_a_role_cannot_be_made_its_databases_and_memberships_wait_and_noth
     assert 'CREATE DATABASE "near"' in said
     assert 'CREATE ROLE "writer"' in said
     assert without_roles(desired, frozenset()) is desired
+
+
+def test_a_prepared_database_is_made_without_its_users_that_wait():
+    rules = RoleRules("acid-test", "ns", admin_role="admin", cross_namespace_secrets=True)
+    desired = desired_state({}, {}, {"foo": {"defaultUsers": True, "secretNamespace": "apps"}}, rules=rules)
+    waiting = frozenset(
+        role.name for role in desired.roles if role.password is not None and role.password.namespace == "apps"
+    )
+    assert waiting == {"foo_owner_user", "foo_reader_user", "foo_writer_user"}
+    found = difference(without_roles(desired, waiting), catalogue(live_role("admin")), matching=frozenset())
+    said = " ".join(statement.sql.as_string(None) for statement in found)
+    assert not [name for name in waiting if name in said]
+    assert 'ALTER DEFAULT PRIVILEGES FOR ROLE "foo_owner"' in said
+    whole = " ".join(
+        s.sql.as_string(None) for s in difference(desired, catalogue(live_role("admin")), matching=frozenset())
+    )
+    assert 'ALTER DEFAULT PRIVILEGES FOR ROLE "foo_owner_user"' in whole
