@@ -441,7 +441,9 @@ async def measure(world: NodesWorld, rounds: int, only: tuple[str, ...]) -> Benc
         await measure_creation(bench if not only or "create" in only else _once(bench))
         node = await _quiet_node(bench)
         await start_probe(bench, node)
+        # A lost node first: pg_rewind copies all of pg_wal, to which each failover adds a segment or two.
         steps: Mapping[str, Callable[[], Awaitable[None]]] = {
+            "cut": lambda: measure_cut_off(bench, node),
             "switchover": lambda: measure_fault(bench, "switchover", switch_over),
             "kill": lambda: measure_fault(bench, "leader's postgres kill -9", kill_postgres),
             "delete": lambda: measure_fault(
@@ -452,7 +454,6 @@ async def measure(world: NodesWorld, rounds: int, only: tuple[str, ...]) -> Benc
             ),
             "force": lambda: measure_fault(bench, "leader's pod force-deleted", delete_pod(0)),
             "alone": lambda: measure_without_operator(bench),
-            "cut": lambda: measure_cut_off(bench, node),
             "memory": lambda: measure_memory(bench),
         }
         try:

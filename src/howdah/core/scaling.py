@@ -20,6 +20,7 @@ from howdah.model import names
 from howdah.model.observed import Live
 
 Body = Mapping[str, Any]
+A_PERSONS_S = 60.0  # a person is waited for
 
 
 def new_stateful_set(body: Body, situation: Situation) -> Create:
@@ -82,7 +83,7 @@ def scale_in(situation: Situation) -> Decision:
     if why_not is None or not (is_leader_leaving or has_surplus(situation)):
         return NOTHING
     if not is_leader_leaving or not situation.leads:
-        return Decision(waits=(Wait(LOOK_AGAIN_S, why_not),))
+        return Decision(waits=(Wait(A_PERSONS_S if situation.cluster.dcs == "etcd" else LOOK_AGAIN_S, why_not),))
     return _hand_over(why_not, situation)
 
 
