@@ -19,7 +19,12 @@ if [ ${#changed[@]} -gt 0 ]; then
     await 20 "containerd for the images" ctr -a store/socket version
     for image in "${changed[@]}"; do
         of=$(stat -c '%n %s %y' "$image")
-        echo "unpacking ${image##*/} ..." && ctr -a store/socket -n k8s.io images import "$image" >/dev/null
+        echo "unpacking ${image##*/} ..."
+        # containerd may just be removing a layer of what was replaced when it is found for the new image: again, then.
+        for ((try = 1; ; try++)); do
+            ctr -a store/socket -n k8s.io images import "$image" >/dev/null && break
+            [ $try -lt 3 ] || exit 1
+        done
         echo "$of" >"$store/of-${image##*/}"
     done
     # Kubernetes' plugin names each image also by its id: of what was replaced that name goes, and with --sync its layers.
