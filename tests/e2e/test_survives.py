@@ -58,7 +58,11 @@ async def test_second_operator_takes_over_and_nobody_is_cut(cluster_named: Named
             assert time.monotonic() - begin < TAKE_OVER_S * PATIENCE
         finally:
             world.signal(leading, signal.SIGKILL)
-        assert pid not in world.pids(leading)
+
+        async def ended() -> bool:
+            return pid not in world.pids(leading)
+
+        await until(ended, "the killed operator to end", timeout_s=20)
     assert max(gaps) < 2 * PATIENCE
     await cluster.settled()
     assert await cluster.uids() == uids
