@@ -102,9 +102,8 @@ class Archive:
                         seen[path] = _entry(layer, member)
         nothing = hashlib.sha256().hexdigest()
         left = {path for path in MOUNTED_OVER if path in seen and seen[path][-1] == nothing}
-        return {
-            path: entry for path, entry in seen.items() if path not in {"/", *left}
-        }  # not every program writes the root
+        left.add("/")  # not every program writes it
+        return {path: entry for path, entry in seen.items() if path not in left}
 
     def unpack(self, root: Path) -> None:
         """The file system as a container would see it."""
@@ -123,9 +122,8 @@ class Archive:
 
 
 def _entry(layer: tarfile.TarFile, member: tarfile.TarInfo) -> Entry:
-    file = (
-        layer.extractfile(member) if member.isfile() or member.islnk() else None
-    )  # a hard link is the file that it names
+    # A hard link is the file that it names.
+    file = layer.extractfile(member) if member.isfile() or member.islnk() else None
     content = member.linkname if file is None else hashlib.sha256(file.read()).hexdigest()
     kind = (
         "file" if file is not None else {tarfile.DIRTYPE: "folder", tarfile.SYMTYPE: "link"}.get(member.type, "other")

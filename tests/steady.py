@@ -48,7 +48,7 @@ class Clock:
         return self._now
 
 
-class _Selector(selectors.DefaultSelector):  # type: ignore[misc,valid-type]
+class _Selector(selectors.DefaultSelector):
     """Waits a little at a time, and tells the clock how long it was asked to."""
 
     def __init__(self, clock: Clock) -> None:

@@ -261,24 +261,26 @@ class Applier:
 
     async def _apply(self, target: Target, step: p.Apply) -> None:
         del target
-        body = {**step.body, "metadata": {**step.body["metadata"], "uid": step.uid}}
-        await self._client.apply(RESOURCES[step.body["kind"]], body, field_manager=step.field_manager, force=True)
+        await self._send(step, {"uid": step.uid})
 
     async def _roll_pooler(self, target: Target, step: p.RollPooler) -> None:
         del target
-        await self._apply_as_seen(step, step.resource_version)
+        await self._apply_as_seen(step)
 
     async def _scale_in(self, target: Target, step: p.ScaleIn) -> None:
         """Who leads is in another object, so that is read at the last moment."""
         if step.leader is not None:
             await self._held_lock(step.object_kind, step.object_name, step.leader, target)
-        await self._apply_as_seen(step, step.resource_version)
+        await self._apply_as_seen(step)
 
-    async def _apply_as_seen(self, step: p.Apply, resource_version: str) -> None:
-        exactly = {"uid": step.uid, "resourceVersion": resource_version}
+    async def _apply_as_seen(self, step: p.ScaleIn | p.RollPooler) -> None:
+        await self._send(step, {"uid": step.uid, "resourceVersion": step.resource_version}, once=True)
+
+    async def _send(self, step: p.Apply, exactly: Mapping[str, str], *, once: bool = False) -> None:
+        """`exactly`: of which object, in metadata."""
         body = {**step.body, "metadata": {**step.body["metadata"], **exactly}}
         resource = RESOURCES[step.body["kind"]]
-        await self._client.apply(resource, body, field_manager=step.field_manager, force=True, once=True)
+        await self._client.apply(resource, body, field_manager=step.field_manager, force=True, once=once)
 
     async def _held_lock(self, kind: str, name: str, leader: str, target: Target) -> Mapping[str, str]:
         """The annotations of the lock as it is now. Raises LookAgain where `leader` does not hold it any more."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily
@@ -73,20 +74,15 @@ class Metrics:
         self.api_calls.labels(verb, resource, str(code)).inc()
 
 
+@dataclass(frozen=True, eq=False)  # each is another one for the registry
 class _OnDemand(Collector):
-    def __init__(
-        self,
-        clusters_by_phase: Callable[[], Mapping[str, int]],
-        queue_depth: Callable[[], int],
-        denied: Callable[[], Iterable[tuple[str, str]]],
-    ) -> None:
-        self._clusters_by_phase = clusters_by_phase
-        self._queue_depth = queue_depth
-        self._denied = denied
+    clusters_by_phase: Callable[[], Mapping[str, int]]
+    queue_depth: Callable[[], int]
+    denied: Callable[[], Iterable[tuple[str, str]]]
 
     def collect(self) -> Iterable[GaugeMetricFamily]:
         clusters = GaugeMetricFamily("howdah_clusters", "Clusters by PostgresClusterStatus.", labels=["state"])
-        for phase, count in sorted(self._clusters_by_phase().items()):
+        for phase, count in sorted(self.clusters_by_phase().items()):
             clusters.add_metric([phase or "none"], count)
         yield clusters
         unseen = GaugeMetricFamily(
@@ -94,7 +90,7 @@ class _OnDemand(Collector):
             "1 for each kind that may not be seen in a watched namespace (*: in all); its clusters are left as they are.",
             labels=["kind", "watched_namespace"],
         )
-        for place in sorted(set(self._denied())):
+        for place in sorted(set(self.denied())):
             unseen.add_metric(place, 1)
         yield unseen
-        yield GaugeMetricFamily("howdah_queue_depth", "Clusters that wait for a pass.", value=self._queue_depth())
+        yield GaugeMetricFamily("howdah_queue_depth", "Clusters that wait for a pass.", value=self.queue_depth())

@@ -129,7 +129,7 @@ def _sized(body: Body, live: Live, found: tuple[Difference, ...], situation: Sit
         return applying(body, live, found)
     if others := tuple(d for d in found if d is not replicas):
         return applying(with_replicas(body, int(replicas.live)), live, others)
-    return fewer_replicas(body, live, situation)
+    return fewer_replicas(body, live, replicas, situation)
 
 
 def _replacing(body: Body, live: Live, found: tuple[Difference, ...]) -> tuple[Step, ...]:

@@ -28,7 +28,7 @@ def live_facts(observed: Observed) -> LiveFacts:
         return LiveFacts(
             exists=dcs is not None,
             dcs=dcs,
-            etcd_host=_etcd_host(observed),
+            etcd_host=_etcd_host(observed, dcs),
             at=observed.now,
             users_changed=_users_changed(observed),
             event_streams=streams,
@@ -39,7 +39,7 @@ def live_facts(observed: Observed) -> LiveFacts:
     return LiveFacts(
         exists=True,
         dcs=dcs,
-        etcd_host=_etcd_host(observed),
+        etcd_host=_etcd_host(observed, dcs),
         claim_template=next((c for c in claims if c["metadata"]["name"] == names.DATA_VOLUME), None),
         spilo_bootstrap=_document(pod).get("bootstrap"),
         version=_version(pod),
@@ -60,7 +60,8 @@ def facts_version(observed: Observed) -> tuple[object, ...]:
         (live.meta.uid, bytes(live.spec)) for (kind, _), live in observed.objects.items() if kind == names.STREAM_KIND
     )
     users = tuple(sorted(_users_changed(observed).items()))
-    return (_state_store(observed), _etcd_host(observed), seen, users, streams, observed.serves_event_streams)
+    dcs = _state_store(observed)
+    return (dcs, _etcd_host(observed, dcs), seen, users, streams, observed.serves_event_streams)
 
 
 def _users_changed(observed: Observed) -> dict[str, str]:
@@ -105,11 +106,12 @@ def _state_store(observed: Observed) -> names.Dcs | None:
     return next(iter(told)) if len(told) == 1 else _store_of(_standing_pod(observed)) or _written_store(observed)
 
 
-def _etcd_host(observed: Observed) -> str:
+def _etcd_host(observed: Observed, dcs: names.Dcs | None) -> str:
     """Where the etcd is that the pods use, or those that will be made; empty where it is none."""
-    pods = (*(template.get("spec") or {} for template in observed.templates.values()), _standing_pod(observed))
-    hosts = (_variables(pod).get("ETCD_HOST") for pod in pods)
-    return next((host for host in hosts if host), "")
+    if dcs != "etcd":
+        return ""
+    hosts = (_variables(template.get("spec") or {}).get("ETCD_HOST") for template in observed.templates.values())
+    return next(filter(None, hosts), None) or _variables(_standing_pod(observed)).get("ETCD_HOST", "")
 
 
 def _standing_pod(observed: Observed) -> Mapping[str, Any]:

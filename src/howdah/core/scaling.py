@@ -133,10 +133,9 @@ def _holds_nothing(situation: Situation) -> bool:
     return is_untold and not situation.config.is_initialized
 
 
-def fewer_replicas(body: Body, live: Live, situation: Situation) -> tuple[ScaleIn, ...]:
-    """The step that makes a StatefulSet smaller, as soon as nothing speaks against it. `scale_in` says what does."""
-    replicas = surplus(situation.differences.get((body["kind"], live.meta.name), ()))
-    if replicas is None or _why_not_now(situation) is not None:
+def fewer_replicas(body: Body, live: Live, replicas: Difference, situation: Situation) -> tuple[ScaleIn, ...]:
+    """The step that takes this surplus away, as soon as nothing speaks against it. `scale_in` says what does."""
+    if _why_not_now(situation) is not None:
         return ()
     kind, name = situation.cluster.names.leader_object
     step = ScaleIn(

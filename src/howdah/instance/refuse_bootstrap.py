@@ -9,16 +9,15 @@ from __future__ import annotations
 import logging
 import sys
 
+from howdah.instance.configure import EXIT_WRONG_ENVIRONMENT
 from howdah.instance.ending import end
-
-EXIT_CANNOT_MAKE = 78
 
 
 def main() -> None:
     """`refuse_bootstrap.py VARIABLE …`, the variable that asks for it; Patroni adds arguments of its own."""
     logging.basicConfig(format="%(asctime)s %(levelname)s: %(message)s", level=logging.INFO, stream=sys.stderr)
     end(
-        EXIT_CANNOT_MAKE,
+        EXIT_WRONG_ENVIRONMENT,
         f"{sys.argv[1]} asks for a clone or a standby, which this version cannot make; "
         "an empty database instead would not be what was asked for",
     )

@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from adapters.local.conftest import DAEMONISER
@@ -26,7 +27,7 @@ def alive(folder: Path) -> set[int]:
     return processes.marked("TEST_MARK", str(folder))
 
 
-async def until(question, what: str, timeout_s: float = HANGS_S):  # type: ignore[no-untyped-def]
+async def until(question: Callable[[], object], what: str, timeout_s: float = HANGS_S) -> None:
     deadline = time.monotonic() + timeout_s
     while not question():
         assert time.monotonic() < deadline, f"waited {timeout_s} s for: {what}"

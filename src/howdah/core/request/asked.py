@@ -75,11 +75,10 @@ class LiveFacts:
     """What is so already and wins over defaults; nothing of it for a cluster that does not exist yet.
 
     `claim_template`: of the live StatefulSet. `spilo_bootstrap`: section `bootstrap` of the SPILO_CONFIGURATION of its
-    pod template. `dcs`: where Patroni's objects of this cluster were found,
-    `etcd_host`: in which etcd. `version`: the major that its pod template
-    tells. `follows`: that template makes its pods a standby cluster. `at`: the moment of the look; without one no
-    maintenance window is asked about. `users_changed`: by the name of a pooler's user list, when a password in it was
-    changed last; its pods have to be made after that. `serves_event_streams`: Kubernetes knows the kind
+    pod template. `dcs`: where Patroni keeps the state of this cluster, `etcd_host`: in which etcd. `version`: the major
+    that its pod template tells. `follows`: that template makes its pods a standby cluster. `at`: the moment of the look;
+    without one no maintenance window is asked about. `users_changed`: by the name of a pooler's user list, when a
+    password in it was changed last; its pods have to be made after that. `serves_event_streams`: Kubernetes knows the kind
     FabricEventStream, and lets us see it.
     """
 

@@ -81,16 +81,15 @@ def _bootstrap(request: Request, machine: Machine) -> dict[str, Any]:
     megabytes = machine.memory_bytes // MIB // template.MEGABYTES_PER_CONNECTION
     connections = min(max(template.CONNECTIONS_MIN, megabytes), template.CONNECTIONS_MAX)
     parameters = {**template.DYNAMIC_PARAMETERS, "max_connections": connections}
-    refused = request.seed is not None and {
-        "method": "refused",
-        "refused": {"command": f"{machine.refuse_bootstrap} {shlex.quote(request.seed)}"},
-    }
-    return {
-        **(refused or {}),
+    made: dict[str, Any] = {
         "dcs": {**template.DYNAMIC, "postgresql": {**template.DYNAMIC_POSTGRESQL, "parameters": parameters}},
         "initdb": [{"encoding": "UTF8"}, {"locale": machine.utf8_locale}, "data-checksums"],
         "post_init": _post_init(request, machine),
     }
+    if request.seed is not None:
+        made["method"] = "refused"
+        made["refused"] = {"command": f"{machine.refuse_bootstrap} {shlex.quote(request.seed)}"}
+    return made
 
 
 def _post_init(request: Request, machine: Machine) -> str:
