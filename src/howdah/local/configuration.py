@@ -86,7 +86,8 @@ def make_runtime(platform: Platform, shared: bool) -> Path:
             raise PermissionError(
                 f"{folder} must be a folder of uid {os.getuid()} that nobody else can write; remove it"
             )
-        folder.chmod(0o711 if shared else 0o700)
+        if shared or folder == platform.runtime:  # another platform of this user may need the folder of all to be open
+            folder.chmod(0o711 if shared else 0o700)
     return platform.runtime
 
 
