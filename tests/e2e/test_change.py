@@ -158,6 +158,24 @@ async def test_scaling_out_adds_a_streaming_member_and_scaling_in_keeps_a_leader
     assert await cluster.ask("select pg_is_in_recovery()") is False
 
 
+async def test_scaling_in_to_one_member_goes_by_whom_patroni_lets_take_over(cluster: PostgresCluster) -> None:
+    await cluster.change(numberOfInstances=3)
+    await cluster.settled()
+    await cluster.switch_over(f"{NAME}-2")
+    await cluster.status_where("the last member to lead", lambda r: r["status"].get("leader") == f"{NAME}-2")
+    await cluster.change(patroni={"synchronous_mode": True})
+    await cluster.settled()
+    async with writing(cluster) as writer:
+        await cluster.change(numberOfInstances=1)  # whichever of the two others is the synchronous standby
+        found = await cluster.settled(90)
+    assert found["status"]["leader"] == f"{NAME}-0"
+    assert list(await cluster.uids()) == [f"{NAME}-0"]
+    assert await lost(cluster, writer) == []
+    assert writer.acknowledged
+    await cluster.change(numberOfInstances=2, patroni={"synchronous_mode": None})
+    await cluster.settled()
+
+
 async def test_roll_under_load_takes_replicas_first_the_leader_last_and_loses_nothing(
     cluster: PostgresCluster,
 ) -> None:

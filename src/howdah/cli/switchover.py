@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import aiohttp
 
 from howdah.adapters import kubernetes
-from howdah.adapters.patroni import Patroni, UnreachableError
+from howdah.adapters.patroni import Patroni, RefusedError, UnreachableError
 from howdah.cli.exits import Exit, Failed
 from howdah.cli.operator_settings import OperatorSettings, find_settings
 from howdah.cli.options import Connection
@@ -19,7 +19,7 @@ from howdah.controller.look import judge, observe_live
 from howdah.controller.members import Members
 from howdah.controller.observe import utc_now
 from howdah.core.patroni.member import Member, parse_leader, parse_member
-from howdah.core.patroni.switchover import choose_candidate, obstacle
+from howdah.core.patroni.switchover import Eligibility, choose_candidate
 from howdah.core.situation import Situation
 from howdah.kube.client import Client
 from howdah.model import names
@@ -27,7 +27,11 @@ from howdah.model import names
 LEADS_TIMEOUT_S = 60.0
 POLL_S = 0.1
 HEARTBEAT_S, LOOK_S = 20.0, 1.0
-"""How long to wait for the leader to name a new member in its heartbeat (each loop_wait), and how often to look."""
+"""How long to wait for what the leader does in its heartbeat (each loop_wait), and how often to look.
+
+It lists new members for failsafe mode, and makes one of them the synchronous standby.
+"""
+PRECONDITION_FAILED = 412  # Patroni has looked, and done nothing
 
 
 def switch_over(connection: Connection, name: str, to: str | None) -> None:
@@ -44,20 +48,32 @@ def switch_over(connection: Connection, name: str, to: str | None) -> None:
 async def _switch_over(
     client: Client, operator: OperatorSettings, members: Members, key: tuple[str, str], to: str | None
 ) -> None:
-    situation, leader, candidate = await _decided(client, operator, members, key, to)
-    say(f"{leader.name} hands over to {candidate}")
-    begin = time.monotonic()
-    await _ask(client, members, situation, leader, candidate)
+    deadline = time.monotonic() + HEARTBEAT_S
+    before: str | None = None
+    while True:
+        situation, leader, candidate = await _decided(client, operator, members, key, to, deadline)
+        if before not in (None, leader.name):
+            raise Failed(f"{leader.name} has taken over from {before} meanwhile")
+        say(f"{leader.name} hands over to {candidate}")
+        before, begin = leader.name, time.monotonic()
+        try:
+            await _ask(client, members, situation, leader, candidate)
+            break
+        except RefusedError as refused:
+            # What was seen here a moment ago has changed for Patroni, such as who is the synchronous standby.
+            if refused.status != PRECONDITION_FAILED or time.monotonic() > deadline:
+                raise
+            say(f"{refused}; trying again")
+        await asyncio.sleep(LOOK_S)
     answered_s = time.monotonic() - begin
     await _until_leads(client, members, situation, candidate, begin)
     say(f"{candidate} leads after {time.monotonic() - begin:.1f} s (Patroni answered after {answered_s:.1f} s)")
 
 
 async def _decided(
-    client: Client, operator: OperatorSettings, members: Members, key: tuple[str, str], to: str | None
+    client: Client, operator: OperatorSettings, members: Members, key: tuple[str, str], to: str | None, deadline: float
 ) -> tuple[Situation, Member, str]:
     """What was seen, the leader, and who takes over; a member that only a heartbeat keeps from it is waited for."""
-    deadline = time.monotonic() + HEARTBEAT_S
     told = False
     while True:
         situation = await _situation(client, operator, members, key)
@@ -66,9 +82,9 @@ async def _decided(
         if leader is None:
             raise Failed(f"{key[0]}/{key[1]} has no leader; `howdah explain {key[1]}` says why", Exit.NOT_READY)
         try:
-            return situation, leader, candidate_of(situation, leader.name, to)
+            return situation, leader, candidate_of(situation, to)
         except Failed as failed:
-            if time.monotonic() > deadline or not waits_for_heartbeat(situation, leader.name, to):
+            if time.monotonic() > deadline or not waits_for_heartbeat(situation, to):
                 raise
             if not told:
                 say(f"{failed}; waiting for that")
@@ -109,17 +125,12 @@ async def _ask(client: Client, members: Members, situation: Situation, leader: M
             raise Failed(f"Patroni refuses: {said}") from None
 
 
-def candidate_of(situation: Situation, leader: str, to: str | None) -> str:
+def candidate_of(situation: Situation, to: str | None, eligibility: Eligibility | None = None) -> str:
     """The member asked for, or the best. Raises Failed with what is in the way."""
+    leader, rules = situation.leader.name, eligibility or situation.eligibility
     others = {name: member for name, member in situation.members.items() if name != leader}
-    timeline, failsafe = _leader_timeline(situation, leader), situation.leader.failsafe
     if to is None:
-        choice = choose_candidate(
-            others.values(),
-            synchronous=situation.sync.standbys,
-            leader_timeline=timeline,
-            failsafe=failsafe,
-        )
+        choice = choose_candidate(others.values(), rules)
         if choice.name is None:
             raise Failed(f"no member can take over from {leader}: {choice.reason}")
         return choice.name
@@ -128,25 +139,21 @@ def candidate_of(situation: Situation, leader: str, to: str | None) -> str:
     member = others.get(to)
     if member is None:
         raise Failed(f"{to} is no member; there are: {', '.join(sorted(situation.members)) or 'none'}", Exit.NOT_FOUND)
-    why_not = obstacle(member, timeline, failsafe)
+    why_not = rules.obstacle(member)
     if why_not is not None:
         raise Failed(f"{to} cannot take over from {leader}: it {why_not}")
     return to
 
 
-def waits_for_heartbeat(situation: Situation, leader: str, to: str | None) -> bool:
-    """Whether somebody could take over, if the leader's list of members for failsafe mode were up to date."""
-    listed = dataclasses.replace(situation, leader=dataclasses.replace(situation.leader, failsafe=None))
+def waits_for_heartbeat(situation: Situation, to: str | None) -> bool:
+    """Whether somebody could take over, if the leader's list for failsafe mode and its synchronous standby were there."""
+    now = situation.eligibility
+    soon = dataclasses.replace(now, failsafe=None, only_synchronous=now.only_synchronous and bool(now.synchronous))
     try:
-        candidate_of(listed, leader, to)
+        candidate_of(situation, to, soon)
     except Failed:
         return False
     return True
-
-
-def _leader_timeline(situation: Situation, leader: str) -> int | None:
-    member = situation.members.get(leader)
-    return member.timeline if member is not None else None
 
 
 async def _until_leads(client: Client, members: Members, situation: Situation, candidate: str, begin: float) -> None:

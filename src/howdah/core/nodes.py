@@ -80,12 +80,10 @@ def _successor(leader: MemberView, situation: Situation) -> tuple[str | None, st
     able = [view.member for view in others if obstacles[view.name] is None and view.member is not None]
     if not able:
         return None, "; ".join(f"{name} {why}" for name, why in sorted(obstacles.items()))
-    timeline = leader.member.timeline if leader.member is not None else None
-    synchronous, failsafe = situation.sync.standbys, situation.leader.failsafe
-    choice = choose_candidate(able, synchronous=synchronous, leader_timeline=timeline, failsafe=failsafe)
-    if choice.name is not None and situation.config.is_synchronous and choice.name not in synchronous:
-        return None, "no synchronous standby is on a node that stays, and Patroni hands over to no other"
-    return choice.name, "" if choice.name is not None else choice.reason
+    choice = choose_candidate(able, situation.eligibility)
+    if choice.name is not None:
+        return choice.name, ""
+    return None, "; ".join([choice.reason, *(f"{name} {why}" for name, why in sorted(obstacles.items()) if why)])
 
 
 def _obstacle(view: MemberView, leader: MemberView, situation: Situation) -> str | None:

@@ -47,6 +47,7 @@ from howdah.model.observed import Pod
 
 RESTART_GRACE_S = 10.0
 AWAITED_S = 15.0  # what members come to makes events; only that one takes too long does not
+NO_STANDBY = "there is no synchronous standby, so nobody would take over if the leader were lost"
 
 Planner = Callable[[Situation], Decision]
 
@@ -240,9 +241,7 @@ def replacements(situation: Situation) -> Decision:
         situation.views,
         replicas=situation.cluster.instances,
         budget=situation.budget,
-        synchronous=situation.sync.standbys,
-        only_synchronous=situation.config.is_synchronous,
-        failsafe=situation.leader.failsafe,
+        eligibility=situation.eligibility,
         leader_is_reachable=situation.leader_is_reachable,
         leaving=leaving_members(situation),
     )
@@ -289,6 +288,8 @@ def awaited(situation: Situation) -> Decision:
         return Decision(waits=(Wait(AWAITED_S, f"{len(situation.views)} of {instances} pods exist"),))
     if situation.awaits_databases:
         return Decision(waits=(Wait(5.0, "roles and databases are being read"),))
+    if situation.config.is_synchronous and instances > 1 and situation.leads and not situation.sync.standbys:
+        return Decision(waits=(Wait(AWAITED_S, NO_STANDBY),))
     return NOTHING
 
 

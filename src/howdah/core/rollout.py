@@ -15,7 +15,7 @@ from zlib import crc32
 
 from howdah.core.objects.diff import Effect, template_differences
 from howdah.core.patroni.member import Member
-from howdah.core.patroni.switchover import choose_candidate
+from howdah.core.patroni.switchover import Eligibility, choose_candidate
 from howdah.core.plan import NOTHING, Decision, FleetBudget, Held, ReplacePod, Step, Switchover, Wait
 from howdah.model import names
 from howdah.model.observed import Claim, ContainerStatus, Pod
@@ -161,18 +161,11 @@ def next_replacement(
     *,
     replicas: int,
     budget: FleetBudget,
-    synchronous: frozenset[str] = frozenset(),
-    only_synchronous: bool = False,
-    failsafe: Set[str] | None = None,
+    eligibility: Eligibility,
     leader_is_reachable: bool = False,
     leaving: Set[str] = frozenset(),
 ) -> Decision:
-    """What may happen next in a roll. `views` by ordinal; `synchronous`: names of the synchronous standbys;
-    `only_synchronous`: nobody else may take over.
-
-    `leaving`: members on nodes that are to be emptied. `failsafe`: the members that Patroni's failsafe mode knows, which
-    alone may take over; None where it is off.
-    """
+    """What may happen next in a roll. `views` by ordinal; `leaving`: members on nodes that are to be emptied."""
     due = tuple(view for view in views if view.replace is not None)
     if not due:
         return NOTHING
@@ -183,17 +176,9 @@ def next_replacement(
     followers = [view for view in due if not view.is_leader]
     if followers:
         # The synchronous standby last: it is the one that a failover would need.
-        chosen = min(followers, key=lambda v: (v.name in synchronous, -v.pod.ordinal))
+        chosen = min(followers, key=lambda v: (v.name in eligibility.synchronous, -v.pod.ordinal))
         return Decision(steps=(_replace(chosen),))
-    return _hand_over(
-        views,
-        due[0],
-        leader_is_reachable=leader_is_reachable,
-        synchronous=synchronous,
-        only_synchronous=only_synchronous,
-        failsafe=failsafe,
-        leaving=leaving,
-    )
+    return _hand_over(views, due[0], eligibility, leader_is_reachable=leader_is_reachable, leaving=leaving)
 
 
 def _in_flight(views: tuple[MemberView, ...], due: tuple[MemberView, ...], **_: object) -> Decision | None:
@@ -296,22 +281,18 @@ _LATER = Wait(10.0, "the fleet's budget for rolls is used")
 def _hand_over(
     views: tuple[MemberView, ...],
     leader: MemberView,
+    eligibility: Eligibility,
     *,
     leader_is_reachable: bool,
-    synchronous: frozenset[str],
-    only_synchronous: bool,
-    failsafe: Set[str] | None,
     leaving: Set[str],
 ) -> Decision:
     """The old leader goes last, after a switchover; a single instance is replaced in place."""
     others = tuple(view.member for view in views if view.name != leader.name and view.member is not None)
     if len(views) == 1:
         return Decision(steps=(_replace(leader, " (there is no replica to switch to: a short outage)"),))
-    choice = choose_candidate(others, synchronous=synchronous, failsafe=failsafe, leaving=leaving)
+    choice = choose_candidate(others, eligibility, leaving=leaving)
     why_not = None if leader_is_reachable else "it has not said yet where its Patroni is"
     why_not = choice.reason if choice.name is None else why_not
-    if only_synchronous and choice.name not in synchronous:
-        why_not = "there is no synchronous standby yet, and Patroni hands over to no other"
     if why_not is not None or choice.name is None:
         return Decision(waits=(Wait(LOOK_AGAIN_S, f"no switchover from {leader.name}: {why_not}"),))
     reason = f"{leader.name} has to be replaced: {leader.replace}"

@@ -8,11 +8,12 @@ of its own, for which somebody who stays has to lead. With 0 instances nobody st
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from howdah.core.nodes import leaving_members
 from howdah.core.objects.diff import Difference
-from howdah.core.patroni.switchover import choose_candidate
+from howdah.core.patroni.switchover import Choice, Eligibility, choose_candidate
 from howdah.core.plan import NOTHING, Create, Decision, ScaleIn, Switchover, Wait
 from howdah.core.rollout import LOOK_AGAIN_S
 from howdah.core.situation import Situation
@@ -88,17 +89,43 @@ def scale_in(situation: Situation) -> Decision:
 
 
 def _hand_over(because: str, situation: Situation) -> Decision:
-    staying = [view for view in situation.views if view.pod.ordinal < situation.cluster.instances]
-    choice = choose_candidate(
-        [view.member for view in staying if view.member is not None],
-        synchronous=situation.sync.standbys,
-        failsafe=situation.leader.failsafe,
-        leaving=leaving_members(situation),
-    )
+    choice = _successor(situation, situation.cluster.instances)
+    if choice.name is None and _is_by_turns(situation):
+        if _highest(situation) > _leaders_ordinal(situation):
+            return NOTHING  # who is above the leader goes first (`fewer_replicas`)
+        choice = _successor(situation, _leaders_ordinal(situation))
     if choice.name is None or not situation.leader_is_reachable:
         return Decision(waits=(Wait(LOOK_AGAIN_S, f"{because}; no switchover: {choice.reason}"),))
     step = Switchover(reason=because, leader=situation.leader.name or "", candidate=choice.name)
     return Decision(steps=(step,))
+
+
+def _successor(situation: Situation, below: int, eligibility: Eligibility | None = None) -> Choice:
+    """Who would take over among the members whose ordinal is lower."""
+    found = [view.member for view in situation.views if view.pod.ordinal < below and view.member is not None]
+    return choose_candidate(found, eligibility or situation.eligibility, leaving=leaving_members(situation))
+
+
+def _is_by_turns(situation: Situation) -> bool:
+    """Whether nothing but its choice of synchronous standbys keeps Patroni from handing over to one that stays.
+
+    Then the leader goes down by one member at a time, with those above it taken away in between: at last only members
+    that stay are left to choose from.
+    """
+    asynchronous = replace(situation.eligibility, only_synchronous=False)
+    return situation.eligibility.only_synchronous and (
+        _successor(situation, situation.cluster.instances, asynchronous).name is not None
+    )
+
+
+def _leaders_ordinal(situation: Situation) -> int:
+    ordinal = _holders_ordinal(situation)
+    assert ordinal is not None, "only a leader among the pods of the StatefulSet is left out by a number of instances"
+    return ordinal
+
+
+def _highest(situation: Situation) -> int:
+    return max(view.pod.ordinal for view in situation.views)
 
 
 def _leaves_leader(situation: Situation) -> bool:
@@ -135,12 +162,17 @@ def _holds_nothing(situation: Situation) -> bool:
 
 def fewer_replicas(body: Body, live: Live, replicas: Difference, situation: Situation) -> tuple[ScaleIn, ...]:
     """The step that takes this surplus away, as soon as nothing speaks against it. `scale_in` says what does."""
-    if _why_not_now(situation) is not None:
+    asked = int(replicas.intended)
+    allowed = asked if _why_not_now(situation) is None else _above_leader(situation)
+    if allowed is None or allowed >= int(replicas.live):
         return ()
     kind, name = situation.cluster.names.leader_object
+    reason = f"numberOfInstances is {asked}, {replicas.live} replicas are there"
+    if allowed > asked:
+        reason += f"; down to {allowed} first, so that the synchronous standby is one that stays"
     step = ScaleIn(
-        reason=f"numberOfInstances is {replicas.intended}, {replicas.live} replicas are there",
-        body=body,
+        reason=reason,
+        body=with_replicas(body, allowed),
         uid=live.meta.uid,
         resource_version=live.meta.resource_version,
         changes=(replicas.path,),
@@ -149,3 +181,12 @@ def fewer_replicas(body: Body, live: Live, replicas: Difference, situation: Situ
         object_name=name,
     )
     return (step,)
+
+
+def _above_leader(situation: Situation) -> int | None:
+    """To how many replicas a leader that has to leave itself may be left, before it hands over; None where it may not."""
+    if not (_leaves_leader(situation) and situation.leads and _is_by_turns(situation)):
+        return None
+    if _successor(situation, situation.cluster.instances).name is not None:
+        return None
+    return _leaders_ordinal(situation) + 1

@@ -6,7 +6,7 @@ Who leads is Patroni's decision, before and after this. What is counted, and whe
 from __future__ import annotations
 
 from howdah.core.patroni.member import Member, call_value
-from howdah.core.patroni.switchover import obstacle
+from howdah.core.patroni.switchover import Eligibility
 from howdah.core.plan import NOTHING, CallElection, Decision, UnlabelLeader
 from howdah.core.situation import Situation
 from howdah.model import names
@@ -88,7 +88,7 @@ def _labelled(situation: Situation) -> Pod | None:
 def _may_follow(member: Member, situation: Situation) -> bool:
     """Whether Patroni would let it take over, by what it said last."""
     leader, sync = situation.leader, situation.sync
-    if member.api_url is None or obstacle(member, failsafe=leader.failsafe) is not None:
+    if member.api_url is None or Eligibility(failsafe=leader.failsafe).obstacle(member) is not None:
         return False
     if situation.config.is_synchronous and sync.leader is not None and member.name not in sync.standbys:
         return False

@@ -18,6 +18,7 @@ from howdah.core.patroni.member import (
     parse_member,
     parse_sync,
 )
+from howdah.core.patroni.switchover import Eligibility
 from howdah.core.plan import FleetBudget
 from howdah.core.postgres.removal import Kept
 from howdah.core.rollout import MemberView, has_failed, replacement, restart_cause, unhealthy_reason
@@ -93,6 +94,17 @@ class Situation:
         """Whether the leader has said where its Patroni takes commands."""
         view = self.leader_view
         return view is not None and view.member is not None and view.member.api_url is not None
+
+    @property
+    def eligibility(self) -> Eligibility:
+        """Who may take over from the leader, for all that was seen."""
+        head = self.members.get(self.leader.name or "")
+        return Eligibility(
+            synchronous=self.sync.standbys,
+            only_synchronous=self.config.is_synchronous,
+            timeline=head.timeline if head is not None else None,
+            failsafe=self.leader.failsafe,
+        )
 
     @property
     def accepts_writes(self) -> bool:

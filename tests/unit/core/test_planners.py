@@ -2,6 +2,7 @@
 
 import datetime as dt
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from psycopg import sql
@@ -23,6 +24,7 @@ from howdah.core.plan import (
     Wait,
 )
 from howdah.core.planners import (
+    NO_STANDBY,
     PLANNERS,
     awaited,
     databases,
@@ -282,6 +284,9 @@ def test_one_restart_at_a_time(claim, pods, first):
 # --- waiting -----------------------------------------------------------------------------------------------------------
 
 
+SYNCHRONOUS: dict[str, Any] = {"dynamic": {"synchronous_mode": True}}
+
+
 @pytest.mark.parametrize(
     ("pods", "parts", "why"),
     [
@@ -303,6 +308,10 @@ def test_one_restart_at_a_time(claim, pods, first):
         ((leader(), pod(1), pod(2, ready=False)), {}, "Pod acid-a-2 is not ready (phase Running)"),
         ((leader(), pod(1)), {}, "2 of 3 pods exist"),
         (three(), {"database": DatabaseLook(is_due=True)}, "roles and databases are being read"),
+        (three(), SYNCHRONOUS, NO_STANDBY),
+        (three(), {**SYNCHRONOUS, "synchronous": ["acid-a-1"]}, None),
+        ((leader(),), {**SYNCHRONOUS, "spec": {"numberOfInstances": 1}}, None),
+        (three(), {"dynamic": {"synchronous_mode": "quorum"}}, None),
     ],
 )
 def test_what_a_cluster_waits_for(pods, parts, why):

@@ -115,6 +115,37 @@ def test_nothing_shrinks_while_the_leader_cannot_hand_over() -> None:
 
 
 @pytest.mark.parametrize(
+    ("leads", "pods", "synchronous", "expected"),
+    [
+        (2, (pod(0), pod(1), leader(2)), "acid-a-0", "acid-a-0"),
+        (2, (pod(0), pod(1), leader(2)), "acid-a-1", "acid-a-1"),
+        (1, (pod(0), leader(1), pod(2)), "acid-a-2", 2),
+        (1, (pod(0), leader(1), pod(2)), "acid-a-0", "acid-a-0"),
+        (1, (pod(0), leader(1), pod(2)), "", 2),
+        (2, (pod(0), pod(1), leader(2)), "", "not a synchronous standby"),
+        (2, (pod(0, state="starting"), pod(1), leader(2)), "acid-a-1", "acid-a-0 is in state starting"),
+        (1, (pod(0, state="starting"), leader(1), pod(2)), "acid-a-2", "acid-a-0 is in state starting"),
+    ],
+)
+def test_a_leader_with_synchronous_standbys_comes_down_by_turns_to_one_that_stays(
+    leads: int, pods: tuple[Pod, ...], synchronous: str, expected: str | int
+) -> None:
+    parts: dict[str, Any] = {"leader_lock": lock(f"acid-a-{leads}"), "dynamic": {"synchronous_mode": True}}
+    plan = decide(asked(1, *pods, **parts, synchronous=[synchronous] if synchronous else []))
+    if isinstance(expected, int):
+        (step,) = plan.steps
+        assert isinstance(step, ScaleIn)
+        assert step.body["spec"]["replicas"] == expected
+        assert "down to 2 first" in step.reason
+    elif plan.steps:
+        (step,) = plan.steps
+        assert isinstance(step, Switchover)
+        assert step.candidate == expected
+    else:
+        assert expected in plan.waits[0].why
+
+
+@pytest.mark.parametrize(
     ("claim", "seen"),
     [
         ("the leader stays", asked(1)),

@@ -154,8 +154,15 @@ class ConfigObject:
 
     @property
     def is_synchronous(self) -> bool:
-        """Commits wait for a named standby (quorum commit waits for any of several)."""
-        return self.dynamic is not None and str(self.dynamic.get("synchronous_mode")).lower() in ("true", "on")
+        """Commits wait for a named standby (quorum commit waits for any of several). In a standby cluster nothing does."""
+        asked = str((self.dynamic or {}).get("synchronous_mode")).lower() in ("true", "on")
+        return asked and not self.is_standby
+
+    @property
+    def is_standby(self) -> bool:
+        """The leader follows another cluster; by Patroni's rule a section without a source is none."""
+        section = (self.dynamic or {}).get("standby_cluster")
+        return isinstance(section, dict) and any(section.get(key) for key in ("host", "port", "restore_command"))
 
     @property
     def maximum_lag(self) -> int:

@@ -15,6 +15,34 @@ READY_STATES = frozenset({"running", "streaming", "in archive recovery"})
 
 
 @dataclass(frozen=True, slots=True)
+class Eligibility:
+    """What Patroni demands of the member that takes over in a switchover.
+
+    `synchronous`: the synchronous standbys, which come first; with `only_synchronous` nobody else may. `timeline`: the
+    leader's, None where it is not known. `failsafe` as `Leader` has it.
+    """
+
+    synchronous: Set[str] = frozenset()
+    only_synchronous: bool = False
+    timeline: int | None = None
+    failsafe: Set[str] | None = None
+
+    def obstacle(self, member: Member) -> str | None:
+        """Why this member cannot take over (a sentence without subject); None when it can."""
+        if not member.may_lead:
+            return "must not lead (tag nofailover)"
+        if member.state not in READY_STATES:
+            return f"is in state {member.state}"
+        if None not in (self.timeline, member.timeline) and member.timeline != self.timeline:
+            return f"is on timeline {member.timeline}, the leader on {self.timeline}"
+        if self.only_synchronous and member.name not in self.synchronous:
+            return "is not a synchronous standby, and Patroni hands over to no other"
+        if self.failsafe is not None and member.name not in self.failsafe:
+            return "is not yet in the leader's list for failsafe mode (until its next heartbeat)"
+        return None
+
+
+@dataclass(frozen=True, slots=True)
 class Choice:
     """`name` is None where nobody can take over; `reason` is a sentence either way."""
 
@@ -23,43 +51,25 @@ class Choice:
 
 
 def choose_candidate(
-    members: Iterable[Member],
-    *,
-    synchronous: Set[str] = frozenset(),
-    leader_timeline: int | None = None,
-    failsafe: Set[str] | None = None,
-    leaving: Set[str] = frozenset(),
+    members: Iterable[Member], eligibility: Eligibility = Eligibility(), *, leaving: Set[str] = frozenset()
 ) -> Choice:
     """The member that should lead next, among `members` (all but the leader).
 
     Synchronous standbys come first, then members that are not `leaving` their node soon, then streaming before other
     states, then the furthest position, then the lowest name. A position that is not known counts as infinitely far
-    behind. `failsafe` as `Leader` has it.
+    behind.
     """
     everyone = tuple(members)
-    obstacles = {member.name: obstacle(member, leader_timeline, failsafe) for member in everyone}
+    obstacles = {member.name: eligibility.obstacle(member) for member in everyone}
     able = [member for member in everyone if obstacles[member.name] is None]
     if not everyone:
         return Choice(None, "there is no other member")
     if not able:
         return Choice(None, "; ".join(f"{name} {why}" for name, why in sorted(obstacles.items())))
-    best = min(able, key=lambda member: _rank(member, synchronous, leaving))
-    if best.name in synchronous:
+    best = min(able, key=lambda member: _rank(member, eligibility.synchronous, leaving))
+    if best.name in eligibility.synchronous:
         return Choice(best.name, f"{best.name} is the synchronous standby")
     return Choice(best.name, f"{best.name} is {best.state} and lacks least of {len(able)} candidate(s)")
-
-
-def obstacle(member: Member, leader_timeline: int | None = None, failsafe: Set[str] | None = None) -> str | None:
-    """Why this member cannot take over (a sentence without subject); None when it can."""
-    if not member.may_lead:
-        return "must not lead (tag nofailover)"
-    if member.state not in READY_STATES:
-        return f"is in state {member.state}"
-    if None not in (leader_timeline, member.timeline) and member.timeline != leader_timeline:
-        return f"is on timeline {member.timeline}, the leader on {leader_timeline}"
-    if failsafe is not None and member.name not in failsafe:
-        return "is not yet in the leader's list for failsafe mode (until its next heartbeat)"
-    return None
 
 
 def _rank(member: Member, synchronous: Set[str], leaving: Set[str]) -> tuple[bool, bool, bool, int, str]:

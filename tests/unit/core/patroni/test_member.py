@@ -251,3 +251,20 @@ def test_synchronous_standbys_are_a_set():
         "c-0", frozenset({"c-1", "c-2"}), 1
     )
     assert parse_sync(None) == Sync()
+
+
+@pytest.mark.parametrize(
+    ("dynamic", "synchronous"),
+    [
+        ({"synchronous_mode": True}, True),
+        ({"synchronous_mode": "on"}, True),
+        ({"synchronous_mode": "quorum"}, False),
+        ({}, False),
+        ({"synchronous_mode": True, "standby_cluster": {"host": "away"}}, False),
+        ({"synchronous_mode": True, "standby_cluster": {"restore_command": "fetch"}}, False),
+        ({"synchronous_mode": True, "standby_cluster": {"create_replica_methods": ["basebackup"]}}, True),
+        ({"synchronous_mode": True, "standby_cluster": None}, True),
+    ],
+)
+def test_only_a_leader_of_its_own_has_synchronous_standbys_by_name(dynamic, synchronous):
+    assert ConfigObject(dynamic=dynamic).is_synchronous is synchronous

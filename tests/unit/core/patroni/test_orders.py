@@ -6,7 +6,7 @@ from howdah.core.patroni.credentials import derived_credentials
 from howdah.core.patroni.member import Member, ParameterChange
 from howdah.core.patroni.parameters import LOCAL, split
 from howdah.core.patroni.restart import restart_order
-from howdah.core.patroni.switchover import choose_candidate
+from howdah.core.patroni.switchover import Eligibility, choose_candidate
 
 
 def pending(name, *changes, state="running"):
@@ -74,22 +74,30 @@ def replica(name, lsn=100, state="streaming", timeline=1, **tags):
     ],
 )
 def test_the_candidate_is_synchronous_or_lacks_least(members, synchronous, name):
-    choice = choose_candidate(members, synchronous=synchronous)
+    choice = choose_candidate(members, Eligibility(synchronous))
     assert choice.name == name
     assert choice.reason
 
 
 def test_a_member_on_another_timeline_cannot_take_over():
-    choice = choose_candidate([replica("c-1", timeline=1)], leader_timeline=2)
+    choice = choose_candidate([replica("c-1", timeline=1)], Eligibility(timeline=2))
     assert choice.name is None
     assert choice.reason == "c-1 is on timeline 1, the leader on 2"
 
 
+def test_where_only_a_synchronous_standby_may_take_over_no_other_does():
+    members = [replica("c-1", 99), replica("c-2", 100)]
+    assert choose_candidate(members, Eligibility({"c-1"}, only_synchronous=True)).name == "c-1"
+    choice = choose_candidate(members, Eligibility(only_synchronous=True))
+    assert choice.name is None
+    assert "c-1 is not a synchronous standby, and Patroni hands over to no other" in choice.reason
+
+
 def test_a_member_that_failsafe_mode_does_not_know_cannot_take_over():
     members = [replica("c-1", 99), replica("c-2", 100)]
-    assert choose_candidate(members, failsafe={"c-0", "c-1"}).name == "c-1"
-    assert choose_candidate(members, failsafe={"c-0"}).name is None
-    assert choose_candidate(members, failsafe=None).name == "c-2"
+    assert choose_candidate(members, Eligibility(failsafe={"c-0", "c-1"})).name == "c-1"
+    assert choose_candidate(members, Eligibility(failsafe={"c-0"})).name is None
+    assert choose_candidate(members, Eligibility(failsafe=None)).name == "c-2"
 
 
 def test_parameters_are_split_by_where_they_are_written():
