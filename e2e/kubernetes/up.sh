@@ -51,13 +51,15 @@ run kube-apiserver "$bin/kube-apiserver" --etcd-servers "http://127.0.0.1:$ETCD"
 await 60 "kube-apiserver ready" curl -sf --cacert pki/ca.crt "https://$IP:$API/readyz"
 [ "${CONTROLLERS:-yes}" = yes ] || exit 0
 
+# The provisioner for paths of the host now and then meets itself while it deletes a volume (a conflict between two of its own
+# workers), and looks again at its next round only, by default 15 seconds later.
 as=()  # who owns the folders of volumes: a container's ordinary user can write to its volume, as with other provisioners
 [ -z "${VOLUME_OWNER:-}" ] || as=(setpriv --reuid "$VOLUME_OWNER" --regid "$VOLUME_OWNER" --clear-groups \
     --inh-caps +dac_override,+fowner --ambient-caps +dac_override,+fowner)
 run kube-controller-manager "${as[@]}" "$bin/kube-controller-manager" --kubeconfig pki/controller-manager.conf --secure-port 0 --leader-elect=false \
     --use-service-account-credentials --service-account-private-key-file pki/service-accounts.key --root-ca-file pki/ca.crt \
     --cluster-signing-cert-file pki/ca.crt --cluster-signing-key-file pki/ca.key --service-cluster-ip-range $services \
-    --kube-api-qps 200 --kube-api-burst 400 --enable-hostpath-provisioner
+    --kube-api-qps 200 --kube-api-burst 400 --enable-hostpath-provisioner --pvclaimbinder-sync-period 1s
 run kube-scheduler "$bin/kube-scheduler" --kubeconfig pki/scheduler.conf --secure-port 0 --leader-elect=false --kube-api-qps 200 --kube-api-burst 400
 
 # With real nodes as clouds have it: without it each pod waits a second for the scheduler's second look.
