@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import stat
 import subprocess
+import sys
 from ipaddress import IPv4Network
 from pathlib import Path
 
 import pytest
 
 from adapters.apiserver.client import Server, config_map
-from howdah.local.apiserver.__main__ import service_range
+from howdah.local.apiserver.kept import service_range
 from steady import HANGS_S
 
 CONFIGMAPS = "/api/v1/namespaces/default/configmaps"
@@ -51,6 +54,39 @@ def test_port_and_authority_are_those_of_the_first_start(own_server: Server) -> 
     own_server.start()
     assert own_server.ready == ready
     assert own_server.kubeconfig.read_text() == before
+
+
+def test_a_port_that_cannot_be_read_is_the_one_that_kubeconfigs_name(own_server: Server) -> None:
+    ready = own_server.ready
+    own_server.stop()
+    for torn in ("", "\0\0\0\0", "x"):
+        (own_server.directory / "port").write_text(torn)
+        own_server.start()
+        assert own_server.ready == ready
+        own_server.stop()
+    (own_server.directory / "port").unlink()
+    own_server.start()
+    assert own_server.ready == ready
+
+
+def test_a_restart_writes_nothing_that_it_would_not_change(own_server: Server) -> None:
+    files = [own_server.directory / name for name in ("port", "service-range", "kubeconfig")]
+    before = [file.stat().st_ino for file in files]
+    own_server.stop()
+    own_server.start()
+    assert [file.stat().st_ino for file in files] == before
+
+
+def test_a_taken_port_names_its_holder(own_server: Server) -> None:
+    own_server.stop()
+    port = int((own_server.directory / "port").read_text())
+    with socket.create_server(("127.0.0.1", port)):
+        command = [sys.executable, "-m", "howdah.local.apiserver", "--dir", own_server.directory]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=HANGS_S, check=False)
+    assert done.returncode == 1
+    assert f"127.0.0.1:{port}, the port that every kubeconfig of" in done.stderr
+    assert f"is held by pid {os.getpid()} (" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_acknowledged_writes_survive_kill_and_versions_grow(own_server: Server) -> None:
@@ -135,6 +171,13 @@ def test_service_range_is_that_of_the_first_start(tmp_path: Path) -> None:
     assert service_range(tmp_path, wanted) == wanted
     assert service_range(tmp_path, None) == wanted
     assert service_range(tmp_path, IPv4Network("127.100.0.0/16")) == wanted
+
+
+def test_service_range_that_cannot_be_read_is_made_anew(tmp_path: Path) -> None:
+    (tmp_path / "service-range").write_text("127.9")
+    wanted = IPv4Network("127.99.0.0/16")
+    assert service_range(tmp_path, wanted) == wanted
+    assert service_range(tmp_path, None) == wanted
 
 
 def test_service_range_off_the_loopback_is_refused(tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ import asyncio
 import gc
 import logging
 import signal
-import socket
 import ssl
 import sys
 from ipaddress import IPv4Network
@@ -15,10 +14,13 @@ from pathlib import Path
 
 from aiohttp import web
 
+from howdah.local.files import write_whole
+
 from .auth import Tokens
-from .certificates import Pki, ensure_pki, kubeconfig, write_private
+from .certificates import Pki, ensure_pki, kubeconfig
 from .consequences import follow
 from .http import Api
+from .kept import listener, service_range
 from .kinds import Registry
 from .objects import Obj
 from .prepare import DEFAULT_SERVICE_RANGE
@@ -29,9 +31,6 @@ from .writes import Call, State, create
 
 NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
 SHUTDOWN_TIMEOUT_S = 0.5
-
-
-log = logging.getLogger(__name__)
 
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
@@ -46,32 +45,6 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--node-socket", type=Path, help="unix socket of the node agent, for logs and exec")
     return parser.parse_args(argv)
-
-
-def listener(directory: Path, address: str, port: int) -> socket.socket:
-    """The listening socket; its port is kept in the directory, as kubeconfigs name it."""
-    kept = directory / "port"
-    wanted = port or (int(kept.read_text()) if kept.exists() else 0)
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    found = socket.create_server((address, wanted), family=family, backlog=512)
-    kept.write_text(f"{found.getsockname()[1]}\n")
-    return found
-
-
-def service_range(directory: Path, wanted: IPv4Network | None) -> IPv4Network:
-    """The range of service addresses. That of the first start is kept and stays: services hold addresses of it.
-
-    Raises SystemExit where it is no loopback range or has no room.
-    """
-    kept = directory / "service-range"
-    found = IPv4Network(kept.read_text().strip()) if kept.exists() else wanted or DEFAULT_SERVICE_RANGE
-    if wanted is not None and wanted != found:
-        log.warning("service addresses stay in %s, the range of the first start, not %s", found, wanted)
-    if not found.is_loopback or found.num_addresses < 4:
-        raise SystemExit(f"--service-range {found}: expected a part of 127.0.0.0/8 with at least 4 addresses")
-    if not kept.exists():
-        kept.write_text(f"{found}\n")
-    return found
 
 
 def tls(pki: Pki) -> ssl.SSLContext:
@@ -116,7 +89,7 @@ async def serve(options: argparse.Namespace) -> None:
     runner = web.ServerRunner(server, handle_signals=False, shutdown_timeout=SHUTDOWN_TIMEOUT_S)
     await runner.setup()
     await web.SockSite(runner, sock, ssl_context=tls(pki)).start()
-    write_private(directory / "kubeconfig", kubeconfig(pki, f"https://{address}"))
+    write_whole(directory / "kubeconfig", kubeconfig(pki, f"https://{address}"))
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

@@ -17,7 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .certificates import write_private
+from howdah.local.files import write_whole
+
 from .objects import Obj, decode, encode
 from .store import Store
 
@@ -73,7 +74,7 @@ class Tokens:
     def from_file(cls, path: Path) -> Tokens:
         """With the key of a file, which is made where it is missing."""
         if not path.exists():
-            write_private(path, secrets.token_bytes(32))
+            write_whole(path, secrets.token_bytes(32))
         return cls(path.read_bytes())
 
     def issue(self, account: Obj, life_s: int, audiences: list[str], bound: Obj | None = None) -> tuple[str, int]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import ipaddress
-import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -12,6 +11,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import yaml
+
+from howdah.local.files import write_whole
 
 MAKE_TIMEOUT_S = 60.0
 DAYS = 3650
@@ -30,17 +31,6 @@ class Pki:
 
     def key(self, name: str) -> Path:
         return self.directory / f"{name}.key"
-
-
-def write_private(path: Path, data: bytes) -> None:
-    """Writes a file for the owner alone, whole or not at all."""
-    draft = path.with_name(f".{path.name}.new")
-    draft.unlink(missing_ok=True)
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.rename(path)
 
 
 def ensure_pki(directory: Path, address: str) -> Pki:
@@ -76,8 +66,8 @@ def _make(pki: Pki, address: str) -> None:
         private = key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
-        write_private(pki.key(name), private)
-        write_private(pki.certificate(name), certificate.public_bytes(serialization.Encoding.PEM))
+        write_whole(pki.key(name), private)
+        write_whole(pki.certificate(name), certificate.public_bytes(serialization.Encoding.PEM))
 
     ca_key = ec.generate_private_key(ec.SECP256R1())
     ca_name = subject("howdah-local-ca")
