@@ -95,7 +95,7 @@ class Plane:
         return self.directory / "kubeconfig"
 
     def kubeconfig_of(self, user: str) -> Path:
-        return self.directory / f"{user}.conf"
+        return self.directory / "pki" / f"{user}.conf"
 
     def kubectl(self, *arguments: str, text: str = "", timeout_s: float = 120) -> str:
         """As the administrator."""

@@ -3,7 +3,7 @@
 # nothing outside but DIR and its cgroups, and ends with them.
 # usage: nodes.sh up DIR [NODES [IMAGE.tar...]]    control plane, NODES (3) nodes with these images, cluster DNS
 #        nodes.sh in DIR COMMAND...                a command inside: kubectl, psql and pytest reach pods and services there
-#        nodes.sh down DIR                         ends everything and removes DIR; proves that nothing is left
+#        nodes.sh down DIR                         ends everything and removes what it made in DIR; proves that nothing is left
 . "$(dirname "$(realpath "$0")")/lib.sh"
 # 101 is the user of our database containers (images/instance)
 packages=(containerd:containerd runc:runc nft:nftables iptables:iptables ip:iproute2 nsenter:util-linux openssl:openssl curl:curl)
@@ -46,7 +46,9 @@ down() {
     ! alive lane || kill -9 "$holder"  # everybody inside ends with it, and the mounts and networks with them
     for ((i = 0; i < 300; i++)); do remove_cgroups; [ -n "$(left "$namespace")" ] || break; sleep 0.1; done
     [ -z "$(left "$namespace")" ] || die "left behind: $(left "$namespace")"
-    cd / && rm -rf "$d"
+    # by name: DIR may be more than ours
+    rm -rf Corefile address audit.yaml etcd kubeconfig log majors node-[0-9]* own pki run store volumes
+    cd / && rmdir "$d" 2>/dev/null || echo "not the lane's, and left: $(find "$d" -mindepth 1 -maxdepth 1 | sort | paste -sd' ')" >&2
     # a mount point of another lane would vanish with the folder
     grep -qs ' /tmp/hostpath_pv ' /proc/[0-9]*/mounts || rmdir /tmp/hostpath_pv 2>/dev/null || true
 }
@@ -62,6 +64,7 @@ need_root "real nodes need"
 verb=${1:-} dir=${2:-}
 [ -n "$verb" ] && [ -n "$dir" ] || die "usage: nodes.sh up|in|down DIR ..."
 [ "$verb" = up ] || [ -d "$dir/run" ] || die "no nodes were started from $dir"
+[ "$verb" != down ] || [ -s "$dir/run/lane" ] || die "no nodes were started from $dir (there is no run/lane); nothing is removed"
 caller=$PWD
 if [ "$verb" != in ]; then  # one at a time: what the one begins the other must not end
     mkdir -p "$cache/nodes" && exec 8>"$cache/nodes/lock-$(realpath -m "$dir" | cksum | cut -d' ' -f1)"

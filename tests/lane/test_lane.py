@@ -83,14 +83,26 @@ def test_a_node_comes_up_and_leaves_no_trace(folder: Path) -> None:
     everybody = residents(int((folder / "run" / "lane").read_text()))
     assert len(everybody) > 8
     assert cgroups(folder)
+    (folder / "mine").write_text("not the lane's")
 
     done = nodes("down", str(folder))
     assert done.returncode == 0, done.stderr
-    assert not folder.exists()
+    assert done.stderr == f"not the lane's, and left: {folder}/mine\n"
+    assert [path.name for path in folder.iterdir()] == ["mine"]
     assert not [who for who in everybody if processes.is_alive(who)]
     assert cgroups(folder) == []
     assert traces() == before
     assert nodes("in", str(folder), "true").stderr == f"nodes.sh: no nodes were started from {folder}\n"
+
+
+@needs_root
+def test_a_folder_of_no_lane_is_left_alone(folder: Path) -> None:
+    (folder / "run").mkdir(parents=True)
+    (folder / "log").mkdir()
+    done = nodes("down", str(folder))
+    assert done.returncode == 1
+    assert done.stderr == f"nodes.sh: no nodes were started from {folder} (there is no run/lane); nothing is removed\n"
+    assert sorted(path.name for path in folder.iterdir()) == ["log", "run"]
 
 
 @needs_root

@@ -47,7 +47,7 @@ class InCluster(Reference):
 
     def start(self, plane: Plane, log: Path) -> tuple[tuple[str | Path, ...], dict[str, str]]:
         command, environment = super().start(plane, log)
-        resolver = plane.directory / "resolv.conf"
+        resolver = plane.directory / "run" / "resolv.conf"
         resolver.write_text(f"nameserver {DNS}\nsearch svc.cluster.local cluster.local\n")
         mounted = f'mount --bind {resolver} /etc/resolv.conf && exec "$@"'
         return ("unshare", "--mount", "--propagation", "private", "sh", "-c", mounted, "sh", *command), dict(
