@@ -32,7 +32,8 @@ from howdah.local import configuration
 from howdah.local import up as platform
 from howdah.local.configuration import Command, Platform
 from howdah.local.interpreter import InterpreterError
-from howdah.local.up import PlatformError, Status
+from howdah.local.place import PlatformError
+from howdah.local.up import Status
 from howdah.model import names
 from howdah.model.errors import ExternalError, InvalidSpec, Problem
 from howdah.model.manifest import parse_manifest
@@ -228,5 +229,5 @@ def _run(work: Callable[[], Awaitable[T]]) -> T:
         return asyncio.run(main())
     except InvalidSpec as invalid:
         raise Failed(str(invalid), Exit.INVALID) from invalid
-    except (PlatformError, InterpreterError, KubeError, ExternalError, PermissionError, RuntimeError) as error:
+    except (PlatformError, InterpreterError, KubeError, ExternalError, OSError, RuntimeError) as error:
         raise Failed(str(error)) from error

@@ -220,7 +220,9 @@ def local_up(
 @local.command("down")
 def local_down(
     directory: Directory = None,
-    remove: Annotated[bool, typer.Option("--remove", help="also remove all data")] = False,
+    remove: Annotated[
+        bool, typer.Option("--remove", help="also remove all data; what else is in the folder stays")
+    ] = False,
 ) -> None:
     """Stop everything that the platform runs."""
     from howdah.cli.local import down

@@ -1,13 +1,20 @@
 """What a local platform is made of, as data, and where on this machine its parts live."""
 
+import contextlib
+import fcntl
 import hashlib
 import json
 import os
+import shutil
 import stat
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+
+from howdah.local.files import write_whole
+
+FILE = "platform.json"
 
 POD_ENV = {
     "HOWDAH_PATRONI_AUTH": "derived",
@@ -91,23 +98,60 @@ def make_runtime(platform: Platform, shared: bool) -> Path:
     return platform.runtime
 
 
+def remove_runtime(platform: Platform) -> None:
+    """Remove the platform's sockets, and the folder of all where it was the last. What is not ours is left alone."""
+    root = runtime_root()
+    with contextlib.suppress(OSError):  # not there, or another platform of this user is
+        found = root.lstat()
+        if stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid():
+            shutil.rmtree(platform.runtime, ignore_errors=True)
+            root.rmdir()
+
+
+def hold_runtime() -> int:
+    """Keep everything below the folder of all sockets from being cleaned away by age, as long as this process lives.
+
+    systemd-tmpfiles leaves out a folder on which somebody holds a BSD lock, and all below it (tmpfiles.d(5), "Age");
+    many systems give /tmp ten days, and certificates are read again years after they were written.
+    Returns the descriptor that holds the lock. Raises OSError where the folder is missing, or is cleaned at this moment.
+    """
+    descriptor = os.open(runtime_root(), os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
 def save(platform: Platform) -> None:
     """Write the configuration into the platform's folder."""
     content = asdict(platform) | {"directory": str(platform.directory)}
-    path = platform.directory / "platform.json"
-    temporary = path.with_suffix(".new")
-    temporary.touch(mode=0o600)
-    temporary.write_text(json.dumps(content, indent=1))
-    temporary.replace(path)
+    write_whole(platform.directory / FILE, json.dumps(content, indent=1).encode())
 
 
 def load(directory: Path) -> Platform:
-    """Read it back. Raises FileNotFoundError where no platform is."""
-    raw: dict[str, Any] = json.loads((directory / "platform.json").read_bytes())
+    """Read it back. Raises FileNotFoundError where no platform is, ValueError or KeyError where it cannot be read."""
+    raw = _raw(directory)
     return Platform(
-        directory=Path(raw["directory"]),
+        directory=directory,
         roles={role: tuple(argv) for role, argv in raw["roles"].items()},
         processes={name: Command(tuple(command["argv"]), command["env"]) for name, command in raw["processes"].items()},
         pod_env=raw["pod_env"],
         needs={role: (program, hint) for role, (program, hint) in raw.get("needs", {}).items()},
     )
+
+
+def made_as(directory: Path) -> Path:
+    """The folder in which this platform was brought up last: another one where it was copied or moved since.
+
+    Raises as `load` does.
+    """
+    return Path(_raw(directory)["directory"])
+
+
+def _raw(directory: Path) -> dict[str, Any]:
+    found = json.loads((directory / FILE).read_bytes())
+    if not isinstance(found, dict):
+        raise ValueError(f"{directory / FILE} is no configuration")
+    return found

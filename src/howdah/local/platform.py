@@ -9,6 +9,7 @@ import contextlib
 import os
 import signal
 import socket
+from collections import Counter
 from pathlib import Path
 
 import structlog
@@ -17,12 +18,14 @@ from howdah.kube.client import Client
 from howdah.kube.credentials import load_access
 from howdah.kube.errors import KubeError
 from howdah.kube.events import EventRecorder
+from howdah.kube.resources import NODES, PODS
 from howdah.local import configuration
 from howdah.local.configuration import Platform
 from howdah.local.controllers.caches import Caches
 from howdah.local.controllers.garbage import GarbageCollector
 from howdah.local.controllers.loop import World, run_all
 from howdah.local.controllers.table import CACHED, controllers
+from howdah.local.files import write_whole
 from howdah.local.node import fencing, images, server
 from howdah.local.node.addresses import Addresses
 from howdah.local.node.agent import NodeAgent, machine_capacity
@@ -34,7 +37,30 @@ API_WAIT_S = 0.05
 _log = structlog.get_logger("platform")
 
 
-def make_node(platform: Platform, fence: Fence, api_url: str) -> Node:
+async def node_name(client: Client, directory: Path) -> str:
+    """The node's name, for ever: every pod carries it, and a machine may be given another host name.
+
+    One that was not kept yet is, of the nodes that were ever shown, that of most pods; else the machine's.
+    """
+    kept = directory / "node" / "name"
+    with contextlib.suppress(OSError):
+        if name := await asyncio.to_thread(lambda: kept.read_text().strip()):
+            return name
+    pods, nodes = (await client.list(PODS)).items, (await client.list(NODES)).items
+    carried = Counter(pod["spec"].get("nodeName") for pod in pods)
+    own = socket.gethostname().lower()
+    shown: list[str] = [node["metadata"]["name"] for node in nodes]
+    name = max(shown, key=lambda name: (carried[name], name == own), default=own)
+    await asyncio.to_thread(_keep_name, kept, name)
+    return name
+
+
+def _keep_name(path: Path, name: str) -> None:
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    write_whole(path, f"{name}\n".encode())
+
+
+def make_node(platform: Platform, fence: Fence, api_url: str, name: str) -> Node:
     """The node, with its folders."""
     shared = fence.user is not None
     runtime = configuration.make_runtime(platform, shared)
@@ -44,7 +70,7 @@ def make_node(platform: Platform, fence: Fence, api_url: str) -> Node:
         folder.chmod(0o711 if shared else 0o700)
     search_path = images.as_in_images(os.environ.get("PATH", os.defpath))
     return Node(
-        name=socket.gethostname().lower(),
+        name=name,
         directory=platform.directory,
         runtime=runtime,
         fence=fence,
@@ -64,7 +90,9 @@ async def run(platform: Platform) -> None:
     await _until_api_answers(platform)
     access = load_access(str(platform.kubeconfig))
     async with Client(access, concurrency=64, field_manager="howdah-local") as client:
-        node = make_node(platform, fence, access.server)
+        node = make_node(platform, fence, access.server, await node_name(client, platform.directory))
+        with contextlib.suppress(OSError):  # who cleans at this moment has it; the supervisor tries again
+            configuration.hold_runtime()
         _log.info("platform started", node=node.name, fencing=fence.name, addresses=node.addresses.block)
         events = EventRecorder(client, "howdah-local", instance=node.name)
         caches = Caches(client, CACHED)

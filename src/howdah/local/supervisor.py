@@ -1,12 +1,14 @@
 """Keeps the platform's processes alive. They outlive it: a new supervisor takes over those that run.
 
 `python -m howdah.local.supervisor --dir DIR`. SIGHUP reads the configuration anew; SIGTERM ends the supervisor alone.
+A process that was started from other code or by another command is not taken over but started anew.
 """
 
 import argparse
 import asyncio
 import contextlib
 import fcntl
+import hashlib
 import json
 import os
 import shutil
@@ -20,18 +22,21 @@ from pathlib import Path
 
 import structlog
 
-from howdah.local import configuration
+from howdah.local import code, configuration
 from howdah.local.configuration import Command, Platform
+from howdah.local.files import write_whole
 from howdah.local.node import processes
 from howdah.local.node.death import until_dead
 from howdah.local.node.processes import Identity
 
 MARK = "HOWDAH_PROCESS"
+START = "HOWDAH_START"
 FIRST_PAUSE_S = 0.2
 LONGEST_PAUSE_S = 10.0
 GOOD_RUN_S = 30.0
 LOG_LIMIT_BYTES = 10_000_000
-LOG_INTERVAL_S = 5.0
+HOUSE_INTERVAL_S = 5.0
+STOP_S = 10.0
 
 _log = structlog.get_logger("supervisor")
 
@@ -39,6 +44,17 @@ _log = structlog.get_logger("supervisor")
 def mark(directory: Path, name: str) -> str:
     """What the environment of a process of the platform carries."""
     return f"{directory}:{name}"
+
+
+def start_of(command: Command, of_code: str) -> str:
+    """What a process was started from, in short: its command, and the code of this package. Its environment carries it."""
+    text = json.dumps([of_code, command.argv, dict(command.env)], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def own_command(directory: Path, of_code: str) -> Command:
+    """How the supervisor itself is started."""
+    return Command((sys.executable, "-m", "howdah.local.supervisor", "--dir", str(directory), "--code", of_code))
 
 
 def commands(platform: Platform) -> dict[str, Command]:
@@ -67,6 +83,19 @@ def running(directory: Path, name: str) -> list[Identity]:
     return [who for seen in found if (who := processes.identity(seen.pid)) is not None]
 
 
+def split(directory: Path, name: str, start: str) -> tuple[list[Identity], list[Identity]]:
+    """Of the living processes of this name those that were started from this, and the others."""
+    found = running(directory, name)
+    current = processes.marked(START, start) if found else set()
+    return [who for who in found if who.pid in current], [who for who in found if who.pid not in current]
+
+
+def outdated(platform: Platform, of_code: str) -> list[str]:
+    """Names of processes that run and were started from something else than is wanted now."""
+    wanted = commands(platform)
+    return [name for name in wanted if split(platform.directory, name, start_of(wanted[name], of_code))[1]]
+
+
 @dataclass(slots=True)
 class _Kept:
     """One process over its starts."""
@@ -77,12 +106,18 @@ class _Kept:
     restarts: int = 0
     since: float = field(default_factory=time.time)
 
+    @property
+    def is_done(self) -> bool:
+        """Whether nobody starts it again any more, which only a bug of ours can bring about."""
+        return self.task is not None and self.task.done()
+
 
 class Supervisor:
     """Run `run()` until cancelled."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, of_code: str) -> None:
         self._directory = directory
+        self._code = of_code
         self._kept: dict[str, _Kept] = {}
         self._reload = asyncio.Event()
 
@@ -91,17 +126,24 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGHUP, self._reload.set)
         (self._directory / "log").mkdir(mode=0o700, exist_ok=True)
-        trimming = asyncio.create_task(self._trim_logs())
+        housekeeping = asyncio.create_task(self._keep_house())
         try:
             while True:
-                await self._follow(commands(configuration.load(self._directory)))
+                await self._follow(self._wanted())
                 await self._reload.wait()
                 self._reload.clear()
         finally:
-            trimming.cancel()
+            housekeeping.cancel()
+
+    def _wanted(self) -> Mapping[str, Command]:
+        try:
+            return commands(configuration.load(self._directory))
+        except (OSError, ValueError, KeyError) as problem:
+            _say("configuration not read; what runs is kept", problem=str(problem))
+            return {name: kept.command for name, kept in self._kept.items()}
 
     async def _follow(self, wanted: Mapping[str, Command]) -> None:
-        for name in [name for name, kept in self._kept.items() if wanted.get(name) != kept.command]:
+        for name in [name for name, kept in self._kept.items() if wanted.get(name) != kept.command or kept.is_done]:
             await self._give_up(name)
         for name, command in wanted.items():
             if name not in self._kept:
@@ -112,39 +154,53 @@ class Supervisor:
         kept = self._kept.pop(name)
         if kept.task is not None:
             kept.task.cancel()
-        await stop(running(self._directory, name), 10)
+        await stop(running(self._directory, name), STOP_S)
 
     async def _keep(self, name: str, kept: _Kept) -> None:
+        """Start it again whenever it has ended. Nothing that this machine refuses may end that: a full disk is freed."""
         pause_s = FIRST_PAUSE_S
-        launched: subprocess.Popen[bytes] | None = None
-        found = await asyncio.to_thread(running, self._directory, name)
-        kept.who = found[0] if found else None
-        await stop(found[1:], 5)
         while True:
-            if kept.who is None:
-                launched = await asyncio.to_thread(self._launch, name, kept.command)
-                kept.who = processes.identity(launched.pid)
-            kept.since = time.time()
-            self._write_status()
-            if kept.who is not None:
-                await until_dead(kept.who)
-            code = await asyncio.to_thread(launched.wait) if launched is not None else None
-            ran_s = time.time() - kept.since
+            began = time.monotonic()
+            ended: dict[str, object]
+            try:
+                ended = {"code": await self._until_ended(name, kept)}
+            except OSError as problem:
+                ended = {"problem": str(problem)}
+            ran_s = time.monotonic() - began
             pause_s = FIRST_PAUSE_S if ran_s > GOOD_RUN_S else min(pause_s * 2, LONGEST_PAUSE_S)
-            _log.warning("process ended", name=name, code=code, ran_s=round(ran_s, 1), again_in_s=pause_s)
+            _say("process ended", name=name, **ended, ran_s=round(ran_s, 1), again_in_s=pause_s)
             kept.who, kept.restarts = None, kept.restarts + 1
             self._write_status()
             await asyncio.sleep(pause_s)
 
+    async def _until_ended(self, name: str, kept: _Kept) -> int | None:
+        """Take over what runs, or start it, and wait for its end; the exit code, where it is a child of ours."""
+        launched: subprocess.Popen[bytes] | None = None
+        kept.who = await self._take_over(name, kept.command)
+        if kept.who is None:
+            launched = await asyncio.to_thread(self._launch, name, kept.command)
+            kept.who = processes.identity(launched.pid)
+        kept.since = time.time()
+        self._write_status()
+        if kept.who is not None:
+            await until_dead(kept.who)
+        return await asyncio.to_thread(launched.wait) if launched is not None else None
+
+    async def _take_over(self, name: str, command: Command) -> Identity | None:
+        start = start_of(command, self._code)
+        current, others = await asyncio.to_thread(split, self._directory, name, start)
+        await stop([*others, *current[1:]], STOP_S)
+        return current[0] if current else None
+
     def _launch(self, name: str, command: Command) -> "subprocess.Popen[bytes]":
-        env = {**os.environ, **command.env, MARK: mark(self._directory, name)}
+        marks = {MARK: mark(self._directory, name), START: start_of(command, self._code)}
         with (self._directory / "log" / f"{name}.log").open("ab") as log:
             return subprocess.Popen(
                 command.argv,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env=env,
+                env={**os.environ, **command.env, **marks},
                 cwd=self._directory,
                 start_new_session=True,
             )
@@ -154,14 +210,24 @@ class Supervisor:
             name: {"pid": kept.who.pid if kept.who else None, "restarts": kept.restarts, "since": kept.since}
             for name, kept in self._kept.items()
         }
-        temporary = self._directory / "processes.new"
-        temporary.write_text(json.dumps(content))
-        temporary.replace(self._directory / "processes.json")
+        with contextlib.suppress(OSError):  # for people only
+            write_whole(self._directory / "processes.json", json.dumps(content).encode())
 
-    async def _trim_logs(self) -> None:
+    async def _keep_house(self) -> None:
+        """Logs stay small, and nobody cleans our sockets away."""
+        held: int | None = None
         while True:
-            await asyncio.sleep(LOG_INTERVAL_S)
+            if held is None:
+                with contextlib.suppress(OSError):  # who cleans at this moment has it: another time
+                    held = configuration.hold_runtime()
+            await asyncio.sleep(HOUSE_INTERVAL_S)
             await asyncio.to_thread(trim_logs, self._directory / "log")
+
+
+def _say(event: str, **fields: object) -> None:
+    """Our log is on the same disk as everything: that a line is lost must harm nobody."""
+    with contextlib.suppress(OSError):
+        _log.warning(event, **fields)
 
 
 def trim_logs(folder: Path) -> None:
@@ -200,8 +266,8 @@ def lock(directory: Path) -> int | None:
     return descriptor
 
 
-async def _run_until_told(directory: Path) -> None:
-    work = asyncio.create_task(Supervisor(directory).run())
+async def _run_until_told(directory: Path, of_code: str) -> None:
+    work = asyncio.create_task(Supervisor(directory, of_code).run())
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, work.cancel)
     with contextlib.suppress(asyncio.CancelledError):
@@ -212,10 +278,12 @@ def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description="Keeps the processes of a local platform alive.")
     parser.add_argument("--dir", type=Path, required=True, help="folder of the platform, made by `up`")
-    directory = parser.parse_args().dir.resolve()
+    parser.add_argument("--code", help="which code of the package this is (default: as found)")
+    options = parser.parse_args()
+    directory = options.dir.resolve()
     if lock(directory) is None:
         sys.exit(f"{directory} has a supervisor already")
-    asyncio.run(_run_until_told(directory))
+    asyncio.run(_run_until_told(directory, options.code or code.fingerprint()))
 
 
 if __name__ == "__main__":

@@ -8,13 +8,12 @@ import asyncio
 import fcntl
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,21 +21,21 @@ from howdah.kube.client import Client
 from howdah.kube.credentials import load_access
 from howdah.kube.errors import KubeError
 from howdah.kube.resources import NODES
-from howdah.local import configuration, interpreter, supervisor
-from howdah.local.configuration import Platform
+from howdah.local import code, configuration, interpreter, removal, supervisor
+from howdah.local.configuration import Command, Platform
+from howdah.local.files import write_whole
 from howdah.local.node import containers, fencing, processes
+from howdah.local.node.containers import Container
+from howdah.local.place import PlatformError, check_for_up, made_here
 
 UP_TIMEOUT_S = 30.0
 POLL_S = 0.03
+OUTDATED_POLL_S = 0.1
 GRACE_S = 30.0
 STOP_S = 10.0
 REMOVAL_GRACE_S = 0.3  # what is removed needs no good order
 
 Progress = Callable[[str], None]
-
-
-class PlatformError(Exception):
-    """What a person should read: what is wrong, where, and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +74,7 @@ async def up(platform: Platform, on_progress: Progress = lambda _: None, *, time
     """
     directory = await asyncio.to_thread(_made, platform.directory)
     platform = replace(platform, directory=directory)
+    await asyncio.to_thread(check_for_up, directory)
     async with _alone(directory):
         fence = fencing.choose(f"howdah-{platform.identity}")
         on_progress(f"fencing: {fence.name}" + (f", containers run as {fence.user.name}" if fence.user else ""))
@@ -82,8 +82,8 @@ async def up(platform: Platform, on_progress: Progress = lambda _: None, *, time
             platform = _for_user(platform, fence.user, on_progress)
         configuration.make_runtime(platform, fence.user is not None)
         configuration.save(platform)
-        (directory / "fencing").write_text(fence.name)
-        _start_supervisor(directory)
+        write_whole(directory / "fencing", fence.name.encode())
+        await _start_supervisor(platform, on_progress, timeout_s)
         await _until_ready(platform, on_progress, timeout_s)
     return status(directory)
 
@@ -111,20 +111,45 @@ def _for_user(platform: Platform, user: fencing.User, on_progress: Progress) -> 
     return replace(platform, roles=roles)
 
 
-def _start_supervisor(directory: Path) -> None:
-    found = supervisor.running(directory, "supervisor")
-    if found:
-        os.kill(found[0].pid, signal.SIGHUP)
-        return
+async def _start_supervisor(platform: Platform, on_progress: Progress, timeout_s: float) -> None:
+    """Start it, or have a running one read its configuration; one of other code is replaced. Pods notice nothing."""
+    directory, of_code = platform.directory, code.fingerprint()
+    command = supervisor.own_command(directory, of_code)
+    start = supervisor.start_of(command, of_code)
+    current, others = await asyncio.to_thread(supervisor.split, directory, "supervisor", start)
+    await supervisor.stop(others, STOP_S)
+    if current:
+        os.kill(current[0].pid, signal.SIGHUP)
+    else:
+        _launch_supervisor(directory, command, start)
+    await _until_started_anew(platform, of_code, on_progress, timeout_s)
+
+
+async def _until_started_anew(platform: Platform, of_code: str, on_progress: Progress, timeout_s: float) -> None:
+    """What is of other code or of another command than now must not answer for what follows it."""
+    deadline = time.monotonic() + timeout_s
+    told = False
+    while names := await asyncio.to_thread(supervisor.outdated, platform, of_code):
+        if not told:
+            on_progress(f"starting anew, for code or command have changed: {', '.join(names)}")
+            told = True
+        if time.monotonic() > deadline:
+            raise PlatformError(
+                f"{', '.join(names)}: not started anew within {timeout_s:g} s; read {platform.directory}/log/*.log"
+            )
+        await asyncio.sleep(OUTDATED_POLL_S)
+
+
+def _launch_supervisor(directory: Path, command: Command, start: str) -> None:
     (directory / "log").mkdir(mode=0o700, exist_ok=True)
-    env = {**os.environ, supervisor.MARK: supervisor.mark(directory, "supervisor")}
+    marks = {supervisor.MARK: supervisor.mark(directory, "supervisor"), supervisor.START: start}
     with (directory / "log" / "supervisor.log").open("ab") as log:
         subprocess.Popen(
-            [sys.executable, "-m", "howdah.local.supervisor", "--dir", str(directory)],
+            command.argv,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            env=env,
+            env={**os.environ, **marks},
             cwd=directory,
             start_new_session=True,
         )
@@ -172,16 +197,20 @@ async def down(directory: Path, *, remove: bool = True, on_progress: Progress = 
     directory = await asyncio.to_thread(directory.resolve)
     if not await asyncio.to_thread(directory.is_dir):
         return
+    await asyncio.to_thread(made_here, directory)
     async with _alone(directory):
-        platform = _configured(directory)
+        platform = await asyncio.to_thread(made_here, directory)
         names = [name for name in supervisor.commands(platform) if name not in ("apiserver", "services")]
         # Nobody may start anything any more; Patroni needs the API to end in good order.
         grace_s = REMOVAL_GRACE_S if remove else STOP_S
         await _stop(directory, ["supervisor", *names], grace_s, on_progress)
         await _stop_pods(directory, 0 if remove else GRACE_S, on_progress)
         await _stop(directory, ["services", "apiserver"], grace_s, on_progress)
-        await asyncio.to_thread(_clear, platform, remove)
-    on_progress("nothing is left" if remove else "stopped; its data is kept")
+        stays = await asyncio.to_thread(_clear, platform, remove)
+    if stays:
+        on_progress(f"all of the platform is removed; not its own, and left in {directory}: {', '.join(stays)}")
+    else:
+        on_progress("nothing is left" if remove else "stopped; its data is kept")
 
 
 def _configured(directory: Path) -> Platform:
@@ -203,32 +232,42 @@ async def _stop(directory: Path, names: list[str], grace_s: float, on_progress: 
 
 
 async def _stop_pods(directory: Path, grace_s: float, on_progress: Progress) -> None:
-    folders = await asyncio.to_thread(lambda: list((directory / "node" / "pods").glob("*/containers/*")))
-    found = [container for folder in folders if (container := containers.adopt(folder)) is not None]
+    found = await asyncio.to_thread(lambda: list(_recorded(directory)))
     if found:
         on_progress(f"ending {len(found)} containers")
     await asyncio.gather(*(container.stop(grace_s) for container in found))
 
 
-def _clear(platform: Platform, remove: bool) -> None:
-    shutil.rmtree(platform.runtime, ignore_errors=True)
-    _remove_empty(configuration.runtime_root())
+def _recorded(directory: Path) -> Iterator[Container]:
+    """Containers that were started in this folder, alive or not; a record that came from elsewhere is not ours."""
+    for folder in (directory / "node" / "pods").glob("*/containers/*"):
+        container = containers.adopt(folder)
+        if container is not None and all(Path(work).is_relative_to(directory) for work in container.run.folders):
+            yield container
+
+
+def _clear(platform: Platform, remove: bool) -> list[str]:
+    """Remove what is needed only while it runs, and with `remove` the rest. Returns names of what is not ours.
+
+    Raises PlatformError for what could not be removed.
+    """
+    configuration.remove_runtime(platform)
     fencing.remove_cgroup(f"howdah-{platform.identity}")
-    if remove:
-        shutil.rmtree(platform.directory)
-
-
-def _remove_empty(folder: Path) -> None:
-    try:
-        folder.rmdir()
-    except OSError:
-        return  # another platform of this user is there
+    if not remove:
+        return []
+    failed, stays = removal.remove(platform.directory)
+    if failed:
+        raise PlatformError(
+            f"all processes have ended, but this could not be removed: {'; '.join(failed)}; "
+            f"when that is mended, run this again"
+        )
+    return stays
 
 
 @asynccontextmanager
 async def _alone(directory: Path) -> AsyncIterator[None]:
     """One `up` or `down` at a time."""
-    with _held(directory / "up.lock"):
+    with _held(directory / removal.LOCK):
         yield
 
 
@@ -249,7 +288,7 @@ def status(directory: Path) -> Status:
     directory = directory.resolve()
     platform = _configured(directory)
     known: dict[str, dict[str, float]] = {}
-    if (directory / "processes.json").exists():
+    with suppress(OSError, ValueError):  # it is only for people
         known = json.loads((directory / "processes.json").read_bytes())
     found = []
     for name in ("supervisor", *supervisor.commands(platform)):
