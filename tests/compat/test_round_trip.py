@@ -76,13 +76,13 @@ async def test_what_is_written_and_read_back_does_not_differ(case: str, kubeconf
             await client.create(resource, body)
             live = await client.get(resource, name, namespace=namespace)
             assert compare(body, live) == ()
-            assert given_up(_entries(live), body, FIELD_MANAGER) == ()
+            assert given_up(_entries(live), body, live, manager=FIELD_MANAGER) == ()
 
             moved = await _own(client, live)
             applied = await client.apply(resource, _with_uid(body, moved))
             assert applied["metadata"].get("generation") == live["metadata"].get("generation")
             assert compare(body, applied) == ()
-            assert given_up(_entries(applied), body, FIELD_MANAGER) == ()
+            assert given_up(_entries(applied), body, applied, manager=FIELD_MANAGER) == ()
             await asyncio.sleep(SECOND_S if body["kind"] == "StatefulSet" else 0)  # a later time alone is no change
             again = await client.apply(resource, _with_uid(body, applied))
             assert again["metadata"]["resourceVersion"] == applied["metadata"]["resourceVersion"]
@@ -97,7 +97,7 @@ async def test_what_is_left_out_later_is_given_up_and_goes(kubeconfig: Path) -> 
     async with Client(load_access(str(kubeconfig)), field_manager=FIELD_MANAGER) as client:
         await client.create(NAMESPACES, {"metadata": {"name": namespace}})
         live = await _own(client, await client.create(STATEFUL_SETS, fuller))
-        left = given_up(_entries(live), leaner, FIELD_MANAGER)
+        left = given_up(_entries(live), leaner, live, manager=FIELD_MANAGER)
         assert left == (
             "spec.template.metadata.annotations[example.org/scrape]",
             "spec.template.spec.containers[exporter]",
@@ -107,7 +107,7 @@ async def test_what_is_left_out_later_is_given_up_and_goes(kubeconfig: Path) -> 
         )
         applied = await client.apply(STATEFUL_SETS, _with_uid(leaner, live))
         assert compare(leaner, applied) == ()
-        assert given_up(_entries(applied), leaner, FIELD_MANAGER) == ()
+        assert given_up(_entries(applied), leaner, applied, manager=FIELD_MANAGER) == ()
         # Pods of the old template have what is gone; those of the new one have not.
         before, now = live["spec"]["template"], applied["spec"]["template"]
         intended = leaner["spec"]["template"]

@@ -18,6 +18,7 @@ from howdah.core.resolve import label_keys
 from howdah.kube.client import Client
 from howdah.kube.errors import KubeError, NotFound
 from howdah.kube.resources import PODS
+from howdah.model import names
 from howdah.model.errors import ExternalError
 from howdah.model.observed import Live, Pod
 
@@ -107,8 +108,7 @@ def news(before: Sight, now: Sight) -> Iterator[str]:
 async def look_at(client: Client, operator: OperatorSettings, namespace: str, name: str, generation: int) -> Sight:
     """Ask the API server, and the leader's PostgreSQL as soon as there is one."""
     resource = await client.get(POSTGRESQLS, name, namespace=namespace, type=Live)
-    selector = label_keys(operator.settings).selector(name)
-    labels = ",".join(f"{key}={value}" for key, value in sorted(selector.items()))
+    labels = names.selector_text(label_keys(operator.settings).selector(name))
     pods = (await client.list(PODS, namespace=namespace, labels=labels, type=Pod)).items
     status = resource.decoded_status()
     conditions = {c["type"]: c for c in status.get("conditions") or ()}

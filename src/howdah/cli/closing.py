@@ -69,8 +69,7 @@ async def _endpoint(client: Client, operator: OperatorSettings, resource: Object
 
 
 async def _members(client: Client, operator: OperatorSettings, namespace: str, name: str) -> list[str]:
-    selector = label_keys(operator.settings).selector(name)
-    labels = ",".join(f"{key}={value}" for key, value in sorted(selector.items()))
+    labels = names.selector_text(label_keys(operator.settings).selector(name))
     pods = (await client.list(PODS, namespace=namespace, labels=labels)).items
     replicas = await streaming(client, operator, namespace, name) or frozenset()
     lines = [coloured(name, "strong")]
@@ -132,8 +131,7 @@ async def _left_out(client: Client, operator: OperatorSettings, clusters: Sequen
     """What the instances had to leave out, as their logs say; each thing once."""
     found: dict[str, None] = {}
     for namespace, name in clusters:
-        selector = label_keys(operator.settings).selector(name)
-        labels = ",".join(f"{key}={value}" for key, value in sorted(selector.items()))
+        labels = names.selector_text(label_keys(operator.settings).selector(name))
         for pod in (await client.list(PODS, namespace=namespace, labels=labels)).items:
             for line in await _log(client, namespace, pod["metadata"]["name"]):
                 _, mark, said = line.partition(LEFT_OUT)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import ipaddress
 import os
 import re
 import shutil
@@ -30,6 +31,8 @@ from howdah.model import names
 REACHABLE_S = 2.0
 EXEC_TIMEOUT_S = 600.0
 PROBE_TIMEOUT_S = 5.0
+CHOOSY_FROM_MAJOR = 16
+"""Of a psql that can be told by which methods alone it may prove who it is (`PGREQUIREAUTH`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,30 @@ class Endpoint:
     database: str
     server_major: int
     password: str = field(repr=False)
+    is_published: bool = False  # the address is a load balancer's
+
+    @property
+    def is_on_this_machine(self) -> bool:
+        """Whether the address is one of the local platform's."""
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    @property
+    def precautions(self) -> dict[str, str]:
+        """What libpq asks of the server where the person says nothing else: whoever answers there may be another one.
+
+        A server that is sent no password in clear text learns nothing, and by SCRAM an impostor cannot even let us in.
+        """
+        if self.is_on_this_machine:
+            return {"PGREQUIREAUTH": "!password"}
+        return {"PGREQUIREAUTH": "scram-sha-256", "PGSSLMODE": "require"}
+
+    @property
+    def in_its_container(self) -> tuple[str, ...]:
+        """Arguments of a psql beside the server, whose socket asks for no password."""
+        return ("-U", self.user, "-d", self.database)
 
     @property
     def url(self) -> str:
@@ -104,6 +131,7 @@ async def find_endpoint(
         database=database,
         server_major=_major(resource),
         password=password,
+        is_published=_published(service) is not None,
     )
 
 
@@ -126,9 +154,12 @@ async def _leader_service(client: Client, namespace: str, name: str) -> Object:
 
 def _address(service: Object) -> str:
     """The load balancer's where there is one, else the service's."""
+    return str(_published(service) or service["spec"]["clusterIP"])
+
+
+def _published(service: Object) -> str | None:
     ingress = (service.get("status", {}).get("loadBalancer") or {}).get("ingress") or [{}]
-    outside = ingress[0].get("hostname") or ingress[0].get("ip")
-    return str(outside or service["spec"]["clusterIP"])
+    return ingress[0].get("hostname") or ingress[0].get("ip") or None
 
 
 def _port(service: Object) -> int:
@@ -144,8 +175,7 @@ async def find_login(
 
     Raises Failed naming the roles that have a Secret.
     """
-    selector = label_keys(operator.settings).selector(name)
-    labels = ",".join(f"{key}={value}" for key, value in sorted(selector.items()))
+    labels = names.selector_text(label_keys(operator.settings).selector(name))
     secrets = (await client.list(SECRETS, namespace=namespace, labels=labels)).items
     found = {_text(secret, "username"): _text(secret, "password") for secret in secrets}
     of_role = names.credentials_secret(operator.settings.secret_name_template, role, name)
@@ -162,23 +192,39 @@ def _text(secret: Object, key: str) -> str:
 
 
 def run_psql(connection: Connection, name: str, user: str | None, database: str, arguments: Sequence[str]) -> NoReturn:
-    """Become psql where the service can be reached from here; else run it in the leader's container."""
+    """Become psql where the service can be reached from here, and trusted; else run it in the leader's container."""
 
-    async def work(client: Client, namespace: str) -> tuple[Endpoint | None, str]:
+    async def work(client: Client, namespace: str) -> tuple[Endpoint, str | None, str]:
         operator = await find_settings(client)
         endpoint = await find_endpoint(client, operator, namespace, name, user, database)
-        if await is_reachable(endpoint):
-            return endpoint, ""
-        return None, await _leader_pod(client, operator, namespace, name)
+        if (psql := direct_program(endpoint)) is not None and await is_reachable(endpoint):
+            return endpoint, psql, ""
+        return endpoint, None, await _leader_pod(client, operator, namespace, name)
 
-    endpoint, pod = connection.run(work)
-    if endpoint is not None:
-        psql = psql_program(endpoint.server_major)
-        os.execve(psql, [psql, *arguments], {**os.environ, **endpoint.environment})  # noqa: S606
-    role = ("-U", user or "postgres", "-d", database)
+    endpoint, psql, pod = connection.run(work)
+    if psql is not None:
+        said = {**endpoint.precautions, **os.environ, **endpoint.environment}
+        os.execve(psql, [psql, *arguments], said)  # noqa: S606
     if sys.stdin.isatty():
-        _kubectl_exec(connection, pod, (*role, *arguments))
-    sys.exit(_exec_in_pod(connection, pod, (*role, *arguments)))
+        _kubectl_exec(connection, pod, (*endpoint.in_its_container, *arguments))
+    sys.exit(_exec_in_pod(connection, pod, (*endpoint.in_its_container, *arguments)))
+
+
+def direct_program(endpoint: Endpoint) -> str | None:
+    """The psql that may be given the password for this address; None where the server's container is the way.
+
+    The address of a service inside a cluster is nobody's here: in the network that this machine is in, it may be that of
+    another host. A load balancer's is public, so psql has to insist on SCRAM there, which older ones cannot.
+    """
+    if endpoint.is_on_this_machine:
+        return psql_program(endpoint.server_major)
+    if not endpoint.is_published:
+        return None
+    try:
+        program = psql_program(endpoint.server_major)
+    except Failed:
+        return None
+    return program if _psql_major(program) >= CHOOSY_FROM_MAJOR else None
 
 
 async def is_reachable(endpoint: Endpoint) -> bool:
@@ -197,7 +243,7 @@ async def _leader_pod(client: Client, operator: OperatorSettings, namespace: str
         **label_keys(operator.settings).selector(name),
         operator.settings.pod_role_label: names.LEADER_ROLE,
     }
-    labels = ",".join(f"{key}={value}" for key, value in sorted(selector.items()))
+    labels = names.selector_text(selector)
     pods = (await client.list(PODS, namespace=namespace, labels=labels)).items
     if not pods:
         raise Failed(f"{namespace}/{name} has no leader now; `howdah explain {name}` says why", Exit.NOT_READY)
@@ -238,7 +284,9 @@ def _kubectl_exec(connection: Connection, pod: str, arguments: Sequence[str]) ->
     """A terminal needs kubectl's."""
     kubectl = shutil.which("kubectl")
     if kubectl is None:
-        raise Failed("the service's address cannot be reached from here, and there is no kubectl to open a terminal by")
+        raise Failed(
+            "the server is asked inside its container from here, and there is no kubectl to open a terminal by"
+        )
     place = [
         *(("--kubeconfig", str(connection.kubeconfig)) if connection.kubeconfig else ()),
         *(("--context", connection.context) if connection.context else ()),

@@ -22,6 +22,7 @@ from howdah.core.resolve import label_keys
 from howdah.kube.client import Client, Object
 from howdah.kube.errors import NotFound
 from howdah.kube.resources import SERVICES
+from howdah.model import names
 from howdah.model.observed import Pod, status_of
 
 WATCH_S = 1.0
@@ -93,7 +94,7 @@ async def detail(client: Client, operator: OperatorSettings, namespace: str, nam
     observed = await observe_live(client, operator.settings, namespace, name, now=utc_now())
     if observed is None:
         raise Failed(f"{namespace}/{name}: no such postgresql resource", Exit.NOT_FOUND)
-    labels = ",".join(f"{key}={value}" for key, value in sorted(label_keys(operator.settings).selector(name).items()))
+    labels = names.selector_text(label_keys(operator.settings).selector(name))
     try:
         resource = await client.get(POSTGRESQLS, name, namespace=namespace)
     except NotFound:

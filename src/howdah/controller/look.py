@@ -79,19 +79,20 @@ async def observe_live(
         _event_streams(client, namespace, labels),
     )
     nodes = await _nodes(client, pods)
-    in_use = {pod.metadata.label(names.REVISION_LABEL) for pod in pods}
-    return Observed(
+    seen = Observed(
         now=now,
         resource=found,
-        pods=observe.members(pods, name),
+        pods=pods,
         claims=claims.items,
         objects={**objects, **(streams or {})},
         serves_event_streams=streams is not None,
         secrets={(s.metadata.namespace, s.metadata.name): s for s in secrets},
         patroni={**configmaps, **endpoints},
         nodes=nodes,
-        templates={r.metadata.name: r.template() for r in revisions.items if r.metadata.name in in_use},
+        templates=observe.templates(pods, revisions.items, Revision.template),
+        revisions=revisions.items,
     )
+    return observe.own(seen)
 
 
 async def _secrets(client: Client, namespace: str, labels: str) -> tuple[SecretMeta, ...]:

@@ -21,7 +21,11 @@ def prepare() -> None:
 
 
 def settle() -> None:
-    """What the caches hold stays: half of a start's time is cyclic garbage collection otherwise."""
+    """What the caches hold stays: half of a start's time is cyclic garbage collection otherwise.
+
+    Those of an operator whose configuration is over go: it is a cycle, which was among what stays until now.
+    """
+    gc.unfreeze()
     gc.collect()
     gc.freeze()
     gc.set_threshold(100_000, 20, 100)

@@ -30,8 +30,8 @@ def from_caches(watch: Watch, key: Key, now: dt.datetime) -> Observed | None:
     if (resource := watch.resource(key)) is None:
         return None
     patroni, denied = _patroni(watch, key), watch.denied_in(key[0])
-    pods = members(every(watch.pods, key), key[1])
-    return Observed(
+    pods, revisions = every(watch.pods, key), every(watch.revisions, key)
+    seen = Observed(
         now=now,
         resource=resource,
         pods=pods,
@@ -41,8 +41,8 @@ def from_caches(watch: Watch, key: Key, now: dt.datetime) -> Observed | None:
         patroni=patroni,
         unrenewed_s=_unrenewed_s(watch, patroni),
         renewals_seen=frozenset(p for p, lock in patroni.items() if watch.locks.was_renewed(_place(p, lock))),
-        templates=_templates(pods, every(watch.revisions, key), watch),
-        revisions=every(watch.revisions, key),
+        templates=templates(pods, revisions, watch.template),
+        revisions=revisions,
         problems=tuple(one.error for one in denied if one.kind not in STANDS_ALONE),
         unseen={one.kind: one.error.message for one in denied if one.kind in STANDS_ALONE},
         serves_event_streams=watch.event_streams.is_served(key[0]),
@@ -50,11 +50,26 @@ def from_caches(watch: Watch, key: Key, now: dt.datetime) -> Observed | None:
         nodes_unseen=watch.nodes.unseen,
         departed=tuple(departed for at, departed in watch.departed if at == key),
     )
+    return own(seen)
 
 
-def members(pods: Iterable[Pod], cluster: str) -> tuple[Pod, ...]:
-    """The cluster's own of these pods, by ordinal: where `cluster_labels` says little, other pods have its labels, too."""
-    return tuple(sorted((p for p in pods if names.is_member(p.name, cluster)), key=lambda pod: pod.ordinal))
+def own(observed: Observed) -> Observed:
+    """The same with the cluster's own pods, by ordinal, and claims alone.
+
+    Others have its labels, too: where `cluster_labels` says little, or where people put them on what they made.
+    """
+    cluster = observed.resource.meta.name
+    members = (pod for pod in observed.pods if names.is_member(pod.name, cluster))
+    claims = tuple(claim for claim in observed.claims if names.is_members_claim(claim.metadata.name, cluster))
+    return dataclasses.replace(observed, pods=tuple(sorted(members, key=lambda pod: pod.ordinal)), claims=claims)
+
+
+def templates(
+    pods: Iterable[Pod], revisions: Iterable[Revision], template: Callable[[Revision], Mapping[str, Any]]
+) -> dict[str, Mapping[str, Any]]:
+    """The templates of the revisions that pods are made from. A StatefulSet controller keeps old ones as long as that."""
+    in_use = {pod.metadata.label(names.REVISION_LABEL) for pod in pods}
+    return {r.metadata.name: template(r) for r in revisions if r.metadata.name in in_use}
 
 
 def with_secrets(watch: Watch, observed: Observed, wanted: Iterable[SecretRequest]) -> Observed:
@@ -122,12 +137,6 @@ def _patroni(watch: Watch, key: Key) -> dict[tuple[str, str], PatroniObject]:
     return found | {("Endpoints", o.metadata.name): o for o in every(watch.endpoints, key)}
 
 
-def _templates(pods: tuple[Pod, ...], revisions: tuple[Revision, ...], watch: Watch) -> dict[str, Mapping[str, Any]]:
-    """The templates of the revisions that pods are made from. A StatefulSet controller keeps old ones as long as that."""
-    in_use = {pod.metadata.label("controller-revision-hash") for pod in pods}
-    return {r.metadata.name: watch.template(r) for r in revisions if r.metadata.name in in_use}
-
-
 async def live(
     client: Client, cached: Observed, *, selector: str, patroni_kind: str, now: dt.datetime
 ) -> Observed | None:
@@ -141,15 +150,16 @@ async def live(
     if resource is None or resource.meta.uid != meta.uid:
         return None
     renewed = frozenset(place for place, lock in patroni.items() if _was_renewed(lock, cached.patroni.get(place)))
-    return dataclasses.replace(
+    seen = dataclasses.replace(
         cached,
         now=now,
         resource=resource,
-        pods=members(pods, meta.name),
+        pods=pods,
         patroni=patroni,
         unrenewed_s={place: 0.0 if place in renewed else since_s for place, since_s in cached.unrenewed_s.items()},
         renewals_seen=cached.renewals_seen | renewed,
     )
+    return own(seen)
 
 
 def _was_renewed(lock: PatroniObject, cached: PatroniObject | None) -> bool:

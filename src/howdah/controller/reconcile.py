@@ -150,7 +150,7 @@ class Reconciler:
         if resource is None or resource.meta.uid != observed.resource.meta.uid:
             return PassResult(again_in_s=AFTER_CONFLICT_S)
         meta = resource.meta
-        observed = dataclasses.replace(observed, resource=resource, pods=observe.members(pods, key[1]))
+        observed = observe.own(dataclasses.replace(observed, resource=resource, pods=pods))
         observed = observe.with_foreign_secrets(self._watch, observed)
         paused = pause_of(meta.annotations or {}) is not names.Pause.NONE
         policy = deletion_policy(self._settings)

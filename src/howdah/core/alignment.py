@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from howdah.core.far_secrets import is_out_of_reach, look_again
-from howdah.core.objects.diff import Difference, Effect, compare, given_up
+from howdah.core.objects.diff import Difference, Effect, compare, given_up, left_over
 from howdah.core.objects.ownership import is_of_reference, taken_over
 from howdah.core.objects.secrets import secret
 from howdah.core.plan import (
@@ -40,9 +40,8 @@ Body = Mapping[str, Any]
 def differences(intended: Body, live: Live) -> tuple[Difference, ...]:
     """What of `intended` is not contained in the live object, and what we still own but no longer intend."""
     body = live.body(intended["apiVersion"], intended["kind"])
-    left = given_up(live.managed_fields(), intended, names.FIELD_MANAGER)
-    extra = tuple(Difference(path, None, "…", Effect.PATCH, f"{path} is not intended any more") for path in left)
-    return compare(intended, body) + extra
+    left = given_up(live.managed_fields(), intended, body, manager=names.FIELD_MANAGER)
+    return compare(intended, body) + left_over(left, intended["kind"])
 
 
 def missing_secrets(situation: Situation) -> Decision:

@@ -123,13 +123,12 @@ def _stateful_set(observed: Observed, policy: DeletionPolicy) -> tuple[list[Step
 def _pods(observed: Observed, policy: DeletionPolicy) -> tuple[list[Step], str]:
     """All at once; the volumes are touched only when every pod is gone."""
     del policy
-    members = [pod for pod in observed.pods if names.is_member(pod.name, observed.resource.meta.name)]
     steps: list[Step] = [
         Delete(reason="the cluster is deleted", kind="Pod", name=pod.name, uid=pod.metadata.uid)
-        for pod in members
+        for pod in observed.pods
         if not pod.is_deleting
     ]
-    return steps, f"{len(members)} pod(s) are ending" if members else ""
+    return steps, f"{len(observed.pods)} pod(s) are ending" if observed.pods else ""
 
 
 def _everything_else(observed: Observed, policy: DeletionPolicy) -> tuple[list[Step], str]:

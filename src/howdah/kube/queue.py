@@ -117,14 +117,19 @@ class WorkQueue(Generic[K]):
         """Work until cancelled, then cancel the passes in progress and wait for their end.
 
         A pass that raises is logged, told to `on_error` and retried with back-off; one that ends well is forgotten.
-        An idle queue holds no tasks, so a high `concurrency` costs nothing.
+        An idle queue holds no tasks, so a high `concurrency` costs nothing. One that has ended has no timers either: the
+        loop would hold it, and all that it knows, until the last of them is due.
         """
         slots = asyncio.Semaphore(concurrency)
-        async with asyncio.TaskGroup() as passes:
-            while True:
-                await slots.acquire()
-                key = await self._next()
-                passes.create_task(self._pass(key, worker, slots))
+        try:
+            async with asyncio.TaskGroup() as passes:
+                while True:
+                    await slots.acquire()
+                    key = await self._next()
+                    passes.create_task(self._pass(key, worker, slots))
+        finally:
+            for key in tuple(self._timers):
+                self._cancel_timer(key)
 
     async def _next(self) -> K:
         while not self._ready:

@@ -76,7 +76,6 @@ LONGEST_LABEL = 63
 LEADER_ROLE: Role = "master"
 REPLICA_ROLE: Role = "replica"
 
-APPLICATION_LABEL = "application"
 POOLER_APPLICATION = "db-connection-pooler"
 POOLER_LABEL = "connection-pooler"
 """On everything of a pooler: its name."""
@@ -310,8 +309,7 @@ def belongs(kind: str, name: str, cluster: str, templates: Templates) -> bool:
         is_role = name.startswith(before) and name.endswith(after)
         return is_role or name == f"{cluster}-environment" or name in user_lists(cluster)
     if kind == "PersistentVolumeClaim":
-        claim, _, ordinal = name.rpartition("-")
-        return claim == f"{DATA_VOLUME}-{cluster}" and ordinal.isdigit()
+        return is_members_claim(name, cluster)
     if kind in ("ControllerRevision", STREAM_KIND):
         return name.rpartition("-")[0] == cluster
     return name in known.get(kind, frozenset())
@@ -321,6 +319,12 @@ def is_member(pod: str, cluster: str) -> bool:
     """Whether a pod of this name is one of the cluster's StatefulSet; its labels may be those of other pods, too."""
     before, _, ordinal = pod.rpartition("-")
     return before == cluster and ordinal.isascii() and ordinal.isdigit()
+
+
+def is_members_claim(claim: str, cluster: str) -> bool:
+    """Whether a claim of this name is that of a member: the reference has one claim template, `pgdata`, and so have we."""
+    before, _, pod = claim.partition("-")
+    return before == DATA_VOLUME and is_member(pod, cluster)
 
 
 def credentials_secret(template: str, username: str, cluster: str) -> str:

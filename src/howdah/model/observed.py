@@ -449,8 +449,8 @@ class Observed:
 
     now: dt.datetime
     resource: Live
-    pods: tuple[Pod, ...] = ()  # by ordinal
-    claims: tuple[Claim, ...] = ()
+    pods: tuple[Pod, ...] = ()  # the members', by ordinal
+    claims: tuple[Claim, ...] = ()  # the members', also of earlier ones
     objects: Mapping[tuple[str, str], Live] = field(default_factory=dict)  # (kind, name) of our own kinds
     secrets: Mapping[tuple[str, str], SecretMeta] = field(default_factory=dict)  # by (namespace, name)
     outdated_copies: frozenset[tuple[str, str]] = frozenset()  # Secrets whose password is not the one that they repeat

@@ -229,6 +229,27 @@ def test_eviction_respects_the_disruption_budget(api: Client, core: str, namespa
     assert (refused.code, refused["details"]["causes"][0]["reason"]) == (429, "DisruptionBudget")
 
 
+def test_eviction_counts_a_pod_that_is_missing(api: Client, core: str, namespace: str) -> None:
+    """As the budget's status does: two of three are left, and one may be away."""
+    selector = {"matchLabels": {"a": "b"}}
+    template = {"metadata": {"labels": {"a": "b"}}, "spec": pod("p")["spec"]}
+    body = {"metadata": {"name": "s"}, "spec": {"replicas": 3, "selector": selector, "template": template}}
+    owner = api.post(f"/apis/apps/v1/namespaces/{namespace}/statefulsets", body)
+    api.post(
+        BUDGETS.format(namespace), {"metadata": {"name": "b"}, "spec": {"maxUnavailable": 1, "selector": selector}}
+    )
+    said = {"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "s", "uid": owner["metadata"]["uid"]}
+    ready = {"status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}}
+    for name in ("s-0", "s-1", "s-2"):
+        api.post(f"{core}/pods", pod(name, labels={"a": "b"}, ownerReferences=[{**said, "controller": True}]))
+        api.patch(f"{core}/pods/{name}/status", ready, STRATEGIC)
+    assert api.post(f"{core}/pods/s-2/eviction", {"metadata": {"name": "s-2"}}).code == 201
+    refused = api.post(f"{core}/pods/s-1/eviction", {"metadata": {"name": "s-1"}})
+    assert refused.code == 429
+    (cause,) = refused["details"]["causes"]
+    assert cause["message"] == "The disruption budget b needs 2 healthy pods and has 2 currently"
+
+
 def test_services_get_distinct_addresses_and_headless_ones_none(api: Client, core: str) -> None:
     addresses = set()
     for name in ("a", "b"):

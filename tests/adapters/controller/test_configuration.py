@@ -1,7 +1,9 @@
 """A changed operator configuration is taken up by the running process; a broken one leaves the old in force and is said."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import gc
+import weakref
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,7 +12,7 @@ import pytest
 
 from howdah.adapters.kubernetes import OPERATOR_CONFIGURATIONS, POSTGRESQLS
 from howdah.controller.configuration import Configuration, Following, read, source
-from howdah.controller.main import Options, run
+from howdah.controller.main import Operator, Options, run
 from howdah.kube.client import Client
 from howdah.kube.credentials import Access
 from howdah.kube.events import Reference
@@ -213,3 +215,43 @@ async def test_the_running_operator_does_as_its_configuration_says_now() -> None
             assert "acid-a-pdb" in names
             assert "acid-a-other" not in names
             assert not process.done()
+
+
+@pytest.fixture
+def collector() -> Iterator[None]:
+    """With nothing of earlier tests, and afterwards as it was: an operator tunes it for its process."""
+    thresholds = gc.get_threshold()
+    gc.unfreeze()
+    gc.collect()
+    yield
+    gc.set_threshold(*thresholds)
+    gc.unfreeze()
+
+
+def operators() -> list["weakref.ref[Operator]"]:
+    """Those in memory, whether anybody holds them or not; nothing is collected by asking."""
+    gc.unfreeze()  # what is frozen is not listed
+    found = [weakref.ref(thing) for thing in gc.get_objects() if type(thing) is Operator]
+    gc.freeze()
+    return found
+
+
+@pytest.mark.usefixtures("collector")
+async def test_an_operator_whose_configuration_is_over_goes_with_its_caches() -> None:
+    async with FakeKubernetes(POSTGRESQLS, OPERATOR_CONFIGURATIONS) as kube, kube.client(timeout_s=5) as client:
+        desk = Desk(kube, client, "ConfigMap")
+        common = {"watched_namespace": "own", "enable_database_access": "false", "leader_retry_period": "100ms"}
+        desk.write(**common)
+        spec = {"teamId": "a", "numberOfInstances": 1, "postgresql": {"version": "18"}, "volume": {"size": "1Gi"}}
+        kube.store.seed(POSTGRESQLS, {"metadata": {"name": "acid-a", "namespace": "own"}, "spec": spec})
+
+        def grace() -> Any:
+            found = kube.store.find(STATEFUL_SETS, "own", "acid-a")
+            return found and found["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
+
+        async with operator(kube, FORMS["ConfigMap"][1]):
+            await until(lambda: grace() == 300)
+            (first,) = operators()
+            desk.write(**common, pod_terminate_grace_period="1m")
+            await until(lambda: grace() == 60)
+            assert first() is None, "its caches are held as long as the process lives"

@@ -107,6 +107,15 @@ async def test_what_somebody_else_changed_is_brought_back_by_one_apply():
         ]
 
 
+async def test_a_field_that_leaves_the_manifest_goes_also_where_the_server_has_a_default_for_it():
+    async with rig() as operator:
+        await operator.running(schedulerName="stork")
+        assert operator.read(STATEFUL_SETS)["spec"]["template"]["spec"]["schedulerName"] == "stork"
+        change_spec(operator, schedulerName=None)
+        await operator.passes()
+        assert "schedulerName" not in operator.read(STATEFUL_SETS)["spec"]["template"]["spec"]
+
+
 async def test_a_label_of_somebody_else_is_no_work():
     async with rig() as operator:
         await operator.running()

@@ -9,7 +9,7 @@ from howdah.core.deletion import deletion_policy, plan_deletion, protection
 from howdah.core.plan import Delete, SetFinalizers
 from howdah.model import names
 from howdah.model.errors import ExternalError
-from howdah.model.observed import Live, Observed, PatroniObject, Pod, SecretMeta
+from howdah.model.observed import Live, Observed, PatroniObject, SecretMeta
 from howdah.model.settings import default_settings, settings_from_configmap
 from unit.core.clusters import NAME, NOW, UID, claim, decoded, pod, resource, situation, three
 
@@ -241,16 +241,6 @@ def test_neither_do_what_only_looks_like_patronis(kind):
     body = {"metadata": {"name": STRANGER, "namespace": "ns", "uid": "uid-theirs"}}
     theirs = replace(seen, patroni={(kind, STRANGER): decoded(PatroniObject, body)})
     (step,) = plan_deletion(theirs, POLICY, paused=False).steps
-    assert isinstance(step, SetFinalizers)
-
-
-@pytest.mark.parametrize("name", [f"{STRANGER}-7c9f-x2x4z", f"{STRANGER}-0", f"{NAME}-backup-1-abcde"])
-def test_pods_of_people_with_the_clusters_labels_stay_and_are_not_waited_for(name):
-    theirs = decoded(Pod, {"metadata": {"name": name, "namespace": "ns", "uid": "uid-theirs"}})
-    decision = plan_deletion(going(pod(0), theirs, objects=False), POLICY, paused=False)
-    assert deleted(decision) == [("Pod", "acid-a-0")]
-    assert decision.waits[0].why == "1 pod(s) are ending"
-    (step,) = plan_deletion(going(theirs, objects=False, rest=False), POLICY, paused=False).steps
     assert isinstance(step, SetFinalizers)
 
 

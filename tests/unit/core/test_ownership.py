@@ -59,7 +59,7 @@ def test_a_field_of_an_ordinary_write_can_be_given_up_after_the_take_over(first)
     assert variables(again) == ["KEPT"]
     third = store.apply(STATEFUL_SETS, body("KEPT", uid=live["metadata"]["uid"]), US, force=True)
     assert third["metadata"]["resourceVersion"] == again["metadata"]["resourceVersion"]
-    assert given_up(third["metadata"]["managedFields"], body("KEPT"), FIELD_MANAGER) == ()
+    assert given_up(third["metadata"]["managedFields"], body("KEPT"), third, manager=FIELD_MANAGER) == ()
 
 
 def test_a_field_of_somebody_else_stays():

@@ -159,6 +159,15 @@ async def test_cancelling_run_cancels_passes_and_waits_for_them() -> None:
     assert ended == ["a"]
 
 
+async def test_the_loop_holds_nothing_of_a_queue_that_has_ended() -> None:
+    queue = WorkQueue[str]()
+    async with running(queue, lambda key: queue.after(key, 1800)):
+        queue.add("a")
+        await asyncio.sleep(1)
+        assert queue.delayed == 1
+    assert queue.delayed == 0
+
+
 async def test_discarded_key_gets_no_pass() -> None:
     queue, passes = WorkQueue[str](), list[str]()
     queue.add("a")

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from howdah.local.controllers import budgets, deployment, endpoints, jobs, owners, statefulset
+from howdah.local.controllers import deployment, endpoints, jobs, owners, statefulset
 from howdah.local.controllers.revisions import LABEL, History
 from howdah.local.controllers.statefulset import Create, Delete
 
@@ -151,22 +151,6 @@ def test_endpoints_hold_ready_pods_and_nothing_of_leaving_ones() -> None:
 
 def test_service_without_selector_selects_nothing() -> None:
     assert not endpoints.selects({"spec": {"selector": {}}}, _backend("b", "127.32.0.2", ready=True))
-
-
-@pytest.mark.parametrize(
-    ("spec", "expected", "allowed"),
-    [
-        ({"minAvailable": 1}, 2, 1),
-        ({"minAvailable": 2}, 2, 0),
-        ({"minAvailable": "50%"}, 2, 1),
-        ({"maxUnavailable": 1}, 2, 1),
-        ({"minAvailable": 0}, 0, 0),
-        ({"minAvailable": 1}, 3, 1),
-    ],
-)
-def test_disruptions_allowed(spec: dict[str, Any], expected: int, allowed: int) -> None:
-    budget = {"metadata": {"generation": 1}, "spec": spec}
-    assert budgets.budget_status(budget, [pod(0), pod(1)], expected)["disruptionsAllowed"] == allowed
 
 
 def _set(name: str, replicas: int, available: int) -> dict[str, Any]:

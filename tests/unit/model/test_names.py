@@ -7,8 +7,10 @@ from howdah.model.names import (
     Names,
     Pause,
     Templates,
+    belongs,
     credentials_secret,
     dns_name,
+    is_members_claim,
     lease,
     pause_of,
     selector_with_poolers,
@@ -102,3 +104,21 @@ def test_one_selector_finds_clusters_and_their_poolers(labels: dict[str, str], s
 )
 def test_operators_of_another_id_have_a_lease_of_their_own(controller_id: str, name: str) -> None:
     assert lease(controller_id) == name
+
+
+@pytest.mark.parametrize(
+    ("claim", "expected"),
+    [
+        ("pgdata-acid-a-0", True),
+        ("pgdata-acid-a-12", True),
+        ("scratch-acid-a-0", False),
+        ("pgdata-acid-a-exporter-0", False),
+        ("pgdata-acid-a-0-copy", False),
+        ("pgdata-acid-a", False),
+        ("pgdata-acid-a-²", False),
+        ("acid-a-0", False),
+    ],
+)
+def test_a_claim_is_a_members_by_its_whole_name(claim: str, expected: bool) -> None:
+    assert is_members_claim(claim, "acid-a") is expected
+    assert belongs("PersistentVolumeClaim", claim, "acid-a", TEMPLATES) is expected

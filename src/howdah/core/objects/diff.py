@@ -4,7 +4,8 @@
 the API server fills in, nor what others write beside what we intend; what we wrote and no longer intend is `given_up`.
 """
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -13,7 +14,7 @@ from howdah.core.objects.containment import ABSENT, Found, Scope, Step, found_di
 from howdah.core.objects.given_up import given_up
 from howdah.model import names
 
-__all__ = ["Difference", "Effect", "compare", "given_up", "template_differences"]
+__all__ = ["Difference", "Effect", "compare", "given_up", "left_over", "template_differences"]
 
 
 class Effect(Enum):
@@ -88,6 +89,18 @@ def compare(intended: Mapping[str, Any], live: Mapping[str, Any]) -> tuple[Diffe
     """
     rules = _OBJECTS.get(intended["kind"], _ANY_OTHER)
     return tuple(_judged(_found(intended, live), rules))
+
+
+def left_over(paths: Iterable[str], kind: str) -> tuple[Difference, ...]:
+    """What is `given_up` of an object of this kind, as differences: what goes from a template of pods rolls them."""
+    rules = _OBJECTS.get(kind, _ANY_OTHER)
+    return tuple(Difference(path, None, "…", _cost(path, rules), f"{path} is not intended any more") for path in paths)
+
+
+def _cost(path: str, rules: tuple[Rule, ...]) -> Effect:
+    """Nothing is left as it is for having been written: it goes by the same write as ever, which pods may follow."""
+    fields = tuple(re.sub(r"\[[^]]*\]", "", path).split("."))
+    return Effect.ROLL if _effect(fields, rules) is Effect.ROLL else Effect.PATCH
 
 
 def _found(intended: Mapping[str, Any], live: Mapping[str, Any]) -> Iterator[Found]:

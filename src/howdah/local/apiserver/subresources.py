@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
+
+from howdah.local.controllers.owners import is_ready
+from howdah.local.disruptions import Allowance, allowance
 
 from .auth import DEFAULT_LIFE_S, ISSUER, MIN_LIFE_S, Tokens, User
 from .deletes import DeleteOptions, delete, options_from
@@ -16,6 +18,7 @@ from .store import Store
 from .writes import Call, State, live_object
 
 BUDGETS = "poddisruptionbudgets.policy"
+SCALED = {"StatefulSet": "statefulsets.apps", "ReplicaSet": "replicasets.apps", "Deployment": "deployments.apps"}
 
 
 def token_request(state: State, call: Call, tokens: Tokens, body: Any) -> Obj:
@@ -80,28 +83,23 @@ def _is_over(pod: Obj) -> bool:
     return dig(pod, "status", "phase") in ("Succeeded", "Failed", "Pending")
 
 
-def _is_ready(pod: Obj) -> bool:
-    conditions = dig(pod, "status", "conditions") or ()
-    return any(found["type"] == "Ready" and found["status"] == "True" for found in conditions)
-
-
 def _spend_budget(state: State, call: Call, pod: Obj) -> None:
     budgets = _budgets_of(state.store, pod)
     if len(budgets) > 1:
         message = "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support."
         raise ApiError(500, "InternalError", message)
     for budget in budgets:
-        allowed, desired, healthy = disruptions_allowed(state.store, budget)
+        now = _allowance(state.store, budget)
         policy = dig(budget, "spec", "unhealthyPodEvictionPolicy")
-        if not _is_ready(pod) and (policy == "AlwaysAllow" or healthy >= desired > 0):
+        if not is_ready(pod) and (policy == "AlwaysAllow" or now.healthy >= now.desired > 0):
             continue
-        if allowed <= 0:
-            raise _refused(budget, desired, healthy)
+        if now.allowed == 0:
+            raise _refused(budget, now)
 
 
-def _refused(budget: Obj, desired: int, healthy: int) -> ApiError:
+def _refused(budget: Obj, now: Allowance) -> ApiError:
     name = budget["metadata"]["name"]
-    why = f"The disruption budget {name} needs {desired} healthy pods and has {healthy} currently"
+    why = f"The disruption budget {name} needs {now.desired} healthy pods and has {now.healthy} currently"
     details = {"causes": [{"reason": "DisruptionBudget", "message": why}]}
     message = "Cannot evict pod as it would violate the pod's disruption budget."
     return ApiError(429, "TooManyRequests", message, details=details)
@@ -116,27 +114,16 @@ def _budgets_of(store: Store, pod: Obj) -> list[Obj]:
     ]
 
 
-def disruptions_allowed(store: Store, budget: Obj) -> tuple[int, int, int]:
-    """How many pods of a budget may go now, how many must be healthy, how many are: counted afresh."""
-    pods = [
-        pod
-        for pod in store.objects("pods", budget["metadata"]["namespace"])
-        if selects(dig(budget, "spec", "selector"), labels_of(pod)) and not pod["metadata"].get("deletionTimestamp")
-    ]
-    healthy = sum(1 for pod in pods if _is_ready(pod))
-    spec = budget.get("spec") or {}
-    if "maxUnavailable" in spec:
-        desired = max(len(pods) - _count(spec["maxUnavailable"], len(pods)), 0)
-    else:
-        desired = _count(spec.get("minAvailable", 1), len(pods))
-    return healthy - desired, desired, healthy
+def _allowance(store: Store, budget: Obj) -> Allowance:
+    """Counted afresh: of two evictions at once the second sees the first."""
+    namespace = budget["metadata"]["namespace"]
+    selector = dig(budget, "spec", "selector")
+    pods = [pod for pod in store.objects("pods", namespace) if selects(selector, labels_of(pod))]
 
+    def find(kind: str, name: str) -> Obj | None:
+        return store.get(SCALED[kind], namespace, name) if kind in SCALED else None
 
-def _count(value: int | str, total: int) -> int:
-    """A number or a percentage of a total, rounded up."""
-    if isinstance(value, str) and value.endswith("%"):
-        return math.ceil(total * int(value[:-1]) / 100)
-    return int(value)
+    return allowance(budget, pods, find)
 
 
 def review(kind: str, body: Any, user: User, tokens: Tokens, store: Store) -> Obj:

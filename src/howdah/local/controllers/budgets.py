@@ -2,35 +2,26 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from math import ceil
 from typing import Any
 
-from howdah.kube.resources import POD_DISRUPTION_BUDGETS, PODS, STATEFUL_SETS
+from howdah.kube.resources import DEPLOYMENTS, POD_DISRUPTION_BUDGETS, PODS, REPLICA_SETS, STATEFUL_SETS
 from howdah.local.controllers import podset
 from howdah.local.controllers.caches import Object
 from howdah.local.controllers.loop import Controller, Key, World, key_of
-from howdah.local.controllers.owners import controller_of, is_active, is_ready, matches
+from howdah.local.controllers.owners import matches
+from howdah.local.disruptions import Allowance, allowance
+
+SCALED = {resource.kind: resource for resource in (STATEFUL_SETS, REPLICA_SETS, DEPLOYMENTS)}
+"""What says how many pods there are to be."""
 
 
-def _share(value: int | str, whole: int) -> int:
-    if isinstance(value, str) and value.endswith("%"):
-        return ceil(whole * int(value[:-1]) / 100)
-    return int(value)
-
-
-def budget_status(budget: Object, pods: Sequence[Object], expected: int) -> dict[str, Any]:
-    """The numbers; `expected` is how many pods their controllers want."""
-    spec = budget["spec"]
-    if spec.get("minAvailable") is not None:
-        desired = _share(spec["minAvailable"], expected)
-    else:
-        desired = expected - _share(spec.get("maxUnavailable") or 0, expected)
-    healthy = sum(1 for pod in pods if is_ready(pod))
+def budget_status(budget: Object, allowance: Allowance) -> dict[str, Any]:
+    """The numbers, as the API has them."""
     return {
-        "currentHealthy": healthy,
-        "desiredHealthy": max(0, desired),
-        "expectedPods": expected,
-        "disruptionsAllowed": max(0, healthy - max(0, desired)) if expected else 0,
+        "currentHealthy": allowance.healthy,
+        "desiredHealthy": allowance.desired,
+        "expectedPods": allowance.expected,
+        "disruptionsAllowed": allowance.allowed,
         "observedGeneration": budget["metadata"].get("generation", 1),
     }
 
@@ -55,25 +46,17 @@ def _condition(status: dict[str, Any], before: Sequence[Object]) -> list[dict[st
 def budgets_controller(world: World) -> Controller:
     """Keys are those of budgets."""
 
-    def expected(pods: Sequence[Object]) -> int:
-        sets: dict[str, int] = {}
-        loose = 0
-        for pod in pods:
-            reference = controller_of(pod)
-            owner = reference and world.caches.get(STATEFUL_SETS, pod["metadata"]["namespace"], reference["name"])
-            if reference and owner and reference["kind"] == "StatefulSet":
-                sets[reference["uid"]] = int(owner["spec"].get("replicas", 1))
-            else:
-                loose += 1
-        return sum(sets.values()) + loose
-
     async def reconcile(key: Key) -> None:
         budget = world.caches.get(POD_DISRUPTION_BUDGETS, *key)
         if budget is None:
             return
-        found = [pod for pod in world.caches.of(PODS, key[0]) if is_active(pod)]
-        pods = [pod for pod in found if matches(budget["spec"].get("selector"), pod["metadata"].get("labels"))]
-        status = budget_status(budget, pods, expected(pods))
+        selector = budget["spec"].get("selector")
+        pods = [p for p in world.caches.of(PODS, key[0]) if matches(selector, p["metadata"].get("labels"))]
+
+        def find(kind: str, name: str) -> Object | None:
+            return world.caches.get(SCALED[kind], key[0], name) if kind in SCALED else None
+
+        status = budget_status(budget, allowance(budget, pods, find))
         before = budget.get("status") or {}
         status["conditions"] = _condition(status, before.get("conditions") or ())
         if podset.changed(before, status):

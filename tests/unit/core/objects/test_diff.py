@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from howdah.core.objects.build import build
-from howdah.core.objects.diff import Effect, compare, given_up, template_differences
+from howdah.core.objects.diff import Effect, compare, given_up, left_over, template_differences
 from howdah.core.resolve import resolve
 from howdah.local.apiserver.defaulting import apply_defaults
 from howdah.model.settings import settings_from_configmap
@@ -263,15 +263,88 @@ def _key(**key: Any) -> str:
     ],
 )
 def test_what_we_own_and_no_longer_intend_is_given_up(fields: Json, expected: tuple[str, ...]) -> None:
-    assert given_up(_owned(fields), _stateful_set(), "howdah") == expected
-    assert given_up(_owned(fields, "somebody"), _stateful_set(), "howdah") == ()
+    body = _stateful_set()
+    assert given_up(_owned(fields), body, _as_kept(body), manager="howdah") == expected
+    assert given_up(_owned(fields, "somebody"), body, _as_kept(body), manager="howdah") == ()
+
+
+SIDECAR = {"name": "exporter", "image": "e:1"}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        (
+            {"livenessProbe": {"exec": {"command": ["true"]}, "failureThreshold": 10, "timeoutSeconds": 5}},
+            {"livenessProbe": {"exec": {"command": ["true"]}}},
+            ("livenessProbe.failureThreshold", "livenessProbe.timeoutSeconds"),
+        ),
+        (
+            {"livenessProbe": {"exec": {"command": ["true"]}, "failureThreshold": 3, "timeoutSeconds": 1}},
+            {"livenessProbe": {"exec": {"command": ["true"]}}},
+            (),  # as the server would fill them in again
+        ),
+        (
+            {"volumeMounts": [{"name": "a", "mountPath": "/a", "readOnly": True}]},
+            {"volumeMounts": [{"name": "a", "mountPath": "/a"}]},
+            ("volumeMounts[/a].readOnly",),
+        ),
+        (
+            {"volumeMounts": [{"name": "a", "mountPath": "/a", "readOnly": False}]},
+            {"volumeMounts": [{"name": "a", "mountPath": "/a"}]},
+            (),
+        ),
+        ({"imagePullPolicy": "Never"}, {}, ("imagePullPolicy",)),
+        ({"imagePullPolicy": "Always"}, {}, ()),
+        ({"terminationMessagePolicy": "FallbackToLogsOnError"}, {}, ("terminationMessagePolicy",)),
+    ],
+)
+def test_a_value_that_the_server_would_not_fill_in_is_given_up(
+    before: Json, after: Json, expected: tuple[str, ...]
+) -> None:
+    was, is_now = _stateful_set(), _stateful_set()
+    was["spec"]["template"]["spec"]["containers"].append({**SIDECAR, **before})
+    is_now["spec"]["template"]["spec"]["containers"].append({**SIDECAR, **after})
+    place = "spec.template.spec.containers[exporter]"
+    left = given_up(_owned(_fields(was)), is_now, _as_kept(was), manager="howdah")
+    assert left == tuple(f"{place}.{path}" for path in expected)
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "effect"),
+    [
+        ("StatefulSet", "spec.template.spec.containers[exporter]", Effect.ROLL),
+        ("StatefulSet", "spec.template.spec.containers[a.b].livenessProbe.failureThreshold", Effect.ROLL),
+        ("StatefulSet", "spec.template.metadata.labels[a.b/c]", Effect.ROLL),
+        ("StatefulSet", "spec.template.metadata.annotations[a.b/c]", Effect.PATCH),
+        ("StatefulSet", "spec.template.spec.schedulerName", Effect.PATCH),
+        ("StatefulSet", "metadata.labels.team", Effect.PATCH),
+        ("Deployment", "spec.template.spec.priorityClassName", Effect.ROLL),
+        ("Service", "spec.externalTrafficPolicy", Effect.PATCH),
+    ],
+)
+def test_what_is_given_up_costs_what_a_change_of_it_does(kind: str, path: str, effect: Effect) -> None:
+    (one,) = left_over((path,), kind)
+    assert (one.path, one.effect) == (path, effect)
+    assert one.reason == f"{path} is not intended any more"
+
+
+def test_what_is_owned_and_not_there_is_not_given_up() -> None:
+    owned = _owned({"f:spec": {"f:template": {"f:spec": {"f:schedulerName": {}}}}})
+    there = _as_kept(_stateful_set())
+    del there["spec"]["template"]["spec"]["schedulerName"]
+    assert given_up(owned, _stateful_set(), there, manager="howdah") == ()
+    there["spec"]["template"]["spec"]["schedulerName"] = "stork"
+    left = given_up(owned, _stateful_set(), there, manager="howdah")
+    assert left == ("spec.template.spec.schedulerName",)
 
 
 def test_what_a_creation_owns_besides_is_not_given_up() -> None:
     # The server counts what it fills in to the fields of the creator.
     body = _stateful_set()
-    owned = [{"manager": "howdah", "operation": "Update", "fieldsV1": _fields(_as_kept(body))}]
-    assert given_up(owned, body, "howdah") == ()
+    kept = _as_kept(body)
+    owned = [{"manager": "howdah", "operation": "Update", "fieldsV1": _fields(kept)}]
+    assert given_up(owned, body, kept, manager="howdah") == ()
 
 
 def _fields(value: Any) -> Json:
@@ -282,6 +355,7 @@ def _fields(value: Any) -> Json:
             for key, below in value.items()
             if key not in ("apiVersion", "kind", "name", "namespace")
         }
-    if isinstance(value, list) and value and all(isinstance(item, dict) and "name" in item for item in value):
-        return {_key(name=item["name"]): {".": {}, **_fields(item)} for item in value}
+    if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
+        key = next((key for key in ("mountPath", "name") if all(key in item for item in value)), None)
+        return {_key(**{key: item[key]}): {".": {}, **_fields(item)} for item in value} if key else {}
     return {}
