@@ -12,7 +12,7 @@ LASTS_S = 600.0
 
 
 def applied(world: World) -> int:
-    return sum(r.resource == "services" and r.verb == "patch" and r.name == NAME for r in world.server.requests)
+    return sum(r.resource == "services" and r.is_write and r.name == NAME for r in world.server.requests)
 
 
 def degraded(world: World) -> str:
