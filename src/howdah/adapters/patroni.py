@@ -77,6 +77,19 @@ class PatroniVersion(msgspec.Struct, frozen=True):
     name: str | None = None
 
 
+class Position(msgspec.Struct, frozen=True):
+    """Bytes: of a leader `location`, of a replica the others; 0 and None for none."""
+
+    location: int | None = None
+    received_location: int | None = None
+    replayed_location: int | None = None
+
+    @property
+    def furthest(self) -> int | None:
+        """As Patroni compares members before a switchover."""
+        return max(self.location or 0, self.received_location or 0, self.replayed_location or 0) or None
+
+
 class NodeStatus(msgspec.Struct, frozen=True):
     """`GET /patroni`; `server_version` is PostgreSQL's number (180004), None while it does not run."""
 
@@ -85,6 +98,7 @@ class NodeStatus(msgspec.Struct, frozen=True):
     server_version: int | None = None
     timeline: int | None = None
     replication_state: str | None = None
+    xlog: Position | None = None
     pending_restart: bool = False
     failsafe_mode_is_active: bool = False  # of a replica: it vouched for the leader within the ttl
     patroni: PatroniVersion = PatroniVersion()

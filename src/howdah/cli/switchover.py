@@ -29,7 +29,7 @@ POLL_S = 0.1
 HEARTBEAT_S, LOOK_S = 20.0, 1.0
 """How long to wait for what the leader does in its heartbeat (each loop_wait), and how often to look.
 
-It lists new members for failsafe mode, and makes one of them the synchronous standby.
+It lists new members for failsafe mode, and makes one of them the synchronous standby. Replicas say how far they are then.
 """
 PRECONDITION_FAILED = 412  # Patroni has looked, and done nothing
 
@@ -146,9 +146,10 @@ def candidate_of(situation: Situation, to: str | None, eligibility: Eligibility 
 
 
 def waits_for_heartbeat(situation: Situation, to: str | None) -> bool:
-    """Whether somebody could take over, if the leader's list for failsafe mode and its synchronous standby were there."""
+    """Whether somebody could take over, if what a heartbeat brings were there: see `HEARTBEAT_S`."""
     now = situation.eligibility
-    soon = dataclasses.replace(now, failsafe=None, only_synchronous=now.only_synchronous and bool(now.synchronous))
+    has_standby = now.only_synchronous and bool(now.synchronous)
+    soon = dataclasses.replace(now, failsafe=None, optime=None, only_synchronous=has_standby)
     try:
         candidate_of(situation, to, soon)
     except Failed:

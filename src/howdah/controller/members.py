@@ -123,11 +123,13 @@ class Members:
 def _told(member: Member, status: NodeStatus) -> Member:
     role = "primary" if status.role in ("master", "primary") else status.role
     replicates = role == "replica" and status.state == "running"
+    here = status.xlog.furthest if status.xlog is not None else None
     return dataclasses.replace(
         member,
         role=role,
         postgres_state=status.state,
         state=(status.replication_state or status.state) if replicates else status.state,
         timeline=status.timeline if status.timeline is not None else member.timeline,
+        lsn=here if here is not None else member.lsn,
         pending_restart=status.pending_restart,
     )

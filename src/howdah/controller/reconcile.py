@@ -222,19 +222,22 @@ class Reconciler:
         plan = decide(situation)
         _log_plan(key, plan)
         target = Target(*key, observed.resource.meta.uid, situation)
-        harmless = _before_disruption(plan.steps)
-        outcome = await self._carry_out(target, harmless)
+        # A disruptive step that is refused may be so for days: what interrupts nobody does not wait for it.
+        outcome = await self._carry_out(target, tuple(step for step in plan.steps if not step.disruptive))
         disruptive = next((step for step in plan.steps if step.disruptive), None)
-        goes_on = outcome.failed is None or not outcome.failed.holds_up
-        if disruptive is not None and goes_on and not self._observe_only:
-            outcome = await self._disrupt(target, built, disruptive, outcome)
+        disrupted = Outcome()
+        if disruptive is not None and not _is_held_up(disruptive, plan.steps, outcome) and not self._observe_only:
+            disrupted = await self._disrupt(target, built, disruptive)
+            outcome = _and_then(outcome, disrupted)
         undone: PassResult | None = None
         only_waits_for_a_window = any(held.until is not None for held in plan.held)
         if disruptive is None and outcome.failed is None and (not plan.waits or only_waits_for_a_window):
             undone = await self._withdraw(target, observed)
         self._fleet.note(key, situation, plan, outcome.done)
-        unsaid = await self._say(key, situation, plan, outcome)
-        result = undone or self._result(key, plan, outcome)
+        unsaid = await self._say(key, situation, plan, _with_quarrels(outcome, self._attempts.quarrels(key)))
+        result = not_later(undone or self._result(key, plan, outcome), self._attempts.left_s(key) or None)
+        if disrupted.done or disrupted.is_conflict:  # whatever failed beside it
+            result = not_later(result, SOON_S if disrupted.done else AFTER_CONFLICT_S)
         if unsaid is not None:
             result = unsaid if unsaid.failed is not None else not_later(result, unsaid.again_in_s)
         return not_after(result, built.cluster.rollout.version_held_until, observed.now)
@@ -253,40 +256,39 @@ class Reconciler:
         storage = self._volumes.look(key, built.cluster, observed)
         return dataclasses.replace(without, database=self._databases.look(without), storage=storage)
 
-    async def _disrupt(self, target: Target, built: Built, step: Step, outcome: Outcome) -> Outcome:
+    async def _disrupt(self, target: Target, built: Built, step: Step) -> Outcome:
         """Look live, decide again, announce, and only then interrupt somebody."""
-        situation = target.for_situation()
-        held = self._attempts.held_back((target.namespace, target.name), step)
-        if held is not None:
-            return dataclasses.replace(outcome, failed=step, error=held.error)
+        situation, key = target.for_situation(), (target.namespace, target.name)
+        if (held := self._attempts.held_back(key, step)) is not None:
+            return _failure(step, held.error)
+        if self._attempts.rests(key, step):
+            return Outcome()
         observed, heard = await self._look_live(situation)
         if observed is None:
-            return dataclasses.replace(outcome, failed=step, error="the resource is gone", is_conflict=True)
+            return _conflict(step, "the resource is gone")
         if _asked(observed.resource) != _asked(situation.observed.resource):
-            return dataclasses.replace(outcome, failed=step, error="the resource has just changed", is_conflict=True)
-        fresh = self._situation((target.namespace, target.name), built, observed, heard)
+            return _conflict(step, "the resource has just changed")
+        fresh = self._situation(key, built, observed, heard)
         again = next((s for s in decide(fresh).steps if s.disruptive), None)
         if again is None or (type(again), again.target) != (type(step), step.target):
-            return dataclasses.replace(outcome, failed=step, error="a live look decides otherwise", is_conflict=True)
+            return _conflict(step, "a live look decides otherwise")
         if (why_not := in_the_way(fresh, again)) is not None:
-            return dataclasses.replace(outcome, failed=step, error=why_not, is_conflict=True)
-        self._fleet.begin(
-            (target.namespace, target.name), fresh, again
-        )  # nothing was awaited since the budget was asked
+            return _conflict(step, why_not)
+        self._fleet.begin(key, fresh, again)  # nothing was awaited since the budget was asked
         try:
             intent = intent_of(again, observed.now)
             version = await self._applier.announce(target, intent, observed.resource.meta.resource_version)
         except Conflict as error:
-            return dataclasses.replace(outcome, failed=step, error=str(error), is_conflict=True)
+            return _conflict(step, str(error))
         except KubeError as error:
-            self._attempts.failed((target.namespace, target.name), step, str(error))
-            return dataclasses.replace(outcome, failed=step, error=str(error))
+            self._attempts.failed(key, step, str(error))
+            return _failure(step, str(error))
         done = await self._carry_out(dataclasses.replace(target, situation=fresh), (again,))
         if done.failed is None and isinstance(again, RestartMember):
             # Patroni answers a restart when it is over, whether it helped or not: it holds up nothing any more.
             with contextlib.suppress(KubeError):
                 await self._applier.withdraw(target, version)
-        return Outcome(outcome.done + done.done, done.failed, done.error, done.is_conflict)
+        return done
 
     async def _look_live(self, situation: Situation) -> tuple[Observed | None, dict[str, Member]]:
         cluster = situation.cluster
@@ -324,12 +326,10 @@ class Reconciler:
             id(step): held.error for step in steps if (held := self._attempts.held_back(key, step)) is not None
         }
         tried = tuple(takewhile(lambda step: id(step) not in held_back or not step.holds_up, steps))
-        ready = tuple(step for step in tried if id(step) not in held_back)
+        ready = tuple(step for step in tried if id(step) not in held_back and not self._attempts.rests(key, step))
         outcome = await self._applier.carry_out(target, ready)
         for failed, error in outcome.failures:
             self._attempts.failed(key, failed, error)
-        if outcome.failed is None and not held_back and outcome.done:
-            self._attempts.succeeded(key)
         for step in outcome.done:
             self._attempts.done(key, step)
         if outcome.is_conflict:
@@ -396,13 +396,37 @@ def _keep_what_is_not_known(status: dict[str, Any], previous: Mapping[str, Any])
     status |= {name: previous[name] for name in ("members", "leader") if name in previous}
 
 
-def _before_disruption(steps: tuple[Step, ...]) -> tuple[Step, ...]:
-    harmless = []
-    for step in steps:
-        if step.disruptive:
-            break
-        harmless.append(step)
-    return tuple(harmless)
+def _is_held_up(disruptive: Step, steps: tuple[Step, ...], outcome: Outcome) -> bool:
+    """Whether a step that others wait for has failed, of those that are to be done before it."""
+    failed = outcome.failed
+    before = takewhile(lambda step: step is not disruptive, steps)
+    return failed is not None and failed.holds_up and any(step is failed for step in before)
+
+
+def _failure(step: Step, error: str) -> Outcome:
+    return Outcome(failed=step, error=error, failures=((step, error),))
+
+
+def _conflict(step: Step, error: str) -> Outcome:
+    return Outcome(failed=step, error=error, is_conflict=True)
+
+
+def _and_then(before: Outcome, disrupted: Outcome) -> Outcome:
+    """Both: what failed before the disruptive step stays said, whatever became of that."""
+    is_told = before.failed is not None and not before.is_conflict
+    told = before if is_told else disrupted
+    return dataclasses.replace(told, done=before.done + disrupted.done, failures=before.failures + disrupted.failures)
+
+
+def _with_quarrels(outcome: Outcome, quarrels: tuple[tuple[Step, str], ...]) -> Outcome:
+    """What is undone by somebody is wrong all the time, not only in passes in which it is not done again."""
+    if not quarrels:
+        return outcome
+    is_told = outcome.failed is not None and not outcome.is_conflict
+    failed, error = (outcome.failed, outcome.error) if is_told else quarrels[0]
+    return dataclasses.replace(
+        outcome, failed=failed, error=error, is_conflict=False, failures=outcome.failures + quarrels
+    )
 
 
 def _asked(resource: Live) -> tuple[object, ...]:

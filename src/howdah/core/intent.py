@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import msgspec
 
 from howdah.core.plan import RestartMember, ScaleIn, Step, Switchover
-from howdah.core.scaling import has_surplus
+from howdah.core.scaling import replicas_too_many
 from howdah.core.situation import Situation
 from howdah.model import names
 from howdah.model.observed import Observed
@@ -18,7 +18,10 @@ IN_FLIGHT = dt.timedelta(seconds=60)
 
 
 class Intent(msgspec.Struct, frozen=True):
-    """What annotation `howdah.dev/disruption` holds: which kind of step, on which member (and the uid of its pod), why."""
+    """What annotation `howdah.dev/disruption` holds: which kind of step, on which member (and the uid of its pod), why.
+
+    Of a ScaleIn the first member that goes, and the uid of its StatefulSet.
+    """
 
     step: str
     member: str
@@ -29,8 +32,13 @@ class Intent(msgspec.Struct, frozen=True):
 
 def intent_of(step: Step, now: dt.datetime) -> Intent:
     """The announcement of a disruptive step."""
-    member = step.leader if isinstance(step, Switchover) else getattr(step, "name", "")
-    return Intent(type(step).__name__, member, getattr(step, "uid", ""), step.reason, now)
+    return Intent(type(step).__name__, _member(step), getattr(step, "uid", ""), step.reason, now)
+
+
+def _member(step: Step) -> str:
+    if isinstance(step, ScaleIn):
+        return f"{step.body['metadata']['name']}-{step.body['spec']['replicas']}"
+    return step.leader if isinstance(step, Switchover) else getattr(step, "name", "")
 
 
 def without_intent(annotations: Mapping[str, str] | None) -> dict[str, str]:
@@ -53,10 +61,16 @@ def _has_happened(announced: Intent, situation: Situation) -> bool:
     if announced.step == Switchover.__name__:
         return situation.leader.name is not None and situation.leader.name != announced.member
     if announced.step == ScaleIn.__name__:
-        return not has_surplus(situation)
+        return not _may_go(announced.member, situation)
     if all(pod.metadata.uid != announced.uid for pod in situation.observed.pods):
         return True  # the pod is gone, and what it waited for with it
     return announced.step == RestartMember.__name__ and member is not None and not member.pending_restart
+
+
+def _may_go(first: str, situation: Situation) -> bool:
+    """Whether the StatefulSet is to be made smaller and still has this member, the first that was to go."""
+    replicas, ordinal = replicas_too_many(situation), first.rpartition("-")[2]
+    return replicas is not None and (not ordinal.isdecimal() or int(replicas.live) > int(ordinal))
 
 
 def _announced(observed: Observed) -> Intent | None:

@@ -15,7 +15,7 @@ from howdah.core.patroni.switchover import choose_candidate
 from howdah.core.plan import NOTHING, Decision, Held, Switchover, Wait
 from howdah.core.rollout import LOOK_AGAIN_S, MemberView
 from howdah.core.situation import Situation
-from howdah.core.status import BEHIND_ABOVE_BYTES, LeaderMove
+from howdah.core.status import LeaderMove
 from howdah.model.observed import Node
 
 RECHECK_S = 15.0  # for what makes no event: a replica that has caught up
@@ -76,7 +76,7 @@ def _successor(leader: MemberView, situation: Situation) -> tuple[str | None, st
         return None, f"it is the only member, and its budget keeps a drain from evicting it: {MARK_HINT}"
     if leader.unhealthy is not None or not situation.leader_is_reachable:
         return None, f"Pod {leader.name} {leader.unhealthy or 'has not said yet where its Patroni is'}"
-    obstacles = {view.name: _obstacle(view, leader, situation) for view in others}
+    obstacles = {view.name: _obstacle(view, situation) for view in others}
     able = [view.member for view in others if obstacles[view.name] is None and view.member is not None]
     if not able:
         return None, "; ".join(f"{name} {why}" for name, why in sorted(obstacles.items()))
@@ -86,8 +86,12 @@ def _successor(leader: MemberView, situation: Situation) -> tuple[str | None, st
     return None, "; ".join([choice.reason, *(f"{name} {why}" for name, why in sorted(obstacles.items()) if why)])
 
 
-def _obstacle(view: MemberView, leader: MemberView, situation: Situation) -> str | None:
-    """Why this replica is not where, or not as, the next leader has to be; a sentence without subject."""
+def _obstacle(view: MemberView, situation: Situation) -> str | None:
+    """Why this replica is not where, or not as, the next leader has to be; a sentence without subject.
+
+    Stricter than `Eligibility` in one thing: it has to stream. A drain can wait, and who reads the rest from the archive
+    would do so while nobody leads.
+    """
     if view.unhealthy is not None:
         return view.unhealthy
     name = view.pod.spec.node_name or ""
@@ -98,9 +102,6 @@ def _obstacle(view: MemberView, leader: MemberView, situation: Situation) -> str
         return f"is on node {name}, which is cordoned, too; it comes to another one when that is drained"
     if not node.is_ready or node.metadata.deletion_timestamp is not None:
         return f"is on node {name}, which is not ready"
-    here, there = (v.member.lsn if v.member is not None else None for v in (view, leader))
-    if here is not None and there is not None and there - here > BEHIND_ABOVE_BYTES:
-        return f"lacks {(there - here) // 2**20} MiB"
     return None
 
 

@@ -2,6 +2,9 @@
 
 Each planner looks at the same `Situation` and says its steps, what it waits for, and what is held. `decide` asks them in
 order; a planner that `ends` keeps the later ones from being asked. Nothing here waits or does anything.
+
+Of the steps those that interrupt nobody are all done first, in this order, and then the first disruptive one: so no step may
+need a disruptive one that is planned before it.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ import msgspec
 
 from howdah.core.alignment import Body, applying, held_adoption, is_pooler_roll
 from howdah.core.objects.diff import Difference, Effect
-from howdah.core.plan import Decision, FleetBudget, Held, ReplacePooler, Step, Wait
+from howdah.core.plan import Decision, FleetBudget, Held, ReplacePooler, Step, TakeOver, Wait
 from howdah.core.rollout import LOOK_AGAIN_S, beyond_budget
 from howdah.core.situation import Situation
 from howdah.core.windows import until_opening
@@ -148,6 +148,8 @@ def _one(roll: DueRoll, state: Rollout | None, others: tuple[Rollout, ...], situ
     why = held_adoption(roll.live, situation, roll.found)
     if why is not None:
         return Decision(held=tuple(Held(step, why) for step in steps))
+    if isinstance(steps[0], TakeOver):
+        return Decision(steps=steps[:1])  # it makes another version, and the roll is of the one that is seen
     if roll.is_for_a_password or state is None or state.available == 0:
         return Decision(steps=steps)
     under_way = next((other.name for other in others if other.has_old_pods), None)

@@ -68,20 +68,20 @@ def surplus(found: Iterable[Difference]) -> Difference | None:
     return replicas if replicas is not None and int(replicas.live or 0) > int(replicas.intended) else None
 
 
-def has_surplus(situation: Situation) -> bool:
-    """Whether fewer instances are asked for than the StatefulSet has."""
-    place = ("StatefulSet", situation.cluster.names.stateful_set)
-    return surplus(situation.differences.get(place, ())) is not None
+def replicas_too_many(situation: Situation) -> Difference | None:
+    """Of a StatefulSet that has more replicas than instances are asked for, the difference that says so."""
+    return surplus(situation.differences.get(("StatefulSet", situation.cluster.names.stateful_set), ()))
 
 
 def scale_in(situation: Situation) -> Decision:
     """What has to be before there are fewer instances: the leader is not among the pods that go, and does lead.
 
-    It hands over first, to one that stays. Where nobody leads, the newest commits may be in a volume that would go.
+    It hands over first, to one that stays. Where nobody leads, the newest commits may be in a volume that would go. With
+    synchronous replication they may be in that of its standby alone, so that one that stays has to be fit to be it.
     """
     is_leader_leaving = _leaves_leader(situation)
     why_not = _why_not_now(situation)
-    if why_not is None or not (is_leader_leaving or has_surplus(situation)):
+    if why_not is None or not (is_leader_leaving or replicas_too_many(situation) is not None):
         return NOTHING
     if not is_leader_leaving or not situation.leads:
         return Decision(waits=(Wait(A_PERSONS_S if situation.cluster.dcs == "etcd" else LOOK_AGAIN_S, why_not),))
@@ -92,7 +92,9 @@ def _hand_over(because: str, situation: Situation) -> Decision:
     choice = _successor(situation, situation.cluster.instances)
     if choice.name is None and _is_by_turns(situation):
         if _highest(situation) > _leaders_ordinal(situation):
-            return NOTHING  # who is above the leader goes first (`fewer_replicas`)
+            why_not = _why_not_by_turns(situation)
+            # Who is above the leader goes first (`fewer_replicas`).
+            return Decision(waits=(Wait(LOOK_AGAIN_S, f"{because}; {why_not}"),)) if why_not is not None else NOTHING
         choice = _successor(situation, _leaders_ordinal(situation))
     if choice.name is None or not situation.leader_is_reachable:
         return Decision(waits=(Wait(LOOK_AGAIN_S, f"{because}; no switchover: {choice.reason}"),))
@@ -116,6 +118,35 @@ def _is_by_turns(situation: Situation) -> bool:
     return situation.eligibility.only_synchronous and (
         _successor(situation, situation.cluster.instances, asynchronous).name is not None
     )
+
+
+def _why_not_by_turns(situation: Situation) -> str | None:
+    """Why nobody above the leader may go yet. Right after a promotion there is no standby, and one that stays may be it."""
+    if not situation.sync.standbys:
+        return "no synchronous standby is chosen yet, and it may be one that stays"
+    return _alone(situation)
+
+
+def _alone(situation: Situation) -> str | None:
+    """Why a leader that commits synchronously would have nobody to commit to after this; None where it would.
+
+    Whoever goes may be the only one that has the newest commits. One that stays has to be as near as Patroni demands of a
+    successor, and to stream: else it does not become the synchronous standby. Where one member is asked for nobody stays
+    beside it, which is the manifest's word.
+    """
+    eligibility = replace(situation.eligibility, only_synchronous=False)
+    beside_it = situation.cluster.instances - (not _leaves_leader(situation))
+    if not situation.eligibility.only_synchronous or beside_it <= 0:
+        return None
+    found = []
+    for view in situation.views:
+        if view.pod.ordinal >= situation.cluster.instances or view.is_leader:
+            continue
+        why_not = view.unhealthy or (eligibility.obstacle(view.member) if view.member is not None else None)
+        if why_not is None:
+            return None
+        found.append(f"{view.name} {why_not}")
+    return f"of those that stay none can become the synchronous standby: {'; '.join(found) or 'no pod is there'}"
 
 
 def _leaders_ordinal(situation: Situation) -> int:
@@ -146,7 +177,10 @@ def _why_not_now(situation: Situation) -> str | None:
     if not situation.leads:
         who = f"{holder} holds the leader lock and does not lead now" if holder is not None else "nobody leads"
         return f"{asked} waits: {who}, and the newest commits may be in a volume that would go"
-    return f"{holder} leads, and {asked} leaves it out" if _leaves_leader(situation) else None
+    if _leaves_leader(situation):
+        return f"{holder} leads, and {asked} leaves it out"
+    alone = _alone(situation)
+    return f"{asked} waits: {alone}" if alone is not None else None
 
 
 def _holds_nothing(situation: Situation) -> bool:
@@ -187,6 +221,6 @@ def _above_leader(situation: Situation) -> int | None:
     """To how many replicas a leader that has to leave itself may be left, before it hands over; None where it may not."""
     if not (_leaves_leader(situation) and situation.leads and _is_by_turns(situation)):
         return None
-    if _successor(situation, situation.cluster.instances).name is not None:
+    if _successor(situation, situation.cluster.instances).name is not None or _why_not_by_turns(situation) is not None:
         return None
     return _leaders_ordinal(situation) + 1

@@ -5,6 +5,8 @@ Who leads is Patroni's decision, before and after this. What is counted, and whe
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from howdah.core.patroni.member import Member, call_value
 from howdah.core.patroni.switchover import Eligibility
 from howdah.core.plan import NOTHING, CallElection, Decision, UnlabelLeader
@@ -73,8 +75,9 @@ def successors(situation: Situation) -> tuple[Member, ...]:
     late_s = situation.observed.unrenewed_s.get(place, 0.0) - leader.ttl_s
     if not 0 <= late_s < EARLY_S or _labelled(situation) is None:
         return ()
-    others = (view for view in situation.views if not view.is_leader and not view.pod.is_deleting)
-    return tuple(view.member for view in others if view.member is not None and _may_follow(view.member, situation))
+    others = (view.member for view in situation.views if not view.is_leader and view.member is not None)
+    after_loss = _eligibility(situation)
+    return tuple(member for member in others if after_loss.obstacle(member) is None)
 
 
 def _labelled(situation: Situation) -> Pod | None:
@@ -85,11 +88,7 @@ def _labelled(situation: Situation) -> Pod | None:
     return view.pod
 
 
-def _may_follow(member: Member, situation: Situation) -> bool:
-    """Whether Patroni would let it take over, by what it said last."""
-    leader, sync = situation.leader, situation.sync
-    if member.api_url is None or Eligibility(failsafe=leader.failsafe).obstacle(member) is not None:
-        return False
-    if situation.config.is_synchronous and sync.leader is not None and member.name not in sync.standbys:
-        return False
-    return member.lsn is not None and (leader.optime or 0) - member.lsn <= situation.config.maximum_lag
+def _eligibility(situation: Situation) -> Eligibility:
+    """As for a switchover, but that Patroni lets anybody follow a lost leader that has named nobody synchronous yet."""
+    planned = situation.eligibility
+    return replace(planned, only_synchronous=planned.only_synchronous and situation.sync.leader is not None)

@@ -97,13 +97,16 @@ class Situation:
 
     @property
     def eligibility(self) -> Eligibility:
-        """Who may take over from the leader, for all that was seen."""
+        """Who may take over from the leader in a switchover, for all that was seen."""
         head = self.members.get(self.leader.name or "")
         return Eligibility(
             synchronous=self.sync.standbys,
-            only_synchronous=self.config.is_synchronous,
+            only_synchronous=self.config.is_synchronous or (self.config.is_quorum and self.sync.leader is not None),
             timeline=head.timeline if head is not None else None,
             failsafe=self.leader.failsafe,
+            optime=self.leader.optime,
+            maximum_lag=self.config.maximum_lag,
+            down={v.name: v.unhealthy for v in self.views if v.unhealthy and (v.pod.is_deleting or not v.pod.is_ready)},
         )
 
     @property

@@ -1,6 +1,7 @@
 """Patroni and PostgreSQL of one pod, as a state machine that is asked twice a second: election by ttl, streaming, restarts.
 
-It writes what the real one writes, into the same annotations. What it simplifies: a replica has all that its leader has.
+It writes what the real one writes, into the same annotations. What it simplifies: a replica that streams has all that its
+leader has.
 """
 
 from __future__ import annotations
@@ -51,6 +52,8 @@ class Machine:
     told: dict[str, Any] = field(default_factory=dict)
     told_at_s: float = float("-inf")
     renewed_at_s: float = float("-inf")
+    is_cut_off: bool = False  # it gets nothing from its leader any more
+    has_watchdog: bool = True  # without it Patroni promotes it never, and tells nobody but who asks it
 
     @property
     def contents(self) -> Contents | None:
@@ -144,7 +147,7 @@ class Machine:
 
     def _follow(self, leader: Machine | None, now_s: float) -> None:
         served = leader.volume.contents if leader is not None else None
-        if leader is None or served is None or not served.accepts("standby", self.standby_password):
+        if self.is_cut_off or leader is None or served is None or not served.accepts("standby", self.standby_password):
             self.is_streaming, self.streams_from_s = False, None
         elif self.streams_from_s is None:
             self.streams_from_s = now_s + CONNECT_S

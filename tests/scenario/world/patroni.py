@@ -9,7 +9,15 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from howdah.adapters.patroni import Endpoint, NodeStatus, Patroni, PatroniVersion, RefusedError, UnreachableError
+from howdah.adapters.patroni import (
+    Endpoint,
+    NodeStatus,
+    Patroni,
+    PatroniVersion,
+    Position,
+    RefusedError,
+    UnreachableError,
+)
 from howdah.core.patroni.member import Leader, parse_leader
 from howdah.kube.resources import CONFIGMAPS, ENDPOINTS, PODS, Resource
 from howdah.kube.testing import Store
@@ -181,6 +189,7 @@ class SimulatedPatroni(Patroni):
             server_version=180004,
             timeline=said.get("timeline"),
             replication_state=said.get("replication_state"),
+            xlog=Position(received_location=said["xlog_location"]) if "xlog_location" in said else None,
             pending_restart=said.get("pending_restart", False),
             patroni=PatroniVersion("4.1.5", machine.pod),
         )
@@ -208,6 +217,13 @@ class SimulatedPatroni(Patroni):
             raise RefusedError(system, status=412, message="candidate is not healthy")
         if known is not None and candidate not in known:
             raise RefusedError(system, status=412, message="candidate is not known to the failsafe topology")
+        standby = dcs.annotations("sync").get("sync_standby")
+        if dcs.dynamic().get("synchronous_mode") and candidate != standby:
+            raise RefusedError(system, status=412, message="candidate name does not match with sync_standby")
+        if not target.has_watchdog:
+            raise RefusedError(
+                system, status=412, message="switchover is not possible: no good candidates have been found"
+            )
         self._judge(self._hand, "switchover", machine)
         machine.demote(now_s)
         dcs.take_lock(target, now_s)

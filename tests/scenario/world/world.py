@@ -32,6 +32,7 @@ from howdah.model.settings import Settings, settings_from_configmap
 from scenario.world.clock import OWNER, VirtualLoop, now
 from scenario.world.hand import Hand
 from scenario.world.kubernetes import Machinery, secret_value
+from scenario.world.members import Machine
 from scenario.world.monitor import Monitor
 from scenario.world.patroni import SimulatedPatroni
 from scenario.world.sql import SimulatedServers
@@ -275,6 +276,10 @@ class World:
         if leader is not None and target is not None and leader is not target:
             leader.demote(self.now_s)
             dcs.take_lock(target, self.now_s)
+
+    def machine(self, pod: str) -> Machine:
+        """What runs in a pod; change of it what a fault would."""
+        return next(m for m in self.machinery.machines.values() if m.pod == pod and m.state != "down")
 
     # looking
 

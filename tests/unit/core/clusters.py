@@ -223,9 +223,12 @@ def secrets_of(asked: Cluster) -> dict[tuple[str, str], SecretMeta]:
     }
 
 
-def lock(holder: str = f"{NAME}-0", *, age_s: float = 1.0, failsafe: Sequence[str] | None = None) -> dict[str, str]:
+def lock(
+    holder: str = f"{NAME}-0", *, age_s: float = 1.0, failsafe: Sequence[str] | None = None, optime: int | None = None
+) -> dict[str, str]:
     """The annotations of the leader object."""
     said = {"leader": holder, "ttl": "30", "renewTime": (NOW - dt.timedelta(seconds=age_s)).isoformat()}
+    said |= {} if optime is None else {"optime": str(optime)}
     return said if failsafe is None else {**said, "failsafe": json.dumps(dict.fromkeys(failsafe, "http://x"))}
 
 

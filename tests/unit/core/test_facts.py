@@ -165,7 +165,7 @@ RESTART = RestartMember(reason="r", name="acid-a-1", uid="uid-of-pod-1")
 PENDING = (leader(), pod(1, pending_restart={"shared_buffers": ("1", "2")}), pod(2))
 FEWER = ScaleIn(
     reason="r",
-    body={"kind": "StatefulSet", "metadata": {"name": NAME}},
+    body={"kind": "StatefulSet", "metadata": {"name": NAME}, "spec": {"replicas": 2}},
     uid="u",
     resource_version="1",
     leader="acid-a-0",
@@ -173,6 +173,9 @@ FEWER = ScaleIn(
     object_name="acid-a-leader",
 )
 SMALLER = {"spec": {"numberOfInstances": 2}, "objects": {STATEFUL_SET: live(BODY)}}
+ONE = {"spec": {"numberOfInstances": 1}}
+TURN_IS_OVER = {**ONE, "objects": {STATEFUL_SET: live({**BODY, "spec": {**BODY["spec"], "replicas": 2}})}}
+BEFORE_IT_WAS_NAMED = '{"step":"ScaleIn","member":"","uid":"u","reason":"r","at":"2026-01-02T03:04:04Z"}'
 LONG_AGO = IN_FLIGHT + dt.timedelta(seconds=1)
 
 
@@ -195,6 +198,19 @@ def announced(step, *pods, age=dt.timedelta(seconds=1), text=None, **parts):
         ("a restart that is still pending", announced(RESTART, *PENDING), OTHER, True),
         ("fewer instances, and its replicas are there", announced(FEWER, **SMALLER), REPLACE, True),
         ("fewer instances, which there are", announced(FEWER), REPLACE, False),
+        (
+            "fewer in two turns, and the first is not over",
+            announced(FEWER, **ONE, objects=SMALLER["objects"]),
+            SWITCH,
+            True,
+        ),
+        ("fewer in two turns, and the first is over", announced(FEWER, **TURN_IS_OVER), SWITCH, False),
+        (
+            "fewer, said by an operator of an earlier release",
+            announced(FEWER, text=BEFORE_IT_WAS_NAMED, **SMALLER),
+            SWITCH,
+            True,
+        ),
         ("a restart that was done", announced(RESTART), OTHER, False),
         ("what a person wrote", announced(REPLACE, text="do not touch"), OTHER, False),
     ],
@@ -207,4 +223,5 @@ def test_an_announced_step_may_still_take_effect(claim, seen, step, is_in_the_wa
 def test_an_intent_names_the_member_and_the_pod_that_is_acted_on():
     intent = intent_of(REPLACE, NOW)
     assert (intent.step, intent.member, intent.uid, intent.at) == ("ReplacePod", "acid-a-1", "uid-of-pod-1", NOW)
+    assert (intent_of(FEWER, NOW).member, intent_of(FEWER, NOW).uid) == ("acid-a-2", "u")
     assert (intent_of(SWITCH, NOW).member, intent_of(SWITCH, NOW).uid) == ("acid-a-0", "")

@@ -92,6 +92,7 @@ def test_a_leader_that_is_going_already_is_left_to_patroni() -> None:
         ("does not stream", {"node": "n1", "state": "starting"}, {"node": "n2"}, "acid-a-2"),
         ("is going", {"node": "n1", "deleting": True}, {"node": "n2"}, "acid-a-2"),
         ("is far behind", {"node": "n1", "lsn": 1000}, {"node": "n2", "lsn": 2**30}, "acid-a-2"),
+        ("all are far behind", {"node": "n1", "lsn": 1000}, {"node": "n2", "lsn": 1000}, None),
         ("nobody can", {"node": "n3"}, {"node": "n4"}, None),
     ],
 )
@@ -100,7 +101,11 @@ def test_only_a_healthy_replica_on_a_node_that_stays_takes_over(
 ) -> None:
     nodes = (*NODES, node("n3", cordoned=True), node("n4", ready=False))
     found = seen(
-        leader(0, node="n0", lsn=2**30), pod(1, **{"lsn": 2**30, **one}), pod(2, **{"lsn": 2**30, **other}), nodes=nodes
+        leader(0, node="n0", lsn=2**30),
+        pod(1, **{"lsn": 2**30, **one}),
+        pod(2, **{"lsn": 2**30, **other}),
+        nodes=nodes,
+        leader_lock=lock(optime=2**30),
     )
     assert candidate(found) == expected, claim
 

@@ -121,7 +121,7 @@ def test_nothing_shrinks_while_the_leader_cannot_hand_over() -> None:
         (2, (pod(0), pod(1), leader(2)), "acid-a-1", "acid-a-1"),
         (1, (pod(0), leader(1), pod(2)), "acid-a-2", 2),
         (1, (pod(0), leader(1), pod(2)), "acid-a-0", "acid-a-0"),
-        (1, (pod(0), leader(1), pod(2)), "", 2),
+        (1, (pod(0), leader(1), pod(2)), "", "no synchronous standby is chosen yet"),
         (2, (pod(0), pod(1), leader(2)), "", "not a synchronous standby"),
         (2, (pod(0, state="starting"), pod(1), leader(2)), "acid-a-1", "acid-a-0 is in state starting"),
         (1, (pod(0, state="starting"), leader(1), pod(2)), "acid-a-2", "acid-a-0 is in state starting"),
@@ -143,6 +143,60 @@ def test_a_leader_with_synchronous_standbys_comes_down_by_turns_to_one_that_stay
         assert step.candidate == expected
     else:
         assert expected in plan.waits[0].why
+
+
+NEWEST = 200 * 2**30
+
+
+@pytest.mark.parametrize(
+    ("claim", "instances", "leads", "stays", "expected"),
+    [
+        ("far behind", 1, 1, pod(0, state="in archive recovery", lsn=1000), "acid-a-0 lacks more than 33554432 bytes"),
+        ("far behind, though it streams", 1, 1, pod(0, lsn=1000), "acid-a-0 lacks more than 33554432 bytes"),
+        ("without a stream", 1, 1, pod(0, state="in archive recovery", lsn=NEWEST), "acid-a-0 does not stream"),
+        ("not ready", 1, 1, pod(0, ready=False, lsn=NEWEST), "acid-a-0 is not ready"),
+        ("near", 1, 1, pod(0, lsn=NEWEST - 1000), 2),
+        ("far behind beside a leader that stays", 2, 0, pod(1, lsn=1000), "acid-a-1 lacks more than 33554432 bytes"),
+        ("not there", 2, 0, None, "no pod is there"),
+        ("near", 2, 0, pod(1, lsn=NEWEST), 2),
+        ("far behind, and to go itself", 1, 0, pod(1, lsn=1000), 1),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_the_only_synchronous_standby_stays_until_one_that_stays_is_fit_to_be_it(
+    claim: str, instances: int, leads: int, stays: Pod | None, expected: str | int
+) -> None:
+    there = (stays, leader(leads, lsn=NEWEST), pod(2, lsn=NEWEST))
+    pods = sorted((one for one in there if one is not None), key=lambda one: one.ordinal)
+    held = lock(f"acid-a-{leads}", optime=NEWEST)
+    mode = {"synchronous_mode": True, "maximum_lag_on_failover": 32 * 2**20}
+    plan = decide(asked(instances, *pods, leader_lock=held, dynamic=mode, synchronous=["acid-a-2"], settings=DELETES))
+    scaled = [step.body["spec"]["replicas"] for step in plan.steps if isinstance(step, ScaleIn)]
+    if isinstance(expected, int):
+        assert scaled == [expected], claim
+    else:
+        assert (scaled, plan.steps) == ([], ()), claim
+        assert expected in plan.waits[0].why
+
+
+@pytest.mark.parametrize("mode", [False, True, "quorum"])
+def test_a_member_that_patroni_would_refuse_is_not_asked_to_take_over(mode: bool | str) -> None:
+    """Not asked for minutes, while the steps of the same pass wait: the reason is said instead."""
+    pods = (pod(0, lsn=1000), pod(1, lsn=NEWEST), leader(2, lsn=NEWEST))
+    held = lock("acid-a-2", optime=NEWEST)
+    plan = decide(asked(1, *pods, leader_lock=held, dynamic={"synchronous_mode": mode}, synchronous=["acid-a-0"]))
+    assert plan.steps == ()
+    assert "acid-a-0 lacks more than" in plan.waits[0].why
+
+
+def test_quorum_commit_hands_over_to_one_that_it_counts() -> None:
+    parts: dict[str, Any] = {"leader_lock": LAST, "dynamic": {"synchronous_mode": "quorum"}}
+    (step,) = scale_in(asked(2, *LAST_LEADS, **parts, synchronous=["acid-a-1"])).steps
+    assert isinstance(step, Switchover)
+    assert step.candidate == "acid-a-1"
+    (step,) = scale_in(asked(2, *LAST_LEADS, **parts)).steps
+    assert isinstance(step, Switchover), "before it counts anybody, Patroni lets every member take over"
+    assert step.candidate == "acid-a-0"
 
 
 @pytest.mark.parametrize(

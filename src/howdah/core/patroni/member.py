@@ -155,8 +155,16 @@ class ConfigObject:
     @property
     def is_synchronous(self) -> bool:
         """Commits wait for a named standby (quorum commit waits for any of several). In a standby cluster nothing does."""
-        asked = str((self.dynamic or {}).get("synchronous_mode")).lower() in ("true", "on")
-        return asked and not self.is_standby
+        return self._synchronous_mode in ("true", "on") and not self.is_standby
+
+    @property
+    def is_quorum(self) -> bool:
+        """Commits wait for so many of several standbys. In a standby cluster nothing does."""
+        return self._synchronous_mode == "quorum" and not self.is_standby
+
+    @property
+    def _synchronous_mode(self) -> str:
+        return str((self.dynamic or {}).get("synchronous_mode")).lower()
 
     @property
     def is_standby(self) -> bool:

@@ -6,26 +6,31 @@ hand-over costs as little as it can. Who leads after a failure is never chosen h
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Set
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Set
+from dataclasses import dataclass, field
 
-from howdah.core.patroni.member import Member
+from howdah.core.patroni.member import DEFAULT_MAXIMUM_LAG, Member
 
 READY_STATES = frozenset({"running", "streaming", "in archive recovery"})
 
 
 @dataclass(frozen=True, slots=True)
 class Eligibility:
-    """What Patroni demands of the member that takes over in a switchover.
+    """What is demanded of the member that takes over: Patroni's own rules, and two that are stricter.
 
     `synchronous`: the synchronous standbys, which come first; with `only_synchronous` nobody else may. `timeline`: the
-    leader's, None where it is not known. `failsafe` as `Leader` has it.
+    leader's, None where it is not known. `failsafe` as `Leader` has it. `optime`: the leader's position at its last
+    renewal, behind which nobody may be by more than `maximum_lag`, both in bytes. `down`: members whose pod takes no
+    connections, and why. (Patroni: `Ha.is_failover_possible`, `Ha.is_lagging`, `Ha.get_failover_candidates`.)
     """
 
     synchronous: Set[str] = frozenset()
     only_synchronous: bool = False
     timeline: int | None = None
     failsafe: Set[str] | None = None
+    optime: int | None = None
+    maximum_lag: int = DEFAULT_MAXIMUM_LAG
+    down: Mapping[str, str] = field(default_factory=dict)
 
     def obstacle(self, member: Member) -> str | None:
         """Why this member cannot take over (a sentence without subject); None when it can."""
@@ -33,8 +38,15 @@ class Eligibility:
             return "must not lead (tag nofailover)"
         if member.state not in READY_STATES:
             return f"is in state {member.state}"
+        if member.api_url is None:
+            return "has not said yet where its Patroni is"
+        if member.name in self.down:
+            return self.down[member.name]  # Patroni does not ask; but services lead to Ready pods only
+        # Patroni compares only with check_timeline; but who is on another one has what the leader has not.
         if None not in (self.timeline, member.timeline) and member.timeline != self.timeline:
             return f"is on timeline {member.timeline}, the leader on {self.timeline}"
+        if (self.optime or 0) - (member.lsn or 0) > self.maximum_lag:
+            return f"lacks more than {self.maximum_lag} bytes (maximum_lag_on_failover)"
         if self.only_synchronous and member.name not in self.synchronous:
             return "is not a synchronous standby, and Patroni hands over to no other"
         if self.failsafe is not None and member.name not in self.failsafe:

@@ -1,5 +1,7 @@
 """Who restarts first, who takes over, and what is local: tables."""
 
+import dataclasses
+
 import pytest
 
 from howdah.core.patroni.credentials import derived_credentials
@@ -56,7 +58,8 @@ def test_nothing_restarts_while_a_replica_is_being_created():
 
 
 def replica(name, lsn=100, state="streaming", timeline=1, **tags):
-    return Member(name, role="replica", state=state, lsn=lsn, timeline=timeline, tags=tags)
+    url = "http://10.0.0.1:8008/patroni"
+    return Member(name, role="replica", state=state, lsn=lsn, timeline=timeline, tags=tags, api_url=url)
 
 
 @pytest.mark.parametrize(
@@ -98,6 +101,33 @@ def test_a_member_that_failsafe_mode_does_not_know_cannot_take_over():
     assert choose_candidate(members, Eligibility(failsafe={"c-0", "c-1"})).name == "c-1"
     assert choose_candidate(members, Eligibility(failsafe={"c-0"})).name is None
     assert choose_candidate(members, Eligibility(failsafe=None)).name == "c-2"
+
+
+MIB = 2**20
+
+
+@pytest.mark.parametrize(
+    ("claim", "lsn", "rules", "able"),
+    [
+        ("as much as is allowed", 9 * MIB, {}, True),
+        ("a byte more", 9 * MIB - 1, {}, False),
+        ("more is allowed", 9 * MIB - 1, {"maximum_lag": 10 * MIB}, True),
+        ("nothing is allowed", 10 * MIB - 1, {"maximum_lag": 0}, False),
+        ("it is ahead of what the leader said last", 11 * MIB, {"maximum_lag": 0}, True),
+        ("it does not say how far it is", None, {}, False),
+        ("the leader has said nothing", 0, {"optime": None}, True),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_who_lacks_more_than_patroni_allows_cannot_take_over(claim, lsn, rules, able):
+    why_not = Eligibility(**{"optime": 10 * MIB, **rules}).obstacle(replica("c-1", lsn))
+    assert (why_not is None) is able, claim
+    assert able or why_not.endswith("bytes (maximum_lag_on_failover)")
+
+
+def test_who_takes_no_connections_or_no_commands_cannot_take_over():
+    assert Eligibility(down={"c-1": "is not ready"}).obstacle(replica("c-1")) == "is not ready"
+    assert "where its Patroni is" in Eligibility().obstacle(dataclasses.replace(replica("c-1"), api_url=None))
 
 
 def test_parameters_are_split_by_where_they_are_written():
