@@ -225,12 +225,11 @@ class Reconciler:
         harmless = _before_disruption(plan.steps)
         outcome = await self._carry_out(target, harmless)
         disruptive = next((step for step in plan.steps if step.disruptive), None)
-        goes_on = outcome.failed is None or not outcome.failed.holds_up
-        if disruptive is not None and goes_on and not self._observe_only:
+        if disruptive is not None and outcome.permits_disruption and not self._observe_only:
             outcome = await self._disrupt(target, built, disruptive, outcome)
         undone: PassResult | None = None
         only_waits_for_a_window = any(held.until is not None for held in plan.held)
-        if disruptive is None and outcome.failed is None and (not plan.waits or only_waits_for_a_window):
+        if disruptive is None and outcome.permits_disruption and (not plan.waits or only_waits_for_a_window):
             undone = await self._withdraw(target, observed)
         self._fleet.note(key, situation, plan, outcome.done)
         unsaid = await self._say(key, situation, plan, outcome)
@@ -258,7 +257,7 @@ class Reconciler:
         situation = target.for_situation()
         held = self._attempts.held_back((target.namespace, target.name), step)
         if held is not None:
-            return dataclasses.replace(outcome, failed=step, error=held.error)
+            return _and_failed(outcome, step, held.error)
         observed, heard = await self._look_live(situation)
         if observed is None:
             return dataclasses.replace(outcome, failed=step, error="the resource is gone", is_conflict=True)
@@ -280,13 +279,15 @@ class Reconciler:
             return dataclasses.replace(outcome, failed=step, error=str(error), is_conflict=True)
         except KubeError as error:
             self._attempts.failed((target.namespace, target.name), step, str(error))
-            return dataclasses.replace(outcome, failed=step, error=str(error))
+            return _and_failed(outcome, step, str(error))
         done = await self._carry_out(dataclasses.replace(target, situation=fresh), (again,))
         if done.failed is None and isinstance(again, RestartMember):
             # Patroni answers a restart when it is over, whether it helped or not: it holds up nothing any more.
             with contextlib.suppress(KubeError):
                 await self._applier.withdraw(target, version)
-        return Outcome(outcome.done + done.done, done.failed, done.error, done.is_conflict)
+        first = done if done.failed is not None else outcome
+        failures, at_work = outcome.failures + done.failures, outcome.at_work + done.at_work
+        return Outcome(outcome.done + done.done, first.failed, first.error, done.is_conflict, failures, at_work)
 
     async def _look_live(self, situation: Situation) -> tuple[Observed | None, dict[str, Member]]:
         cluster = situation.cluster
@@ -332,8 +333,6 @@ class Reconciler:
             self._attempts.succeeded(key)
         for step in outcome.done:
             self._attempts.done(key, step)
-        if outcome.is_conflict:
-            return outcome
         wrong = held_back | {id(step): error for step, error in outcome.failures}
         return _with_failures(outcome, tuple((step, wrong[id(step)]) for step in steps if id(step) in wrong))
 
@@ -352,10 +351,19 @@ class Reconciler:
 
     def _result(self, key: Key, plan: Plan, outcome: Outcome) -> PassResult:
         if outcome.error is not None and not outcome.is_conflict:
-            return PassResult(again_in_s=self._attempts.left_s(key) or SOON_S, failed=outcome.error)
-        if outcome.done or outcome.is_conflict:
-            return PassResult(again_in_s=SOON_S if outcome.done else AFTER_CONFLICT_S)
-        return PassResult(again_in_s=plan.next_look_s)
+            result = PassResult(again_in_s=self._attempts.left_s(key) or SOON_S, failed=outcome.error)
+            # What failed alone makes nobody slower: a roll that goes on looks again as early as without it.
+            return not_later(result, _next_look_s(plan, outcome)) if outcome.permits_disruption else result
+        if outcome.is_conflict and not outcome.done:
+            return PassResult(again_in_s=AFTER_CONFLICT_S)
+        return PassResult(again_in_s=_next_look_s(plan, outcome))
+
+
+def _next_look_s(plan: Plan, outcome: Outcome) -> float | None:
+    """When to look again after what was done, or begun, or is waited for."""
+    if outcome.done:
+        return SOON_S
+    return AFTER_CONFLICT_S if outcome.at_work else plan.next_look_s
 
 
 def _log_plan(key: Key, plan: Plan) -> None:
@@ -384,8 +392,15 @@ def _with_failures(outcome: Outcome, failures: tuple[tuple[Step, str], ...]) -> 
     """`failures`: what failed now or is held back since it did; the first is one that holds up others, if there is any."""
     if not failures:
         return outcome
+    if outcome.is_conflict:
+        return dataclasses.replace(outcome, failures=failures)
     failed, error = next((one for one in failures if one[0].holds_up), failures[0])
     return dataclasses.replace(outcome, failed=failed, error=error, failures=failures)
+
+
+def _and_failed(outcome: Outcome, step: Step, error: str) -> Outcome:
+    """The same, and after it one more step that failed, or is held back since it did."""
+    return dataclasses.replace(outcome, failed=step, error=error, failures=(*outcome.failures, (step, error)))
 
 
 def _keep_what_is_not_known(status: dict[str, Any], previous: Mapping[str, Any]) -> None:
