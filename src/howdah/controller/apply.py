@@ -20,7 +20,7 @@ import msgspec
 from howdah.adapters.kubernetes import POSTGRESQLS, RESOURCES
 from howdah.controller import user_list
 from howdah.controller.copies import read_password
-from howdah.controller.databases import Databases
+from howdah.controller.databases import Databases, StillAtWork
 from howdah.controller.members import Members
 from howdah.controller.observe import Clock, utc_now
 from howdah.controller.passwords import change_secret, new_password
@@ -100,25 +100,33 @@ class Applier:
     async def carry_out(self, target: Target, steps: tuple[p.Step, ...]) -> Outcome:
         """Do the steps in order, up to the first that fails."""
         done: list[p.Step] = []
+        at_work: list[p.Step] = []
         failures: list[tuple[p.Step, str]] = []
+
+        def lost(step: p.Step, why: str) -> Outcome:
+            return Outcome(tuple(done), step, why, is_conflict=True, failures=tuple(failures), at_work=tuple(at_work))
+
         for step in steps:
             self._check_lead()
             try:
                 await _HANDLERS[type(step)](self, target, step)
             except (Conflict, LookAgain) as conflict:
-                return Outcome(tuple(done), step, str(conflict), is_conflict=True)
+                return lost(step, str(conflict))
+            except StillAtWork:
+                at_work.append(step)
+                continue
             except (KubeError, ExternalError) as error:
                 if _is_stale(error):
-                    return Outcome(tuple(done), step, str(error), is_conflict=True)
+                    return lost(step, str(error))
                 self._told(target, step, str(error))
                 failures.append((step, str(error)))
                 if step.holds_up:
-                    return Outcome(tuple(done), step, str(error), failures=tuple(failures))
+                    return Outcome(tuple(done), step, str(error), failures=tuple(failures), at_work=tuple(at_work))
                 continue
             self._told(target, step, None)
             done.append(step)
         failed, said = failures[0] if failures else (None, None)
-        return Outcome(tuple(done), failed, said, failures=tuple(failures))
+        return Outcome(tuple(done), failed, said, failures=tuple(failures), at_work=tuple(at_work))
 
     async def announce(self, target: Target, intent: Intent, resource_version: str) -> str:
         """Write the intent on the resource, if it is still the one that the decision was made from; its new version."""

@@ -1,7 +1,8 @@
 """What each cluster's databases lack: read when something may have changed, remembered otherwise, never in the way.
 
 Reading runs beside the passes, for a server that hangs must not hold up the decisions that could help it. A pass takes
-what is known, and is asked for again when more is. After a restart everything is read anew: nothing here must survive.
+what is known, and is asked for again when more is. Statements are begun by a pass, and go on beside it where they take
+long (docs/adr/0031). After a restart everything is read anew: nothing here must survive.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from http import HTTPStatus
-from itertools import groupby
 from typing import Protocol
 
 import structlog
@@ -21,7 +21,14 @@ from howdah.adapters import postgres
 from howdah.adapters.postgres import AuthenticationFailed, Outcome, Password, PasswordChecks, Target
 from howdah.controller import replicas
 from howdah.controller.role_secrets import RoleSecrets, held_secrets, passwords_in
-from howdah.core.postgres.difference import difference, interest, password_change, unmet, without_roles
+from howdah.core.postgres.difference import (
+    difference,
+    interest,
+    password_change,
+    unmet,
+    unreadable,
+    without_roles,
+)
 from howdah.core.postgres.publications import missing_for_publications, publications_in_place
 from howdah.core.postgres.removal import Kept, farewells
 from howdah.core.postgres.rotation import as_in_server, interest_in_logins, removals, rotations, with_logins
@@ -38,12 +45,16 @@ from howdah.model.observed import SecretMeta
 from howdah.model.postgres.catalogue import Catalogue, Interest
 from howdah.model.postgres.desired import Desired, PasswordSource
 from howdah.model.postgres.passwords import SALT_BYTES, Method, new_verifier
-from howdah.model.postgres.statements import Statement
+from howdah.model.postgres.statements import MAINTENANCE_DATABASE, Statement, by_database
 
 RETRY_AFTER_S = 5.0
 TABLES_AFTER_S = 30.0
 """How often tables are looked for that streams want and that are not there yet."""
 LOOK_TIMEOUT_S = 180.0
+PATIENCE_S = 5.0
+"""How long a pass waits for statements, all together, before they go on beside it."""
+MOST_BESIDE = 4
+"""Groups of statements of one cluster that run at once: copying databases is work for the server's disks."""
 REPAIR_TIMEOUT_S = 30.0
 NOTHING_IN_PARTICULAR = Interest(frozenset(), frozenset())
 
@@ -80,14 +91,44 @@ class _Basis:
         return now in (self, replace(self, timeline=now.timeline) if self.timeline is None else self)
 
 
+class StillAtWork(Exception):  # noqa: N818 - a state, not an error
+    """The statements go on beside the pass, or wait for others that do; the cluster is looked at again when they end."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """A group of statements that is being run, on the leader whose pod has this uid."""
+
+    task: asyncio.Task[None]
+    leader: str
+
+
 @dataclass(slots=True)
 class _Known:
-    """What is remembered of one cluster."""
+    """What is remembered of one cluster. Groups of statements are named by their database."""
 
     basis: _Basis | None = None
     look: DatabaseLook = field(default_factory=DatabaseLook)
     read_at: float = float("-inf")  # seconds of the loop's clock
     task: asyncio.Task[None] | None = None
+    changes: int = 0  # how often something was run: a look that began before is out of date when it ends
+    patience_s: float = 0.0  # what is left of it in this pass
+    runs: dict[str, _Run] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)  # what was said when a group was run last
+    late: dict[str, BaseException] = field(default_factory=dict)  # failures that no pass has heard of yet
+
+    def is_runnable(self, group: str) -> bool:
+        """Passwords and roles wait for no database that is being copied."""
+        if group in self.runs:
+            return False
+        return group == MAINTENANCE_DATABASE or len(self.runs) < MOST_BESIDE
+
+    def cancel(self, *, but_on: str | None = None) -> None:
+        """End what is being run, `but_on` the leader whose pod has this uid."""
+        for group, run in tuple(self.runs.items()):
+            if run.leader != but_on:
+                del self.runs[group]
+                run.task.cancel()
 
 
 class Databases:
@@ -100,36 +141,94 @@ class Databases:
         self._server = server
         self._notify = notify
         self._refresh_s = refresh_s
+        self.patience_s = PATIENCE_S
         self._known: dict[Key, _Known] = {}
         self._checks = PasswordChecks()
 
     def look(self, situation: Situation) -> DatabaseLook:
         """What is known now; starts a new look where that is out of date. Never waits."""
-        cluster = situation.cluster
-        if not cluster.access.is_enabled or cluster.is_standby or not situation.accepts_writes:
+        if not situation.manages_databases:
             return DatabaseLook()
+        cluster = situation.cluster
         key, basis = (cluster.key.namespace, cluster.key.name), _basis(situation)
         known = self._known.setdefault(key, _Known())
+        known.patience_s = self.patience_s
+        known.cancel(but_on=basis.leader)
         if known.basis is not None and known.basis.is_still(basis):
             known.basis = basis
         if known.task is None and self._is_due(known, basis):
             known.task = asyncio.create_task(self._read(key, known, situation), name=f"databases {key}")
-        if known.basis == basis:
-            return known.look
         # What was decided for another request, or for other Secrets, must not be done any more.
-        return replace(known.look, statements=(), edited=frozenset(), rotations=(), kept=(), is_due=True)
+        look = known.look if known.basis == basis else replace(_forgotten(known.look), is_due=True)
+        return replace(
+            look,
+            statements=tuple((group, found) for group, found in look.statements if known.is_runnable(group)),
+            failures=tuple(known.failures.items()),
+            at_work=frozenset(known.runs),
+        )
 
     def _is_due(self, known: _Known, basis: _Basis) -> bool:
         age_s = asyncio.get_running_loop().time() - known.read_at
         if known.look.error is not None:
             return age_s >= RETRY_AFTER_S
-        if known.look.stream_problems and age_s >= TABLES_AFTER_S:
+        if (known.look.stream_problems or known.look.problems) and age_s >= TABLES_AFTER_S:
             return True
         return known.basis != basis or age_s >= self._refresh_s
 
     async def run(self, situation: Situation, database: str, statements: tuple[Statement, ...]) -> None:
-        """Run statements on the leader. Raises ExternalError with what the server refused."""
-        del database  # each statement says where it runs
+        """Run the statements that concern one database on the leader.
+
+        Raises ExternalError with what the server refused, and StillAtWork where they go on beside the pass; if they fail
+        then, the next call says so and tries nothing.
+        """
+        key = (situation.cluster.key.namespace, situation.cluster.key.name)
+        known, now = self._known.setdefault(key, _Known()), asyncio.get_running_loop().time
+        if (late := known.late.pop(database, None)) is not None:
+            raise late
+        if known.patience_s <= 0 or not known.is_runnable(database):
+            raise StillAtWork
+        sending = self._ran(known, situation, database, statements)
+        task = asyncio.create_task(sending, name=f"statements {key} {database}")
+        known.runs[database] = _Run(task, _basis(situation).leader)
+        began_s = now()
+        try:
+            await asyncio.wait((task,), timeout=known.patience_s)
+        except asyncio.CancelledError:
+            task.cancel()
+            raise
+        known.patience_s -= now() - began_s
+        if not task.done():
+            task.add_done_callback(partial(self._ended_late, key, known, database))
+            raise StillAtWork
+        known.runs.pop(database, None)
+        task.result()
+
+    def _ended_late(self, key: Key, known: _Known, database: str, task: asyncio.Task[None]) -> None:
+        """Statements that no pass waits for any more have ended."""
+        run = known.runs.get(database)
+        if run is None or run.task is not task:  # given up: they are another leader's, or the cluster is gone
+            return
+        del known.runs[database]
+        error = None if task.cancelled() else task.exception()
+        said = None if error is None else str(error)
+        _log.info("statements ended", namespace=key[0], cluster=key[1], database=database, error=said)
+        if error is not None:
+            known.late[database] = error
+        self._notify(key)
+
+    async def _ran(self, known: _Known, situation: Situation, database: str, statements: tuple[Statement, ...]) -> None:
+        try:
+            await self._send(situation, statements)
+        except (ExternalError, KubeError) as error:
+            known.failures[database] = str(error)
+            raise
+        else:
+            known.failures.pop(database, None)
+        finally:
+            self.forget_look(situation)
+
+    async def _send(self, situation: Situation, statements: tuple[Statement, ...]) -> None:
+        """Raises ExternalError with what the server refused."""
         cluster = situation.cluster
         passwords = passwords_in(await self._secrets(situation))
         try:
@@ -141,8 +240,6 @@ class Databases:
             # Refused again, the password was not the reason: that is a failure, and no success to be repeated.
             await self._server.observe(_target(situation, passwords), NOTHING_IN_PARTICULAR)
             return
-        finally:
-            self.forget_look(situation)
         if outcome.failed:
             said = "; ".join(f"{f.statement.reason}: {f.error.message}" for f in outcome.failed[:3])
             raise ExternalError("postgres", transient=True, message=said)
@@ -152,25 +249,33 @@ class Databases:
         key = (situation.cluster.key.namespace, situation.cluster.key.name)
         if (known := self._known.get(key)) is not None:
             known.basis = None
-            known.look = replace(known.look, statements=(), edited=frozenset(), rotations=(), kept=())
+            known.changes += 1
+            known.look = _forgotten(known.look)
 
     def forget(self, key: Key) -> None:
         """The cluster is gone."""
-        if (known := self._known.pop(key, None)) is not None and known.task is not None:
-            known.task.cancel()
+        if (known := self._known.pop(key, None)) is not None:
+            known.cancel()
+            if known.task is not None:
+                known.task.cancel()
 
     async def _read(self, key: Key, known: _Known, situation: Situation) -> None:
+        changes = known.changes
         try:
             async with asyncio.timeout(LOOK_TIMEOUT_S):
                 known.look = await self._looked(situation)
+            lacking = {group for group, _ in known.look.statements}
+            for said in (known.failures, known.late):
+                for group in said.keys() - lacking:
+                    del said[group]
         except (ExternalError, KubeError, TimeoutError) as error:
             known.look = DatabaseLook(error=str(error) or "the databases did not answer in time")
             _log.info("databases not read", namespace=key[0], cluster=key[1], error=str(error))
         finally:
-            known.basis, known.task = _basis(situation), None
+            known.basis, known.task = _basis(situation) if known.changes == changes else None, None
             known.read_at = asyncio.get_running_loop().time()
             self._notify(key)
-            if known.look.stream_problems:  # nothing tells us when a table is made
+            if known.look.stream_problems or known.look.problems:  # nothing tells us when a table is made
                 asyncio.get_running_loop().call_later(TABLES_AFTER_S, self._notify, key)
 
     async def _looked(self, situation: Situation) -> DatabaseLook:
@@ -203,7 +308,7 @@ class Databases:
         system = {cluster.access.super_username, cluster.access.replication_username}
         edited = frozenset(s.password.role for s in found if s.password is not None and s.password.role in system)
         return DatabaseLook(
-            statements=tuple((name, tuple(group)) for name, group in groupby(found, key=lambda s: s.database)),
+            statements=by_database(found),
             edited=edited,
             is_known=True,
             without_password=waiting
@@ -213,6 +318,7 @@ class Databases:
             kept=tuple(one for one in gone if isinstance(one, Kept)),
             publications=publications_in_place(desired, catalogue),
             stream_problems=missing_for_publications(desired, catalogue),
+            problems=unreadable(desired, catalogue),
         )
 
     async def _farewells(
@@ -285,6 +391,11 @@ class Databases:
                     if place[0] == cluster.key.namespace:
                         raise
         return tuple((request, found[place]) for place, request in wanted.items() if place in found)
+
+
+def _forgotten(look: DatabaseLook) -> DatabaseLook:
+    """Without what is to be done because of it."""
+    return replace(look, statements=(), edited=frozenset(), rotations=(), kept=())
 
 
 def _without_password(

@@ -231,7 +231,7 @@ class Reconciler:
             outcome = _and_then(outcome, disrupted)
         undone: PassResult | None = None
         only_waits_for_a_window = any(held.until is not None for held in plan.held)
-        if disruptive is None and outcome.failed is None and (not plan.waits or only_waits_for_a_window):
+        if disruptive is None and outcome.permits_disruption and (not plan.waits or only_waits_for_a_window):
             undone = await self._withdraw(target, observed)
         self._fleet.note(key, situation, plan, outcome.done)
         unsaid = await self._say(key, situation, plan, _with_quarrels(outcome, self._attempts.quarrels(key)))
@@ -332,8 +332,6 @@ class Reconciler:
             self._attempts.failed(key, failed, error)
         for step in outcome.done:
             self._attempts.done(key, step)
-        if outcome.is_conflict:
-            return outcome
         wrong = held_back | {id(step): error for step, error in outcome.failures}
         return _with_failures(outcome, tuple((step, wrong[id(step)]) for step in steps if id(step) in wrong))
 
@@ -352,10 +350,19 @@ class Reconciler:
 
     def _result(self, key: Key, plan: Plan, outcome: Outcome) -> PassResult:
         if outcome.error is not None and not outcome.is_conflict:
-            return PassResult(again_in_s=self._attempts.left_s(key) or SOON_S, failed=outcome.error)
-        if outcome.done or outcome.is_conflict:
-            return PassResult(again_in_s=SOON_S if outcome.done else AFTER_CONFLICT_S)
-        return PassResult(again_in_s=plan.next_look_s)
+            result = PassResult(again_in_s=self._attempts.left_s(key) or SOON_S, failed=outcome.error)
+            # What failed alone makes nobody slower: a roll that goes on looks again as early as without it.
+            return not_later(result, _next_look_s(plan, outcome)) if outcome.permits_disruption else result
+        if outcome.is_conflict and not outcome.done:
+            return PassResult(again_in_s=AFTER_CONFLICT_S)
+        return PassResult(again_in_s=_next_look_s(plan, outcome))
+
+
+def _next_look_s(plan: Plan, outcome: Outcome) -> float | None:
+    """When to look again after what was done, or begun, or is waited for."""
+    if outcome.done:
+        return SOON_S
+    return AFTER_CONFLICT_S if outcome.at_work else plan.next_look_s
 
 
 def _log_plan(key: Key, plan: Plan) -> None:
@@ -384,6 +391,8 @@ def _with_failures(outcome: Outcome, failures: tuple[tuple[Step, str], ...]) -> 
     """`failures`: what failed now or is held back since it did; the first is one that holds up others, if there is any."""
     if not failures:
         return outcome
+    if outcome.is_conflict:
+        return dataclasses.replace(outcome, failures=failures)
     failed, error = next((one for one in failures if one[0].holds_up), failures[0])
     return dataclasses.replace(outcome, failed=failed, error=error, failures=failures)
 
@@ -397,10 +406,13 @@ def _keep_what_is_not_known(status: dict[str, Any], previous: Mapping[str, Any])
 
 
 def _is_held_up(disruptive: Step, steps: tuple[Step, ...], outcome: Outcome) -> bool:
-    """Whether a step that others wait for has failed, of those that are to be done before it."""
+    """Whether a step beside which nobody is interrupted has failed, or is at work, of those that are to be done before it."""
+    before = {id(step) for step in takewhile(lambda step: step is not disruptive, steps)}
     failed = outcome.failed
-    before = takewhile(lambda step: step is not disruptive, steps)
-    return failed is not None and failed.holds_up and any(step is failed for step in before)
+    if failed is not None and id(failed) in before and (outcome.is_conflict or failed.holds_up):
+        return True
+    undone = (*(step for step, _ in outcome.failures), *outcome.at_work)
+    return any(id(step) in before and step.holds_up_disruption for step in undone)
 
 
 def _failure(step: Step, error: str) -> Outcome:
@@ -415,7 +427,12 @@ def _and_then(before: Outcome, disrupted: Outcome) -> Outcome:
     """Both: what failed before the disruptive step stays said, whatever became of that."""
     is_told = before.failed is not None and not before.is_conflict
     told = before if is_told else disrupted
-    return dataclasses.replace(told, done=before.done + disrupted.done, failures=before.failures + disrupted.failures)
+    return dataclasses.replace(
+        told,
+        done=before.done + disrupted.done,
+        failures=before.failures + disrupted.failures,
+        at_work=before.at_work + disrupted.at_work,
+    )
 
 
 def _with_quarrels(outcome: Outcome, quarrels: tuple[tuple[Step, str], ...]) -> Outcome:

@@ -26,8 +26,11 @@ def findings_of(situation: Situation) -> Findings:
         leads=situation.leads,
         version=_version_text(database.server_version),
         without_password=database.without_password,
-        credentials_in_sync=not database.edited if database.is_known else None,
+        credentials_in_sync=not database.edited if database.is_known and not database.is_due else None,
         database_error=database.error,
+        failed_statements=tuple(f for f in database.failures if database.is_due or f[0] in database.at_work),
+        database_problem="; ".join(database.problems) or None,
+        is_standby_refused=_is_standby_refused(situation),
         stream_problem=stream_problem(situation),
         volume_problem=volume_problem(situation),
         secret_problem=secret_problem(situation),
@@ -38,6 +41,13 @@ def findings_of(situation: Situation) -> Findings:
         poolers=pooler_views(situation),
         leader_move=leader_move(situation),
     )
+
+
+def _is_standby_refused(situation: Situation) -> bool:
+    """Whether the manifest calls a cluster a standby that is none, as one that was made a primary or promoted by hand."""
+    config = situation.config
+    is_none = config.dynamic is not None and not config.is_standby
+    return situation.cluster.is_standby and is_none and situation.accepts_writes
 
 
 def _version_text(server_version: int) -> str | None:

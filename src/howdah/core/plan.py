@@ -33,6 +33,11 @@ class Step:
         return True
 
     @property
+    def holds_up_disruption(self) -> bool:
+        """Whether nobody is interrupted in a pass in which it fails."""
+        return self.holds_up
+
+    @property
     def target(self) -> str:
         """What is acted on, for people and logs: `statefulset acid-minimal-cluster`."""
         raise NotImplementedError
@@ -316,10 +321,20 @@ class PatchDynamicConfiguration(Step):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunStatements(Step):
-    """Statements for one database, each in its own transaction, in order."""
+    """Statements that concern one database, each in its own transaction, in order.
 
+    What one database refuses keeps neither the others back nor anything else. But `sets_passwords_of_pods`: the pods
+    that are made next have these passwords, so none is replaced before the server knows them.
+    """
+
+    holds_up: ClassVar[bool] = False
     database: str
     statements: tuple[Statement, ...]
+    sets_passwords_of_pods: bool = False
+
+    @property
+    def holds_up_disruption(self) -> bool:
+        return self.sets_passwords_of_pods
 
     @property
     def target(self) -> str:

@@ -190,12 +190,15 @@ def dynamic_configuration(situation: Situation) -> Decision:
     return Decision(steps=(*remembering, PatchDynamicConfiguration(reason=patch.reason, patch=patch.body)))
 
 
+_EDITED = "the password of"  # how the reason of such a mark begins
+
+
 def system_passwords(situation: Situation) -> Decision:
     """An edited password of a system role: the pods are marked first, then the role is altered, then they roll."""
     if not situation.database.edited:
         return NOTHING
     roles = ", ".join(sorted(situation.database.edited))
-    because = f"the password of {roles} was changed in its Secret"
+    because = f"{_EDITED} {roles} was changed in its Secret"
     marks = tuple(
         AnnotatePod(
             reason=f"{because}; the pod has to be replaced",
@@ -211,6 +214,13 @@ def system_passwords(situation: Situation) -> Decision:
     return Decision(steps=marks)
 
 
+def _is_for_a_password(pod: Pod) -> bool:
+    """Whether it is marked because of an edited password."""
+    meta = pod.metadata
+    is_marked = meta.annotation(names.ROLLING_UPDATE_REQUIRED) == "true"
+    return is_marked and (meta.annotation(names.REPLACE_REASON) or "").startswith(_EDITED)
+
+
 def _is_younger(pod: Pod, situation: Situation) -> bool:
     """Whether the pod was made after the Secrets in question were written: it has their passwords already."""
     created = pod.metadata.creation_timestamp
@@ -221,15 +231,31 @@ def _is_younger(pod: Pod, situation: Situation) -> bool:
 
 
 def databases(situation: Situation) -> Decision:
-    """Roles, memberships, passwords, databases, schemas, extensions, default privileges: only what differs."""
+    """Roles, memberships, passwords, databases, schemas, extensions, default privileges: only what differs.
+
+    One step for each database, which waits for no other: see `model.postgres.statements.by_database`.
+    """
+    users = _users_of_pods(situation)
     steps = tuple(
-        RunStatements(reason=_said(statements), database=database, statements=statements)
+        RunStatements(
+            reason=_said(statements),
+            database=database,
+            statements=statements,
+            sets_passwords_of_pods=any(s.password is not None and s.password.source.user in users for s in statements),
+        )
         for database, statements in situation.database.statements
         if statements
     )
     if situation.database.error is not None:
         return Decision(steps=steps, waits=(Wait(10.0, situation.database.error),))
     return Decision(steps=steps)
+
+
+def _users_of_pods(situation: Situation) -> frozenset[str]:
+    """Roles as which pods log in, with passwords that they get when they start: members' and poolers'."""
+    access, poolers = situation.cluster.access, situation.cluster.poolers
+    lists = {source.user for pooler in poolers for source in pooler.user_list.users}
+    return frozenset({access.super_username, access.replication_username} | lists)
 
 
 def _said(statements: tuple[object, ...]) -> str:
@@ -240,6 +266,10 @@ def _said(statements: tuple[object, ...]) -> str:
 
 def replacements(situation: Situation) -> Decision:
     """Pods made from an old template: replicas first, one at a time, the leader last."""
+    marked = next((view for view in situation.views if _is_for_a_password(view.pod)), None)
+    if marked is not None and situation.awaits_passwords:
+        why = f"{marked.name} waits to be replaced: whether the server knows the new password is being read"
+        return Decision(waits=(Wait(LOOK_AGAIN_S, why),))
     decision = next_replacement(
         situation.views,
         replicas=situation.cluster.instances,
@@ -289,6 +319,9 @@ def awaited(situation: Situation) -> Decision:
             return Decision(waits=(Wait(AWAITED_S, f"Pod {view.name} {view.unhealthy}"),))
     if len(situation.views) != instances:
         return Decision(waits=(Wait(AWAITED_S, f"{len(situation.views)} of {instances} pods exist"),))
+    if situation.database.at_work:
+        said = ", ".join(sorted(situation.database.at_work))
+        return Decision(waits=(Wait(AWAITED_S, f"statements for database {said} take their time"),))
     if situation.awaits_databases:
         return Decision(waits=(Wait(5.0, "roles and databases are being read"),))
     if situation.config.is_synchronous and instances > 1 and situation.leads and not situation.sync.standbys:

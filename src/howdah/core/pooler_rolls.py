@@ -150,6 +150,9 @@ def _one(roll: DueRoll, state: Rollout | None, others: tuple[Rollout, ...], situ
         return Decision(held=tuple(Held(step, why) for step in steps))
     if isinstance(steps[0], TakeOver):
         return Decision(steps=steps[:1])  # it makes another version, and the roll is of the one that is seen
+    if roll.is_for_a_password and situation.awaits_passwords:
+        why = f"whether the server knows the new password of {roll.name} is being read"
+        return Decision(waits=(Wait(LOOK_AGAIN_S, why),))
     if roll.is_for_a_password or state is None or state.available == 0:
         return Decision(steps=steps)
     under_way = next((other.name for other in others if other.has_old_pods), None)

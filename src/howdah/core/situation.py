@@ -26,7 +26,7 @@ from howdah.model import names
 from howdah.model.cluster import Cluster
 from howdah.model.observed import Observed, Pod
 from howdah.model.postgres.rotation import Rotation
-from howdah.model.postgres.statements import Statement
+from howdah.model.postgres.statements import MAINTENANCE_DATABASE, Statement
 from howdah.model.volumes import CloudVolume
 
 Differences = Mapping[tuple[str, str], tuple[Difference, ...]]
@@ -38,7 +38,8 @@ class DatabaseLook:
     """What the leader's databases lack, decided by `core.postgres` from a catalogue that was read or remembered.
 
     `edited`: system roles whose stored password is not the Secret's. `error`: why nothing could be read.
-    `is_due`: what is known is older than what is asked for, and is being read anew.
+    `is_due`: what is known is older than what is asked for, and is being read anew. `failures`: the groups of statements
+    that failed when they were run last, with what was said; they may lack them still. `at_work`: those that are being run.
     """
 
     statements: tuple[tuple[str, tuple[Statement, ...]], ...] = ()
@@ -52,6 +53,9 @@ class DatabaseLook:
     kept: tuple[Kept, ...] = ()  # roles that shall go, and may not
     publications: frozenset[tuple[str, str]] = frozenset()  # (database, name) of those that are as they shall be
     stream_problems: tuple[str, ...] = ()  # why others cannot be made
+    problems: tuple[str, ...] = ()  # databases that cannot be looked into, and why: nothing is concluded about them
+    failures: tuple[tuple[str, str], ...] = ()  # (group, error)
+    at_work: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,11 +143,26 @@ class Situation:
         return self.leader.is_silent(self.observed.now, self.unrenewed_s)
 
     @property
+    def manages_databases(self) -> bool:
+        """Whether roles and databases are looked after now: where the leader accepts writes, and the manifest does not
+        call the cluster a standby, whose contents are another cluster's."""
+        return self.cluster.access.is_enabled and not self.cluster.is_standby and self.accepts_writes
+
+    @property
+    def awaits_passwords(self) -> bool:
+        """Whether it is just being read which passwords the server knows."""
+        look = self.database
+        is_unread = look.error is None and (look.is_due or not look.is_known)
+        return self.manages_databases and (is_unread or MAINTENANCE_DATABASE in look.at_work)
+
+    @property
     def awaits_databases(self) -> bool:
         """Whether nobody knows yet that the databases are as this generation of the manifest asks for.
 
         Not after a restart of the operator, which knows as little: what the status says of a settled cluster stays true.
         """
+        if self.database.at_work:
+            return True
         if not self.database.is_due or self.database.error is not None:
             return False
         resource = self.observed.resource

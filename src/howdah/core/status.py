@@ -7,7 +7,7 @@ change only with what they date. The previous status is an input, for hysteresis
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -33,6 +33,19 @@ class Outcome:
     error: str | None = None
     is_conflict: bool = False  # somebody else wrote first: look again, nothing is wrong
     failures: tuple[tuple[Step, str], ...] = ()
+    at_work: tuple[Step, ...] = ()  # begun, and going on beside the pass
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether something went wrong; a lost race is not, but does not undo what failed before it."""
+        return bool(self.failures) or (self.error is not None and not self.is_conflict)
+
+    @property
+    def permits_disruption(self) -> bool:
+        """Whether nothing that came before stands against interrupting somebody now."""
+        if self.is_conflict or (self.failed is not None and self.failed.holds_up):
+            return False
+        return not any(step.holds_up_disruption for step in (*(step for step, _ in self.failures), *self.at_work))
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +86,9 @@ class Findings:
     credentials_in_sync: bool | None = None  # None: not known yet
     without_password: frozenset[str] = frozenset()  # roles whose Secret holds none
     database_error: str | None = None
+    failed_statements: tuple[tuple[str, str], ...] = ()  # (database, error) of the last try, while it is read anew
+    database_problem: str | None = None  # which databases cannot be looked into, and why
+    is_standby_refused: bool = False  # the manifest says standby, and Patroni's configuration and the leader do not
     stream_problem: str | None = None  # why streams that are asked for do not run
     volume_problem: str | None = None  # why volumes are not as asked
     secret_problem: str | None = None  # which roles have no Secret where they are to have it, and why
@@ -148,7 +164,7 @@ def phase(previous: str, findings: Findings, plan: Plan, outcome: Outcome) -> st
     )
     if findings.problems:
         return "CreateFailed" if previous in NEW_PHASES else "UpdateFailed"
-    if outcome.error is not None and not outcome.is_conflict:
+    if outcome.has_failed or findings.failed_statements:
         return "CreateFailed" if is_new else "SyncFailed"
     if plan.stopped is not None:
         return "CreateFailed" if is_new else "UpdateFailed"
@@ -179,6 +195,8 @@ def _ready(findings: Findings, plan: Plan, outcome: Outcome) -> Condition:
         return Condition(
             "Ready", "False", "NoInstances", "numberOfInstances is 0: no server runs, as the manifest says"
         )
+    if findings.accepts_writes:
+        return Condition("Ready", "True", "LeaderAcceptsWrites", f"{findings.leader} accepts writes")
     if findings.is_standby and findings.leads:
         return Condition(
             "Ready",
@@ -186,8 +204,6 @@ def _ready(findings: Findings, plan: Plan, outcome: Outcome) -> Condition:
             "StandbyLeaderRuns",
             f"{findings.leader} leads a standby cluster; it accepts no writes",
         )
-    if findings.accepts_writes:
-        return Condition("Ready", "True", "LeaderAcceptsWrites", f"{findings.leader} accepts writes")
     if not findings.is_initialized:
         return Condition("Ready", "False", "Creating", "the first member has not initialised the database yet")
     return Condition("Ready", "False", "NoLeader", "no member accepts writes")
@@ -209,8 +225,8 @@ def _progressing(findings: Findings, plan: Plan, outcome: Outcome) -> Condition:
 def _degraded(findings: Findings, plan: Plan, outcome: Outcome) -> Condition:
     if findings.problems:
         return Condition("Degraded", "True", "InvalidSpec", "; ".join(str(p) for p in findings.problems))
-    if outcome.error is not None and not outcome.is_conflict:
-        return Condition("Degraded", "True", "StepFailed", _failures(outcome))
+    if outcome.has_failed or findings.failed_statements:
+        return Condition("Degraded", "True", "StepFailed", _failures(findings, outcome))
     if plan.stopped is not None:
         return Condition("Degraded", "True", "Stopped", plan.stopped)
     if plan.lacks is not None:
@@ -225,22 +241,39 @@ def _degraded(findings: Findings, plan: Plan, outcome: Outcome) -> Condition:
     if not findings.is_new and len(findings.views) < findings.instances:
         said = f"{len(findings.views)} of {findings.instances} members exist"
         return Condition("Degraded", "True", "MembersMissing", said)
+    return next(_shortcomings(findings), Condition("Degraded", "False", "AsDesired", ""))
+
+
+def _shortcomings(findings: Findings) -> Iterator[Condition]:
+    """What is not as it should be while the members are well, the worst first."""
     if findings.leader_move is not None and findings.leader_move.is_overdue:
-        return Condition("Degraded", "True", "LeaderNotMoved", findings.leader_move.message)
+        yield Condition("Degraded", "True", "LeaderNotMoved", findings.leader_move.message)
+    if findings.is_standby_refused:
+        yield Condition("Degraded", "True", "NotAStandby", _not_a_standby(findings))
+    if findings.database_problem is not None:
+        yield Condition("Degraded", "True", "DatabasesUnread", findings.database_problem)
     if findings.stream_problem is not None:
-        return Condition("Degraded", "True", "StreamsIncomplete", findings.stream_problem)
+        yield Condition("Degraded", "True", "StreamsIncomplete", findings.stream_problem)
     if findings.volume_problem is not None:
-        return Condition("Degraded", "True", "VolumesNotAsAsked", findings.volume_problem)
+        yield Condition("Degraded", "True", "VolumesNotAsAsked", findings.volume_problem)
     if findings.secret_problem is not None:
-        return Condition("Degraded", "True", "SecretsOutOfReach", findings.secret_problem)
-    return Condition("Degraded", "False", "AsDesired", "")
+        yield Condition("Degraded", "True", "SecretsOutOfReach", findings.secret_problem)
 
 
-def _failures(outcome: Outcome) -> str:
-    """All of them, in the order of the plan."""
-    if outcome.failures:
-        return "; ".join(f"{step.target}: {error}" for step, error in outcome.failures)
-    return f"{outcome.failed.target if outcome.failed is not None else 'the pass'}: {outcome.error}"
+def _not_a_standby(findings: Findings) -> str:
+    return (
+        f"spec.standby asks for a standby cluster, and {findings.leader} accepts writes: Patroni's configuration has no "
+        "standby_cluster. Roles and databases are left alone; remove spec.standby to keep the primary"
+    )
+
+
+def _failures(findings: Findings, outcome: Outcome) -> str:
+    """All of them, in the order of the plan. Statements that failed stay said until it is read that they are not lacking."""
+    said = [f"{step.target}: {error}" for step, error in outcome.failures]
+    if not outcome.failures and outcome.has_failed:
+        said = [f"{outcome.failed.target if outcome.failed is not None else 'the pass'}: {outcome.error}"]
+    said += (line for name, error in findings.failed_statements if (line := f"database {name}: {error}") not in said)
+    return "; ".join(said)
 
 
 def _restart_pending(findings: Findings, plan: Plan, outcome: Outcome) -> Condition:

@@ -111,12 +111,13 @@ async def operator(
     world: FakeKubernetes | None = None,
     life: Life | None = None,
     replicas: Mapping[str, int] | None = None,
+    at: AtPort | None = None,
     **options: str,
 ):
-    """An operator with database access; without a `world` it gets one of its own."""
+    """An operator with database access; without a `world` it gets one of its own. `at`: a server with a mind of its own."""
     ours = life or Life()
     asked = {"enable_database_access": "true", **options}
-    async with rig(options=asked, world=world, server=AtPort(server, ours, replicas or {})) as made:
+    async with rig(options=asked, world=world, server=at or AtPort(server, ours, replicas or {})) as made:
         told = made.applier._told  # the process notes each step here
 
         def spent(target, step, error):

@@ -42,7 +42,8 @@ from howdah.core.planners import (
 from howdah.core.situation import DatabaseLook
 from howdah.model import names
 from howdah.model.observed import Departed
-from howdah.model.postgres.statements import Kind, Statement
+from howdah.model.postgres.desired import PasswordSource
+from howdah.model.postgres.statements import Kind, NewPassword, Statement
 from unit.core.clusters import (
     NAME,
     NOW,
@@ -249,6 +250,54 @@ def test_many_statements_are_summed_up():
     many = replace(QUIET, statements=(("postgres", (ALTER,) * 5),))
     (step,) = databases(situation(*three(), database=many)).steps
     assert step.reason == "role foo may log in; role foo may log in; role foo may log in and 2 more"
+
+
+def password_of(role, group="postgres"):
+    new = NewPassword(role, PasswordSource(role, "ns"))
+    made = Statement(Kind.PASSWORD, role, "postgres", sql.SQL("ALTER ROLE x").format(), "the password differs", new)
+    return replace(QUIET, statements=((group, (ALTER, made)),))
+
+
+@pytest.mark.parametrize(
+    ("role", "holds_up"), [("standby", True), ("postgres", True), ("pooler", True), ("foo", False), (None, False)]
+)
+def test_only_passwords_that_pods_start_with_keep_pods_from_being_replaced(role, holds_up):
+    looked = LACKING if role is None else password_of(role)
+    (step,) = databases(situation(*three(), spec={"enableConnectionPooler": True}, database=looked)).steps
+    assert (step.holds_up, step.holds_up_disruption) == (False, holds_up)
+
+
+MARKED = {
+    names.ROLLING_UPDATE_REQUIRED: "true",
+    names.REPLACE_REASON: "the password of standby was changed in its Secret",
+}
+
+
+@pytest.mark.parametrize(
+    ("claim", "looked", "is_replaced"),
+    [
+        ("the server was read and lacks nothing", QUIET, True),
+        ("it is being read", replace(QUIET, is_due=True), False),
+        ("it was not read yet", DatabaseLook(), False),
+        ("the role is being altered", replace(QUIET, at_work=frozenset({"postgres"})), False),
+        ("another database is being made", replace(QUIET, at_work=frozenset({"alpha"})), True),
+        ("it cannot be read", DatabaseLook(error="no route"), True),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_pod_marked_for_an_edited_password_is_replaced_when_the_server_knows_it(claim, looked, is_replaced):
+    plan = decide(situation(*three(annotations=MARKED), database=looked))
+    assert (ReplacePod in kinds(plan)) is is_replaced, claim
+
+
+def test_a_pod_marked_for_another_reason_waits_for_nobody_who_reads():
+    marked = {names.ROLLING_UPDATE_REQUIRED: "true"}
+    assert ReplacePod in kinds(decide(situation(*three(annotations=marked), database=replace(QUIET, is_due=True))))
+
+
+def test_statements_that_take_long_are_waited_for():
+    plan = decide(situation(*three(), database=replace(QUIET, at_work=frozenset({"beta", "alpha"}))))
+    assert [wait.why for wait in plan.waits] == ["statements for database alpha, beta take their time"]
 
 
 def test_databases_that_cannot_be_read_are_waited_for():

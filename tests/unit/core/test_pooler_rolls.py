@@ -148,3 +148,18 @@ def _body(name: str) -> Json:
 )
 def test_how_far_a_rollout_is_is_told_as_kubectl_tells_it(status: Json, expected: Rollout) -> None:
     assert rollout(deployment(LEADER, status), 2) == expected
+
+
+def test_pods_that_know_an_old_password_wait_until_it_is_read_that_the_server_knows_the_new_one() -> None:
+    dated = deployment(LEADER)
+    found = seen(dated)
+    place = ("Deployment", LEADER)
+    path = f"spec.template.metadata.annotations.{names.USERS_CHANGED}"
+    changed = Difference(path, "new", "old", Effect.ROLL, "another date")
+    found = replace(found, differences={place: (changed,)})
+    assert rolled(found) == [f"Deployment {LEADER}"]
+    reading = replace(found, database=replace(found.database, is_due=True))
+    assert rolled(reading) == []
+    assert [wait.why for wait in roll_poolers(reading).waits] == [
+        f"whether the server knows the new password of {LEADER} is being read"
+    ]

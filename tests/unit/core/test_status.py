@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from howdah.core.plan import Apply, Held, Plan, ReplacePod, Switchover, Wait
+from howdah.core.plan import Apply, Held, Plan, ReplacePod, RunStatements, Switchover, Wait
 from howdah.core.status import (
     BEHIND_ABOVE_BYTES,
     OK_BELOW_BYTES,
@@ -45,6 +45,7 @@ HEADLESS = replace(GOOD, leader=None, accepts_writes=False)
 NEW = replace(GOOD, is_initialized=False, views=(), leader=None, accepts_writes=False)
 BAD = replace(GOOD, problems=(Problem("spec.volume.size", "is no quantity"),))
 DONE, NOTHING = Outcome(), Plan()
+PASSWORDS = RunStatements(reason="r", database="postgres", statements=(), sets_passwords_of_pods=True)
 BROKE = Outcome(failed=APPLY, error="403 Forbidden")
 
 
@@ -148,6 +149,13 @@ HOLDING = Plan(held=(Held(REPLACE, "annotation howdah.dev/pause: all"),), waits=
             DONE,
             ("True", "StandbyLeaderRuns", "acid-a-0 leads a standby cluster; it accepts no writes"),
         ),
+        (
+            "Ready",
+            replace(GOOD, is_standby=True, leads=True),
+            NOTHING,
+            DONE,
+            ("True", "LeaderAcceptsWrites", "acid-a-0 accepts writes"),
+        ),
         ("Ready", NEW, NOTHING, DONE, ("False", "Creating", "the first member has not initialised the database yet")),
         ("Ready", HEADLESS, NOTHING, DONE, ("False", "NoLeader", "no member accepts writes")),
         ("Progressing", GOOD, NOTHING, DONE, ("False", "Settled", "")),
@@ -182,6 +190,25 @@ HOLDING = Plan(held=(Held(REPLACE, "annotation howdah.dev/pause: all"),), waits=
             ("True", "MembersUnhealthy", "acid-a-2 is not ready (phase Running)"),
         ),
         ("Degraded", replace(GOOD, views=WELL[:2]), NOTHING, DONE, ("True", "MembersMissing", "2 of 3 members exist")),
+        (
+            "Degraded",
+            replace(GOOD, is_standby=True, is_standby_refused=True),
+            NOTHING,
+            DONE,
+            (
+                "True",
+                "NotAStandby",
+                "spec.standby asks for a standby cluster, and acid-a-0 accepts writes: Patroni's configuration has no "
+                "standby_cluster. Roles and databases are left alone; remove spec.standby to keep the primary",
+            ),
+        ),
+        (
+            "Degraded",
+            replace(GOOD, database_problem='database "shop" cannot be looked into: no'),
+            NOTHING,
+            DONE,
+            ("True", "DatabasesUnread", 'database "shop" cannot be looked into: no'),
+        ),
         (
             "Degraded",
             replace(GOOD, secret_problem="spec.users.a.b: no"),
@@ -225,6 +252,55 @@ def test_members_of_a_new_cluster_that_start_are_no_alarm_unless_one_has_failed(
     assert condition("Degraded", replace(GOOD, views=SICK), previous=new)[0] == "False"
     assert condition("Degraded", replace(GOOD, views=WELL[:1]), previous=new)[0] == "False"
     assert condition("Degraded", replace(GOOD, views=FAILED), previous=new)[0] == "True"
+
+
+STUCK = replace(GOOD, failed_statements=(("alpha", "no such extension"),))
+
+
+def test_statements_that_failed_stay_said_while_the_databases_are_read_anew():
+    statements = RunStatements(reason="r", database="alpha", statements=())
+    failing = Outcome(failed=statements, error="no such extension", failures=((statements, "no such extension"),))
+    told = build_status({"PostgresClusterStatus": "Running"}, GOOD, Plan(steps=(statements,)), failing, NOW)
+    read_anew = build_status(told, STUCK, NOTHING, DONE, LATER)
+    assert condition("Degraded", STUCK) == ("True", "StepFailed", "database alpha: no such extension")
+    assert read_anew["PostgresClusterStatus"] == told["PostgresClusterStatus"] == "SyncFailed"
+    assert transitions(told, read_anew) == ()
+
+
+def test_every_failure_is_named_once():
+    statements = RunStatements(reason="r", database="alpha", statements=())
+    both = Outcome(failed=APPLY, error="403", failures=((APPLY, "403"), (statements, "no such extension")))
+    assert condition("Degraded", STUCK, outcome=both)[2] == "Service a: 403; database alpha: no such extension"
+    assert condition("Degraded", STUCK, outcome=BROKE)[2] == (
+        "Service a: 403 Forbidden; database alpha: no such extension"
+    )
+
+
+def test_a_lost_race_does_not_undo_what_failed_before_it():
+    raced = Outcome(failed=REPLACE, error="409", is_conflict=True, failures=((APPLY, "403"),))
+    assert condition("Degraded", outcome=raced) == ("True", "StepFailed", "Service a: 403")
+    assert phase("Running", GOOD, NOTHING, raced) == "SyncFailed"
+
+
+@pytest.mark.parametrize(
+    ("claim", "outcome", "expected"),
+    [
+        ("nothing failed", DONE, True),
+        ("a step that holds up everything failed", Outcome(failed=REPLACE, error="no"), False),
+        ("what stands alone failed", Outcome(failed=APPLY, error="no", failures=((APPLY, "no"),)), True),
+        ("somebody else wrote first", Outcome(failed=APPLY, error="409", is_conflict=True), False),
+        (
+            "a database refused",
+            Outcome(failures=((RunStatements(reason="r", database="a", statements=()), "no"),)),
+            True,
+        ),
+        ("a password of pods was refused", Outcome(failures=((PASSWORDS, "no"),)), False),
+        ("such a password is being set", Outcome(at_work=(PASSWORDS,)), False),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_failed_before_permits_interrupting_somebody(claim, outcome, expected):
+    assert outcome.permits_disruption is expected, claim
 
 
 def test_after_a_restart_of_the_operator_what_was_known_of_passwords_still_holds():

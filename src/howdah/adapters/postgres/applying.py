@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import psycopg
 from psycopg import sql
@@ -14,6 +14,11 @@ from howdah.model.errors import ExternalError
 from howdah.model.postgres.desired import PasswordSource
 from howdah.model.postgres.passwords import SALT_BYTES, Method, new_verifier
 from howdah.model.postgres.statements import QUIET_SETTINGS, Kind, NewPassword, Statement, with_verifier
+
+SLOW = frozenset({Kind.CREATE_DATABASE, Kind.CREATE_EXTENSION, Kind.HAND_OVER})
+"""What may copy a large template, run an extension's scripts, or touch every object of a database."""
+SLOW_TIMEOUT_S = 1800.0
+_PATIENT = f"SET statement_timeout = {SLOW_TIMEOUT_S * 1000:.0f}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,15 +53,24 @@ async def apply(
     for database in dict.fromkeys(statement.database for statement in statements):
         if database in _not_created(failed):
             continue
-        async with connect(target, database) as session:
-            for statement in statements:
-                if statement.database == database:
-                    error = await _tried(session, statement, passwords, method, where(target, database))
-                    if error is None:
-                        done.append(statement)
-                    else:
-                        failed.append(Failure(statement, error))
+        mine = [statement for statement in statements if statement.database == database]
+        async with connect(_patient(target, mine), database) as session:
+            for statement in mine:
+                if statement.about in _not_created(failed):
+                    continue
+                error = await _tried(session, statement, passwords, method, where(target, database))
+                if error is None:
+                    done.append(statement)
+                else:
+                    failed.append(Failure(statement, error))
     return Outcome(tuple(done), tuple(failed))
+
+
+def _patient(target: Target, statements: Sequence[Statement]) -> Target:
+    """One slow statement makes a long session; how long each may take is set for itself."""
+    if all(statement.kind not in SLOW for statement in statements):
+        return target
+    return replace(target, session_timeout_s=max(target.session_timeout_s, SLOW_TIMEOUT_S))
 
 
 def _not_created(failed: Sequence[Failure]) -> frozenset[str]:
@@ -72,6 +86,9 @@ async def _tried(
 ) -> ExternalError | None:
     """None, or why the server refused; a broken connection is raised."""
     try:
+        if statement.kind in SLOW:
+            await _run_patiently(session, statement)
+            return None
         if statement.password is None:
             await _run(session, statement.sql, statement.also)
             return None
@@ -105,6 +122,15 @@ async def _run(session: Session, statement: sql.Composed, also: sql.Composed | N
     async with session.transaction():
         await session.execute(statement)
         await session.execute(also)
+
+
+async def _run_patiently(session: Session, statement: Statement) -> None:
+    await session.execute(_PATIENT)
+    try:
+        await _run(session, statement.sql, statement.also)
+    finally:
+        if not session.broken:
+            await session.execute("RESET statement_timeout")
 
 
 async def _run_quietly(session: Session, statement: sql.Composed, also: sql.Composed | None) -> None:

@@ -93,6 +93,10 @@ async def _opened(target: Target, database: str) -> Session:
         raise _connect_error(error, where(target, database)) from None
 
 
+_KEEPALIVES = {"keepalives": 1, "keepalives_idle": 15, "keepalives_interval": 5, "keepalives_count": 3}
+"""A server whose machine is gone is noticed after half a minute, also while a statement may take much longer."""
+
+
 def _conninfo(target: Target, database: str) -> str:
     parameters: dict[str, Any] = {
         "dbname": database,
@@ -104,6 +108,7 @@ def _conninfo(target: Target, database: str) -> str:
         "options": _options(target),
         "client_encoding": "UTF8",
         "gssencmode": "disable",
+        **_KEEPALIVES,
         **_address(target),
     }
     return make_conninfo("", **parameters)

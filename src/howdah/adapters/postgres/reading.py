@@ -4,7 +4,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from howdah.adapters.postgres.connection import Session, Target, connect
+from howdah.adapters.postgres.connection import NotWritable, Session, Target, connect
+from howdah.model.errors import ExternalError
 from howdah.model.postgres.catalogue import (
     TEAM_MEMBER,
     Catalogue,
@@ -128,26 +129,38 @@ class ServerSetting:
 
 
 async def observe(target: Target, interest: Interest) -> Catalogue:
-    """The roles and databases of `interest`; a database that does not exist or takes no connections is not read.
+    """The roles and databases of `interest`; a database that does not exist or is closed to everybody is not read.
 
-    Connects once to `postgres` and once to each database in question, one after the other.
+    Connects once to `postgres` and once to each database in question, one after the other. One that refuses keeps none
+    of the others from being read; raises ExternalError where the server itself does not answer.
     """
     async with connect(target) as session:
         roles = await _roles(session, interest)
         databases, version = await _databases(session)
     contents: dict[str, Contents] = {}
     publishing: dict[str, Publishing] = {}
+    unread: dict[str, str] = {}
     inside = {*interest.databases, *(databases if interest.every_database else ())}
     for name in sorted(inside | set(interest.published)):
         live = databases.get(name)
-        if live is None or not live.allows_connections:
+        if live is None or not live.takes_connections:
             continue
-        async with connect(target, name) as session:
-            if name in inside:
-                contents[name] = await _contents(session)
-            if name in interest.published:
-                publishing[name] = await _publishing(session, interest.published[name])
-    return Catalogue(roles, databases, contents, version, publishing)
+        try:
+            async with connect(target, name) as session:
+                found = await _contents(session) if name in inside else None
+                tables = interest.published.get(name)
+                published = await _publishing(session, tables) if tables is not None else None
+        except NotWritable:
+            raise
+        except ExternalError as error:
+            async with connect(target):  # or the server is lost, which is another matter
+                unread[name] = error.message
+            continue
+        if found is not None:
+            contents[name] = found
+        if published is not None:
+            publishing[name] = published
+    return Catalogue(roles, databases, contents, version, publishing, unread)
 
 
 async def sessions(target: Target, roles: Collection[str]) -> Mapping[str, int]:

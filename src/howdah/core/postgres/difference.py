@@ -108,6 +108,16 @@ def unmet(desired: Desired, catalogue: Catalogue) -> tuple[str, ...]:
     )
 
 
+def unreadable(desired: Desired, catalogue: Catalogue) -> tuple[str, ...]:
+    """Which databases cannot be looked into, and why, as sentences for people; nothing is concluded about their inside."""
+    wanted = {database.name for database in desired.databases} | {one.database for one in desired.publications}
+    invalid = sorted(name for name in wanted if name in catalogue.databases and catalogue.databases[name].is_invalid)
+    return (
+        *(f'database "{name}" was half dropped and is of no use to anybody: drop it' for name in invalid),
+        *(f'database "{name}" cannot be looked into: {why}' for name, why in sorted(catalogue.unread.items())),
+    )
+
+
 def _known_roles(desired: Desired, catalogue: Catalogue) -> frozenset[str]:
     return frozenset(catalogue.roles) | {role.name for role in desired.roles}
 
@@ -237,14 +247,16 @@ def _databases(desired: Desired, catalogue: Catalogue) -> Iterator[Statement]:
                 MAINTENANCE_DATABASE,
                 make.create_database(database.name, database.owner, database.options),
                 f'database "{database.name}" does not exist',
+                about=database.name,
             )
-        elif live.owner != database.owner and not database.keep_owner:
+        elif live.owner != database.owner and not database.keep_owner and not live.is_invalid:
             yield Statement(
                 Kind.DATABASE_OWNER,
                 database.name,
                 MAINTENANCE_DATABASE,
                 make.change_database_owner(database.name, database.owner),
                 f'database "{database.name}" belongs to "{live.owner}", not to "{database.owner}"',
+                about=database.name,
             )
 
 

@@ -168,6 +168,7 @@ def parameters_in_databases(desired: Desired, catalogue: Catalogue) -> Iterator[
                         MAINTENANCE_DATABASE,
                         make.set_parameter_in(role.name, database, name, items),
                         f'{name} of role "{role.name}" in database "{database}" shall be {", ".join(items)}',
+                        about=database,
                     )
 
 
@@ -175,13 +176,16 @@ def database_limits(desired: Desired, catalogue: Catalogue) -> Iterator[Statemen
     """Connection limits of databases that exist."""
     for database in desired.databases:
         live, limit = catalogue.databases.get(database.name), database.options.connection_limit
-        if live is not None and limit is not None and limit != live.connection_limit:
+        if live is None or live.is_invalid:
+            continue
+        if limit is not None and limit != live.connection_limit:
             yield Statement(
                 Kind.DATABASE_LIMIT,
                 database.name,
                 MAINTENANCE_DATABASE,
                 make.limit_database(database.name, limit),
                 f'database "{database.name}" shall take at most {limit} connections, not {live.connection_limit}',
+                about=database.name,
             )
 
 

@@ -23,9 +23,7 @@ def publication_changes(desired: Desired, catalogue: Catalogue) -> Iterator[Stat
 def publications_in_place(desired: Desired, catalogue: Catalogue) -> frozenset[tuple[str, str]]:
     """(database, name) of those that are as they shall be; of one that shall not be there, that it is gone."""
     return frozenset(
-        (wanted.database, wanted.name)
-        for wanted in desired.publications
-        if _is_in_place(wanted, catalogue.publishing.get(wanted.database))
+        (wanted.database, wanted.name) for wanted in desired.publications if _is_in_place(wanted, catalogue)
     )
 
 
@@ -40,7 +38,9 @@ def _lacking(desired: Desired, catalogue: Catalogue) -> Iterator[str]:
             continue
         live = catalogue.publishing.get(wanted.database)
         if live is None:
-            if all(database.name != wanted.database for database in desired.databases):
+            if wanted.database in catalogue.databases:
+                yield f'database "{wanted.database}" of stream "{wanted.name}" cannot be looked into'
+            elif all(database.name != wanted.database for database in desired.databases):
                 yield f'database "{wanted.database}" of stream "{wanted.name}" does not exist'
             continue
         for schema, table in _missing_tables(wanted, live):
@@ -51,9 +51,10 @@ def _missing_tables(wanted: DesiredPublication, live: Publishing) -> tuple[tuple
     return tuple(table for table in wanted.tables if table not in live.tables)
 
 
-def _is_in_place(wanted: DesiredPublication, live: Publishing | None) -> bool:
-    if live is None:
-        return not wanted.tables
+def _is_in_place(wanted: DesiredPublication, catalogue: Catalogue) -> bool:
+    live = catalogue.publishing.get(wanted.database)
+    if live is None:  # what cannot be looked into is not known to be away
+        return not wanted.tables and wanted.database not in catalogue.databases
     held = live.publications.get(wanted.name)
     if held is None:
         return not wanted.tables

@@ -81,7 +81,9 @@ def _used_on_replicas(role: str, replicas: ReplicaSessions) -> str | None:
 
 def _unreachable(ties: Ties, catalogue: Catalogue) -> str | None:
     live = catalogue.databases
-    closed = sorted(name for name in ties.objects if name in live and not live[name].allows_connections)
+    closed = sorted(
+        name for name in ties.objects if name in catalogue.unread or (name in live and not live[name].takes_connections)
+    )
     return f"database {', '.join(closed)} takes no connections" if closed else None
 
 

@@ -74,6 +74,10 @@ class Role:
         return TEAM_MEMBER in (self.comment or "")
 
 
+INVALID = -2
+"""pg_database.datconnlimit of a database whose removal was interrupted."""
+
+
 @dataclass(frozen=True, slots=True)
 class Database:
     """A database that is not a template."""
@@ -84,6 +88,16 @@ class Database:
     encoding: str = ""
     locale: str = ""
     connection_limit: int = -1
+
+    @property
+    def is_invalid(self) -> bool:
+        """Whether a DROP DATABASE of it was interrupted: all that PostgreSQL lets anybody do with it is to drop it."""
+        return self.connection_limit == INVALID
+
+    @property
+    def takes_connections(self) -> bool:
+        """Whether it can be looked into, for all that the catalogue says."""
+        return self.allows_connections and not self.is_invalid
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +177,9 @@ class Catalogue:
     version: int = 0
     """server_version_num, such as 160004."""
     publishing: Mapping[str, Publishing] = field(default_factory=dict)
-    """By database, of those that were asked about and exist."""
+    """By database, of those that were asked about and exist; of one that exists and is not here nothing is known."""
+    unread: Mapping[str, str] = field(default_factory=dict)
+    """By database that should have been looked into: why it could not be."""
 
 
 @dataclass(frozen=True, slots=True)

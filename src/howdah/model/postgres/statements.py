@@ -1,5 +1,6 @@
 """A statement as data: where it is run and why. Composed in `core`, sent by the adapter."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -59,6 +60,21 @@ class Statement:
     password: NewPassword | None = None
     also: Composed | None = None
     """Run behind it, in one transaction with it."""
+    about: str = ""
+    """The database that it makes or changes, or that has to be there for it, where it is run in another one."""
+
+    @property
+    def group(self) -> str:
+        """The database with which it is sent: what is run for one waits for nothing of another."""
+        return self.about or self.database
+
+
+def by_database(statements: Iterable[Statement]) -> tuple[tuple[str, tuple[Statement, ...]], ...]:
+    """The same statements, grouped by the database that they concern: groups and their statements in the order given."""
+    found: dict[str, list[Statement]] = {}
+    for statement in statements:
+        found.setdefault(statement.group, []).append(statement)
+    return tuple((name, tuple(group)) for name, group in found.items())
 
 
 MAINTENANCE_DATABASE = "postgres"

@@ -3,28 +3,35 @@
 from dataclasses import replace
 from typing import Any
 
-from howdah.core.postgres.difference import difference, interest, unmet, without_roles
+from howdah.core.postgres.difference import difference, interest, unmet, unreadable, without_roles
 from howdah.core.postgres.manifest import desired_state
+from howdah.core.postgres.publications import publications_in_place
+from howdah.core.postgres.removal import why_kept
 from howdah.model.postgres.catalogue import (
+    EMPTY,
     Catalogue,
     Contents,
     Database,
     Extension,
     Role,
     Schema,
+    Ties,
     Verifier,
 )
 from howdah.model.postgres.desired import (
+    DatabaseOptions,
     Desired,
     DesiredDatabase,
     DesiredExtension,
+    DesiredPublication,
     DesiredRole,
     DesiredSchema,
     Flags,
     PasswordSource,
+    Removal,
     RoleRules,
 )
-from howdah.model.postgres.statements import Kind
+from howdah.model.postgres.statements import Kind, by_database
 
 NOTHING = Catalogue({}, {}, {})
 SOURCE = PasswordSource("app", "ns")
@@ -79,6 +86,49 @@ def test_a_database_that_needs_nothing_more_is_made_first() -> None:
     desired = desired_state({"app": []}, {"foo": "app"}, {"bar": {}}, rules=RoleRules("c", "ns", admin_role="admin"))
     made = [text for text in texts(desired, NOTHING) if text.startswith("CREATE DATABASE")]
     assert made == ['CREATE DATABASE "foo" OWNER "app"', 'CREATE DATABASE "bar" OWNER "bar_owner"']
+
+
+def test_what_concerns_one_database_is_one_group_that_begins_with_its_creation() -> None:
+    desired = desired_state(
+        {"app": []},
+        {"foo": "app"},
+        {"bar": {"extensions": {"vector": "data"}}, "old": {}},
+        rules=RoleRules("c", "ns", admin_role="admin"),
+    )
+    app = replace(desired.roles[-1], database_parameters={"foo": {"work_mem": "1MB"}})
+    desired = replace(desired, roles=(*desired.roles[:-1], app))
+    live = Catalogue({}, {"old": Database("old", "nobody")}, {"old": EMPTY})
+    groups = by_database(difference(desired, live, matching=frozenset()))
+    kinds = {name: [statement.kind for statement in group] for name, group in groups}
+    assert list(kinds) == ["postgres", "foo", "bar", "old"]
+    assert kinds["foo"] == [Kind.CREATE_DATABASE, Kind.PARAMETER]
+    assert kinds["bar"][0] is Kind.CREATE_DATABASE
+    assert Kind.CREATE_EXTENSION in kinds["bar"]
+    assert not {Kind.CREATE_DATABASE, Kind.DATABASE_OWNER} & set(kinds["postgres"])
+    assert sum(len(group) for _, group in groups) == len(difference(desired, live, matching=frozenset()))
+
+
+def test_a_half_dropped_database_is_left_alone_and_told() -> None:
+    desired = Desired((), (DesiredDatabase("shop", "app", options=DatabaseOptions(connection_limit=5)),))
+    live = Catalogue({}, {"shop": Database("shop", "other", connection_limit=-2)}, {})
+    assert difference(desired, live, matching=frozenset()) == ()
+    assert unreadable(desired, live) == ('database "shop" was half dropped and is of no use to anybody: drop it',)
+
+
+def test_a_publication_in_a_database_that_cannot_be_looked_into_is_not_away() -> None:
+    leaving = Desired(publications=(DesiredPublication("fes", "shop", ()),))
+    there = {"shop": Database("shop", "app")}
+    assert publications_in_place(leaving, Catalogue({}, there, {}, unread={"shop": "no"})) == frozenset()
+    assert publications_in_place(leaving, Catalogue({}, {}, {})) == {("shop", "fes")}
+
+
+def test_a_role_that_owns_something_where_nobody_can_look_is_not_handed_over() -> None:
+    live = replace(live_role("old"), comment="note", ties=Ties(objects={"shop": 1}))
+    seen = Catalogue({"old": live, "heir": live_role("heir")}, {"shop": Database("shop", "app")}, {})
+    refused = replace(seen, unread={"shop": "no"})
+    removal = Removal("old", "note", "heir")
+    assert why_kept(removal, live, seen) is None
+    assert why_kept(removal, live, refused) == "database shop takes no connections"
 
 
 def test_names_and_values_are_quoted() -> None:
