@@ -2,6 +2,7 @@
 
 import asyncio
 
+from howdah.kube.resources import PODS
 from scenario.test_lifecycle import BAD_IMAGE, GOOD_IMAGE
 from scenario.world.world import World, simulate
 
@@ -48,6 +49,37 @@ def test_the_first_cluster_rolls_alone_and_then_no_more_than_the_limit() -> None
             await asyncio.sleep(0.1)
         assert 1 < most <= LIMIT
         await world.converge(*CLUSTERS)
+
+    simulate(scenario)
+
+
+def test_pods_that_a_drain_made_anew_are_no_leave_to_roll_and_0_stops_all() -> None:
+    """All replicas are of the new image already, by no decision of ours."""
+
+    async def scenario(world: World) -> None:
+        await _fleet(world)
+        hand = world.start_operator(options={"docker_image": GOOD_IMAGE, "max_rolling_clusters": "0"})
+        await asyncio.sleep(60.0)
+        assert rolled(world, GOOD_IMAGE) == []
+        for name in CLUSTERS:
+            (replica,) = {pod["metadata"]["name"] for pod in world.pods(name)} - {world.leader(name)}
+            world.remove(PODS, replica)
+        await world.until(lambda: len(rolled(world, GOOD_IMAGE)) == len(CLUSTERS), "the replicas are back")
+        await asyncio.sleep(60.0)
+        leaders = {name: world.leader(name) for name in CLUSTERS}
+        assert all(leader == f"{name}-0" for name, leader in leaders.items()), "0 holds the switchovers, too"
+        hand.die()
+        world.start_operator(options={"docker_image": GOOD_IMAGE, "max_rolling_clusters": str(LIMIT)})
+        most, done = 0, set[str]()
+        ends_s = world.now_s + 900.0
+        while len(done) < len(CLUSTERS):
+            assert world.now_s < ends_s, "the fleet is not done"
+            begun = {name for name, leader in leaders.items() if world.leader(name) != leader} - done
+            done |= {name for name in begun if not is_rolling(world, name, GOOD_IMAGE)}
+            assert done or len(begun) <= 1, f"{begun} roll before the first is done"
+            most = max(most, len(begun - done))
+            await asyncio.sleep(0.1)
+        assert 1 < most <= LIMIT
 
     simulate(scenario)
 

@@ -85,6 +85,13 @@ async def restarts_for_a_parameter(world: World, name: str) -> None:
     assert {pod["metadata"]["uid"] for pod in world.pods(name)} == before
 
 
+async def restarts_for_less_and_something_else(world: World, name: str) -> None:
+    world.change(name, postgresql={"parameters": {"max_connections": "50", "wal_level": "logical"}})
+    await world.converge(name)
+    machines = world.machinery.dcs_of(NAMESPACE, name).machines()
+    assert all(machine.parameters["max_connections"] == "50" and machine.restarts <= 2 for machine in machines)
+
+
 async def rolls_for_its_environment(world: World, name: str) -> None:
     before = {pod["metadata"]["uid"] for pod in world.pods(name)}
     world.change(name, env=ENV)
@@ -265,6 +272,7 @@ STORIES: tuple[Story, ...] = (
     goes_to_nothing_and_comes_back,
     reloads_a_parameter,
     restarts_for_a_parameter,
+    restarts_for_less_and_something_else,
     rolls_for_its_environment,
     stops_at_a_bad_image_and_heals,
     takes_several_changes_at_once,

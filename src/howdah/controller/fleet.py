@@ -3,26 +3,47 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from howdah.core.intent import IN_FLIGHT
+from howdah.core.intent import IN_FLIGHT, roll_was_announced
 from howdah.core.nodes import due_move
-from howdah.core.plan import FleetBudget, Plan, ReplacePooler, RollPooler, Step, Switchover
+from howdah.core.plan import (
+    FleetBudget,
+    Plan,
+    ReplacePod,
+    ReplacePooler,
+    RestartMember,
+    RollPooler,
+    Step,
+    Switchover,
+)
 from howdah.core.pooler_rolls import pooler_causes, rollouts
-from howdah.core.rollout import MemberView, causes
+from howdah.core.rollout import START_DEADLINE, MemberView, causes
 from howdah.core.situation import Situation
 from howdah.kube.informer import Key
+
+_IDLE = START_DEADLINE
+"""So long a roll may take no step although every member does its part, such as for want of somebody who may lead."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Roll:
-    """How far a roll of a cluster's members, or of its poolers, is: begun when some pod is new already or is being replaced."""
+    """How far a roll of a cluster's members, or of its poolers, is. `has_begun`: it needs not ask again to go on.
+
+    `is_halted`: it does not go on for now, so that nobody waits for its end. `idle_since`: every member does its part
+    since then, and no step was taken.
+    """
 
     causes: frozenset[str] = frozenset()
-    is_under_way: bool = False
+    has_begun: bool = False
+    is_halted: bool = False
     stopped: str | None = None
+    idle_since: dt.datetime | None = None
+
+    @property
+    def is_under_way(self) -> bool:
+        return self.has_begun and not self.is_halted
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +55,12 @@ class _Rolls:
         return iter((self.members, self.poolers))
 
     @property
-    def under_way(self) -> Counter[str]:
-        return Counter(cause for roll in self if roll.is_under_way for cause in roll.causes)
+    def begun(self) -> frozenset[str]:
+        return frozenset(cause for roll in self if roll.has_begun for cause in roll.causes)
+
+    @property
+    def under_way(self) -> frozenset[str]:
+        return frozenset(cause for roll in self if roll.is_under_way for cause in roll.causes)
 
     @property
     def stopped(self) -> frozenset[str]:
@@ -45,23 +70,29 @@ class _Rolls:
 _NONE = _Rolls()
 
 
-class _Sums:
-    """What the rolls of all clusters come to, by cause. Kept up to date, for a pass may not cost more in a larger fleet."""
+class _Clusters:
+    """By cause, clusters in the order in which they came. Kept up to date, for a pass may not cost more in a larger fleet."""
 
     def __init__(self) -> None:
-        self.under_way: Counter[str] = Counter()
-        self.stopped: dict[str, dict[Key, None]] = {}  # a set in the order in which they stopped
+        self._of: dict[str, dict[Key, None]] = {}
 
-    def replace(self, key: Key, before: _Rolls, now: _Rolls) -> None:
-        if before == now:
-            return
-        self.under_way = self.under_way - before.under_way + now.under_way  # drops what is zero
-        for cause in before.stopped - now.stopped:
-            del self.stopped[cause][key]
-            if not self.stopped[cause]:
-                del self.stopped[cause]
-        for cause in now.stopped - before.stopped:
-            self.stopped.setdefault(cause, {})[key] = None
+    def replace(self, key: Key, before: frozenset[str], now: frozenset[str]) -> None:
+        for cause in before - now:
+            del self._of[cause][key]
+            if not self._of[cause]:
+                del self._of[cause]
+        for cause in now - before:
+            self._of.setdefault(cause, {})[key] = None
+
+    def besides(self, key: Key) -> dict[str, int]:
+        """How many others."""
+        counts = ((cause, len(keys) - (key in keys)) for cause, keys in self._of.items())
+        return {cause: count for cause, count in counts if count > 0}
+
+    def first_besides(self, key: Key) -> dict[str, str]:
+        """The name of the first of the others."""
+        found = ((cause, next((k for k in keys if k != key), None)) for cause, keys in self._of.items())
+        return {cause: other[1] for cause, other in found if other is not None}
 
 
 def _failure(views: tuple[MemberView, ...]) -> str | None:
@@ -81,7 +112,13 @@ def _is_move(step: Step, situation: Situation) -> bool:
 
 
 def _is_of_members(step: Step, situation: Situation) -> bool:
-    return step.disruptive and not _is_of_pooler(step) and not _is_move(step, situation)
+    return isinstance(step, ReplacePod | Switchover | RestartMember) and not _is_move(step, situation)
+
+
+def _is_repair(step: Step, situation: Situation) -> bool:
+    """A broken pod goes whatever the fleet says, and that is no leave to roll the rest of its cluster."""
+    view = next((v for v in situation.views if isinstance(step, ReplacePod) and v.name == step.name), None)
+    return view is not None and not view.pod.is_ready
 
 
 class Fleet:
@@ -90,10 +127,11 @@ class Fleet:
     def __init__(self, all_keys: Callable[[], tuple[Key, ...]]) -> None:
         self._all_keys = all_keys
         self._rolls: dict[Key, _Rolls] = {}
-        self._sums = _Sums()
+        self._under_way, self._stopped = _Clusters(), _Clusters()
         self._finished: set[str] = set()
         self._noted: set[Key] = set()
         self._moving: dict[Key, dt.datetime] = {}
+        self._restarted: dict[Key, dict[str, dt.datetime]] = {}
 
     def begin(self, key: Key, situation: Situation, step: Step) -> None:
         """A step of a roll is about to be taken: it counts from the moment of its decision, for others decide meanwhile."""
@@ -101,9 +139,11 @@ class Fleet:
         if _is_move(step, situation):
             self._moving[key] = situation.observed.now
         elif _is_of_pooler(step):
-            self._keep(key, _Rolls(before.members, _Roll(pooler_causes(situation), is_under_way=True)))
-        else:
-            self._keep(key, _Rolls(_Roll(causes(situation.views), is_under_way=True), before.poolers))
+            self._keep(key, _Rolls(before.members, _Roll(pooler_causes(situation), has_begun=True)))
+        elif _is_of_members(step, situation) and not _is_repair(step, situation):
+            roll, found = before.members, causes(situation.views)
+            idle_since = roll.idle_since if roll.has_begun else None
+            self._keep(key, _Rolls(_Roll(found, has_begun=True, idle_since=idle_since), before.poolers))
 
     def note(self, key: Key, situation: Situation, plan: Plan, done: tuple[Step, ...]) -> None:
         """Remember what this pass saw and did. A roll is finished when every new pod is there and does its part."""
@@ -114,29 +154,46 @@ class Fleet:
             del self._moving[key]
         if situation.observed.problems:
             # What is not seen is not rolled, and no other waits for its end. What has failed stays a warning to them.
-            self._keep(key, _Rolls(*(replace(roll, is_under_way=False) for roll in before)))
+            self._keep(key, _Rolls(*(replace(roll, is_halted=True) for roll in before)))
             return
+        self._note_restarts(key, situation, done)
         members = self._members(before.members, situation, plan, done)
         self._keep(key, _Rolls(members, self._poolers(before.poolers, situation, plan, done)))
 
     def _keep(self, key: Key, rolls: _Rolls) -> None:
-        self._sums.replace(key, self._rolls.get(key, _NONE), rolls)
+        before = self._rolls.get(key, _NONE)
+        self._under_way.replace(key, before.under_way, rolls.under_way)
+        self._stopped.replace(key, before.stopped, rolls.stopped)
         self._rolls[key] = rolls
 
-    def _members(self, before: _Roll, situation: Situation, plan: Plan, done: tuple[Step, ...]) -> _Roll:
+    def _note_restarts(self, key: Key, situation: Situation, done: tuple[Step, ...]) -> None:
+        """What was restarted for, until the leader was restarted (as a primary), or nobody waits for a restart any more."""
         views = situation.views
-        is_rolling = any(view.replace is not None for view in views)
-        has_begun = is_rolling and any(view.replace is None or view.pod.is_deleting for view in views)
+        if all(v.unhealthy is None and not v.restart_cause for v in views):
+            self._restarted.pop(key, None)
+        for step in done:
+            if isinstance(step, RestartMember):
+                if step.name == situation.leader.name and not situation.config.is_standby:
+                    self._restarted.pop(key, None)
+                self._restarted.setdefault(key, {})[step.reason] = situation.observed.now
+
+    def _members(self, before: _Roll, situation: Situation, plan: Plan, done: tuple[Step, ...]) -> _Roll:
+        views, found = situation.views, causes(situation.views)
+        is_settled = len(views) >= situation.cluster.instances and all(view.unhealthy is None for view in views)
+        taken, now = tuple(step for step in done if _is_of_members(step, situation)), situation.observed.now
+        is_idle = before.has_begun and is_settled and bool(found) and not taken
+        idle_since = (before.idle_since or now) if is_idle else None
         roll = self._after(
             before,
-            causes(views),
-            is_settled=len(views) >= situation.cluster.instances and all(view.unhealthy is None for view in views),
-            has_begun=has_begun or any(_is_of_members(step, situation) for step in done),
-            waits=any(held.until is not None and not _is_of_pooler(held.step) for held in plan.held),
+            found,
+            is_settled=is_settled,
+            has_begun=roll_was_announced(situation) or any(not _is_repair(step, situation) for step in taken),
+            is_halted=(idle_since is not None and now - idle_since > _IDLE)
+            or any(_is_of_members(held.step, situation) for held in plan.held),
         )
         # A plan may stop for other reasons than its roll: what cannot be seen is no lesson for other clusters.
         is_judged = roll.is_under_way or plan.stopped is not None
-        return _Roll(roll.causes, roll.is_under_way, _failure(views) if is_judged else None)
+        return replace(roll, stopped=_failure(views) if is_judged else None, idle_since=idle_since)
 
     def _poolers(self, before: _Roll, situation: Situation, plan: Plan, done: tuple[Step, ...]) -> _Roll:
         states = rollouts(situation)
@@ -146,21 +203,23 @@ class Fleet:
             is_settled=all(state.is_complete for state in states),
             has_begun=any(state.has_old_pods and not state.has_failed for state in states)
             or any(_is_of_pooler(step) for step in done),
-            waits=any(held.until is not None and _is_of_pooler(held.step) for held in plan.held),
+            is_halted=any(_is_of_pooler(held.step) for held in plan.held),
         )
         failed = next(
             (f"a new pod of {state.name} does not become available" for state in states if state.has_failed), None
         )
-        return _Roll(roll.causes, roll.is_under_way, failed if roll.is_under_way else None)
+        return replace(roll, stopped=failed if roll.is_under_way else None)
 
-    def _after(self, before: _Roll, found: frozenset[str], *, is_settled: bool, has_begun: bool, waits: bool) -> _Roll:
-        was = before.causes if before.is_under_way else frozenset()
+    def _after(
+        self, before: _Roll, found: frozenset[str], *, is_settled: bool, has_begun: bool, is_halted: bool
+    ) -> _Roll:
+        was = before.causes if before.has_begun else frozenset()
         if is_settled and not found:
             self._finished |= was
         goes_on = was if not is_settled else frozenset()
-        under_way = bool(goes_on) or (bool(found) and (has_begun or bool(found & was)))
-        # A maintenance window may be a week away: nobody waits for it.
-        return _Roll(found | goes_on, under_way and not waits)
+        begun = bool(goes_on) or (bool(found) and (has_begun or bool(found & was)))
+        # A maintenance window may be a week away, and the end of a pause a year: nobody waits for them.
+        return _Roll(found | goes_on, begun, is_halted=begun and is_halted)
 
     def seen(self, key: Key) -> None:
         """A cluster that was looked at; without a `note` in this pass it has no roll to speak of (invalid, not ours)."""
@@ -170,9 +229,11 @@ class Fleet:
 
     def forget(self, key: Key) -> None:
         """The cluster is gone."""
-        self._sums.replace(key, self._rolls.pop(key, _NONE), _NONE)
+        self._keep(key, _NONE)
+        del self._rolls[key]
         self._noted.discard(key)
         self._moving.pop(key, None)
+        self._restarted.pop(key, None)
 
     @property
     def keys(self) -> tuple[Key, ...]:
@@ -186,14 +247,14 @@ class Fleet:
 
     def budget(self, key: Key, limit: int) -> FleetBudget:
         """What the others leave for this cluster."""
-        mine = self._rolls.get(key, _NONE)
-        stopped = ((cause, next((k for k in keys if k != key), None)) for cause, keys in self._sums.stopped.items())
         return FleetBudget(
-            rolling=self._sums.under_way - mine.under_way,
-            failed={cause: other[1] for cause, other in stopped if other is not None},
+            rolling=self._under_way.besides(key),
+            first=self._under_way.first_besides(key),
+            failed=self._stopped.first_besides(key),
             finished=frozenset(self._finished),
-            mine=frozenset(mine.under_way),
+            mine=self._rolls.get(key, _NONE).begun,
             limit=limit,
+            restarted=dict(self._restarted.get(key, {})),
             moving=sum(1 for other in self._moving if other != key),
             is_complete=self.is_complete,
         )

@@ -503,15 +503,17 @@ class Decision:
 class FleetBudget:
     """How many other clusters roll for the same cause, and what the roll of the first one showed.
 
-    A restart of PostgreSQL for the same parameters counts as a roll. `mine`: the causes for which this cluster is under
-    way already.
+    A restart of PostgreSQL for the same parameters counts as a roll. `mine`: the causes for which this cluster has begun.
+    `restarted`: reasons of restarts that were done in this cluster since its leader's, and when.
     """
 
     rolling: Mapping[str, int] = field(default_factory=dict)  # cause → clusters in a roll
+    first: Mapping[str, str] = field(default_factory=dict)  # cause → the one of them that has rolled for longest
     failed: Mapping[str, str] = field(default_factory=dict)  # cause → a cluster whose roll stopped
     finished: frozenset[str] = frozenset()  # causes for which at least one cluster has finished its roll
     limit: int = 5
     mine: frozenset[str] = frozenset()
+    restarted: Mapping[str, dt.datetime] = field(default_factory=dict)
     moving: int = 0  # other clusters whose leader is just leaving a node
     is_complete: bool = True  # False until every cluster has been looked at once
 

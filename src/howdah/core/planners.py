@@ -19,7 +19,7 @@ from howdah.core.inheritance import inherit
 from howdah.core.nodes import leave_nodes, leaving_members
 from howdah.core.obsolete import obsolete_objects
 from howdah.core.patroni.dynamic import dynamic_patch
-from howdah.core.patroni.restart import restart_order
+from howdah.core.patroni.restart import AGAIN_AFTER, Restart, restart_order
 from howdah.core.plan import (
     NOTHING,
     AnnotatePod,
@@ -37,7 +37,7 @@ from howdah.core.plan import (
 )
 from howdah.core.pooler_rolls import roll_poolers
 from howdah.core.pooling import remove_poolers, user_lists
-from howdah.core.rollout import LOOK_AGAIN_S, beyond_budget, next_replacement
+from howdah.core.rollout import LOOK_AGAIN_S, MemberView, beyond_budget, next_replacement
 from howdah.core.scaling import scale_in
 from howdah.core.silence import LEADER_LABELS, expired_lock, silent_leader
 from howdah.core.situation import Situation
@@ -50,6 +50,8 @@ from howdah.model.observed import Pod
 
 RESTART_GRACE_S = 10.0
 AWAITED_S = 15.0  # what members come to makes events; only that one takes too long does not
+NO_LESS = "PostgreSQL may not have less there than the server that it follows, and Patroni would start it with as much"
+IN_VAIN = "it was restarted for that, and Patroni asks for it again"
 NO_STANDBY = "there is no synchronous standby, so nobody would take over if the leader were lost"
 
 Planner = Callable[[Situation], Decision]
@@ -285,20 +287,37 @@ def restarts(situation: Situation) -> Decision:
     """PostgreSQL restarts that changed parameters wait for; a pod that is to be replaced restarts anyway."""
     if any(view.replace is not None for view in situation.views):
         return NOTHING
-    order = restart_order(situation.members.values(), situation.leader.name)
+    now, budget, is_standby = situation.observed.now, situation.budget, situation.config.is_standby
+    done = {reason for reason, at in budget.restarted.items() if is_standby or now - at < AGAIN_AFTER}
+    order = restart_order(
+        situation.members.values(),
+        situation.leader.name,
+        is_standby=is_standby,
+        done=done,
+    )
     if order.held is not None:
         return Decision(waits=(Wait(LOOK_AGAIN_S, order.held),))
+    views = {v.name: v for v in situation.views if v.member is not None and v.member.api_url is not None}
     for restart in order.restarts:
         sick = next((v for v in situation.views if v.unhealthy is not None), None)
         if sick is not None:
             return Decision(waits=(Wait(LOOK_AGAIN_S, f"restarts wait: Pod {sick.name} {sick.unhealthy}"),))
-        view = next((v for v in situation.views if v.name == restart.name), None)
-        if view is None or view.member is None or view.member.api_url is None:
+        view = views.get(restart.name)
+        if view is None:
             continue
-        step = RestartMember(reason=restart.reason, name=view.name, uid=view.pod.metadata.uid)
-        over = beyond_budget(step, view.restart_cause, situation.budget)
+        step = _restart_member(restart, view)
+        over = beyond_budget(step, view.restart_cause, budget)
         return outside_windows(over or Decision(steps=(step,)), situation)
-    return NOTHING
+    useless = tuple(_restart_member(restart, views[restart.name]) for restart in order.useless if restart.name in views)
+    later = (Wait(AGAIN_AFTER.total_seconds(), "perhaps a restart helps then"),) if useless else ()
+    return Decision(
+        held=tuple(Held(step, IN_VAIN if step.reason in done else NO_LESS, is_lasting=True) for step in useless),
+        later=later,
+    )
+
+
+def _restart_member(restart: Restart, view: MemberView) -> RestartMember:
+    return RestartMember(reason=restart.reason, name=view.name, uid=view.pod.metadata.uid)
 
 
 def awaited(situation: Situation) -> Decision:

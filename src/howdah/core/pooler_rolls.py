@@ -166,4 +166,9 @@ def _one(roll: DueRoll, state: Rollout | None, others: tuple[Rollout, ...], situ
 def _with_unknown(budget: FleetBudget, cause: str) -> FleetBudget:
     """Rolls whose cause nobody knows any more count, too."""
     rolling: Mapping[str, int] = budget.rolling
-    return replace(budget, rolling={**rolling, cause: rolling.get(cause, 0) + rolling.get(UNKNOWN, 0)})
+    first = budget.first.get(cause) or budget.first.get(UNKNOWN, "")
+    return replace(
+        budget,
+        rolling={**rolling, cause: rolling.get(cause, 0) + rolling.get(UNKNOWN, 0)},
+        first={**budget.first, cause: first},
+    )

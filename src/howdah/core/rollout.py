@@ -15,6 +15,7 @@ from zlib import crc32
 
 from howdah.core.objects.diff import Effect, template_differences
 from howdah.core.patroni.member import Member
+from howdah.core.patroni.restart import BUSY_STATES
 from howdah.core.patroni.switchover import Eligibility, choose_candidate
 from howdah.core.plan import NOTHING, Decision, FleetBudget, Held, ReplacePod, Step, Switchover, Wait
 from howdah.model import names
@@ -35,6 +36,7 @@ HOPELESS = frozenset(
 LOOK_AGAIN_S = 2.0  # events wake the pass earlier; this is for what makes none
 STREAMING = frozenset({"streaming"})
 RUNNING = frozenset({"running"})
+COPYING = frozenset({"creating replica", "initializing new cluster"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,17 @@ class MemberView:
     @property
     def name(self) -> str:
         return self.pod.name
+
+    @property
+    def is_marked(self) -> bool:
+        """A person, or a password that was altered already, asks for its replacement."""
+        return is_marked(self.pod)
+
+    @property
+    def is_coming_up(self) -> bool:
+        """It is about to do its part, such as when it copies the database: that is not begun anew for nothing."""
+        is_busy = self.member is not None and self.member.postgres_state in BUSY_STATES
+        return self.unhealthy is not None and is_busy and not self.has_failed and not self.is_marked
 
 
 def unhealthy_reason(
@@ -118,8 +131,7 @@ def replacement(
     `standing`: the template of the live StatefulSet, with what others wrote into it.
     `is_image_lazy`: a new image alone waits for the next replacement.
     """
-    flag = pod.metadata.annotation(names.ROLLING_UPDATE_REQUIRED)
-    if flag is not None and flag.lower() == "true":
+    if is_marked(pod):
         because = pod.metadata.annotation(names.REPLACE_REASON) or "it is marked for replacement"
         # A mark concerns this cluster alone: what it shows is no lesson for others.
         return because, f"mark of {pod.metadata.namespace}/{pod.name.rpartition('-')[0]}"
@@ -136,6 +148,11 @@ def replacement(
     return f"its template differs: {'; '.join(d.reason for d in rolls)}", cause
 
 
+def is_marked(pod: Pod) -> bool:
+    """Whether the pod is marked for replacement."""
+    return (pod.metadata.annotation(names.ROLLING_UPDATE_REQUIRED) or "").lower() == "true"
+
+
 def restart_cause(pod: Pod, member: Member | None) -> str:
     """The same for every cluster in which the same parameters wait for a restart; empty where none is pending."""
     if member is None or not member.pending_restart:
@@ -145,13 +162,15 @@ def restart_cause(pod: Pod, member: Member | None) -> str:
     return f"restart for {', '.join(sorted(f'{change.name}={change.new}' for change in member.pending_changes))}"
 
 
-def has_failed(pod: Pod, unhealthy: str | None, now: dt.datetime) -> bool:
-    """Whether the pod is not healthy, and will not become so by waiting."""
+def has_failed(pod: Pod, unhealthy: str | None, now: dt.datetime, member: Member | None = None) -> bool:
+    """Whether the pod is not healthy, and will not become so by waiting. A copy of a database takes as long as it takes."""
     statuses = pod.status.container_statuses or ()
     if unhealthy is None or pod.is_ready:
         return False  # one that is Ready and does not stream may do so the next moment
     if any(s.state.waiting is not None and s.state.waiting.reason in HOPELESS for s in statuses):
         return True
+    if member is not None and member.postgres_state in COPYING:
+        return False
     since = pod.not_ready_since or pod.metadata.creation_timestamp
     return since is not None and now - since > START_DEADLINE
 
@@ -173,6 +192,7 @@ def next_replacement(
         decision = rule(views, due, replicas=replicas, budget=budget)
         if decision is not None:
             return decision
+    due = _allowed(due, budget)
     followers = [view for view in due if not view.is_leader]
     if followers:
         # The synchronous standby last: it is the one that a failover would need.
@@ -195,11 +215,11 @@ def _broken_ones_first(views: tuple[MemberView, ...], due: tuple[MemberView, ...
 
     Ready, not healthy: a replica that does not stream at this moment may be the one that a failover is promoting.
     """
-    del views
-    down = [view for view in due if not view.pod.is_ready]
-    # The holder of the lock only when it has failed for good: it may be about to start with all commits.
-    broken = [v for v in down if not v.is_leader] + [v for v in down if v.is_leader and v.has_failed]
-    return Decision(steps=(_replace(broken[0]),)) if broken else None
+    down = [view for view in due if not view.pod.is_ready and not view.is_coming_up]
+    # The holder of the lock, and who is alone, only when it has failed for good: it may be about to start with all commits.
+    has_all = {view.name for view in views if view.is_leader or len(views) == 1}
+    broken = [v for v in down if v.name not in has_all] + [v for v in down if v.name in has_all and v.has_failed]
+    return Decision(steps=(_replace(broken[0], because=f" {broken[0].unhealthy}; "),)) if broken else None
 
 
 def _missing(
@@ -229,14 +249,17 @@ def _stopped_by_unhealthy(views: tuple[MemberView, ...], due: tuple[MemberView, 
 def _unhealthy_that_are_due(views: tuple[MemberView, ...], due: tuple[MemberView, ...], **_: object) -> Decision | None:
     """A follower that does not do its part goes first, under a leader that does: the new pod may be what it needs.
 
-    Such as after a change of the replication password, which an old leader has not got when it becomes a replica.
+    Such as after a change of the replication password, which an old leader has not got when it becomes a replica. Who
+    recovers or copies at the moment is waited for, and so is a leader: it may be the only one that has all commits.
     """
     sick = next((view for view in due if view.unhealthy is not None), None)
     if sick is None:
         return None
     leader = next((view for view in views if view.is_leader), None)
     leads = leader is not None and leader.unhealthy is None
-    if (leads and sick is not leader) or len(views) == 1:
+    if len(views) == 1 and sick.pod.is_ready and not sick.is_coming_up:
+        return None  # nobody will be well before it: replaced as in any roll
+    if leads and sick is not leader and not sick.is_coming_up:
         return Decision(steps=(_replace(sick),))
     return Decision(waits=(Wait(LOOK_AGAIN_S, f"Pod {sick.name} {sick.unhealthy}"),))
 
@@ -244,14 +267,28 @@ def _unhealthy_that_are_due(views: tuple[MemberView, ...], due: tuple[MemberView
 def _budget(
     views: tuple[MemberView, ...], due: tuple[MemberView, ...], *, budget: FleetBudget, **_: object
 ) -> Decision | None:
-    """A roll that is under way goes on; a new one starts only as the fleet allows."""
-    if any(view.replace is None for view in views):
+    """A roll that has begun goes on; a new one starts only as the fleet allows.
+
+    That some pod is new already says nothing: it may have been drained from its node, or added by a larger number.
+    """
+    del views
+    if budget.limit == 0 and _allowed(due, budget):
         return None
     return beyond_budget(_replace(due[-1]), due[0].cause, budget)
 
 
+def _allowed(due: tuple[MemberView, ...], budget: FleetBudget) -> tuple[MemberView, ...]:
+    """Those of them that a stop of all rolls does not concern."""
+    return due if budget.limit > 0 else tuple(view for view in due if view.is_marked)
+
+
 def beyond_budget(step: Step, cause: str, budget: FleetBudget) -> Decision | None:
-    """What is decided where the fleet does not allow this cluster to start with `step` for `cause`; None where it does."""
+    """What is decided where the fleet does not allow this cluster `step` for `cause`; None where it does.
+
+    A limit of 0 holds also what has begun.
+    """
+    if budget.limit == 0:
+        return Decision(held=(Held(step, "max_rolling_clusters is 0"),), waits=(_LATER,))
     if cause in budget.mine:
         return None
     if not budget.is_complete:
@@ -260,7 +297,8 @@ def beyond_budget(step: Step, cause: str, budget: FleetBudget) -> Decision | Non
         return Decision(held=(Held(step, f"the roll of {failed} for the same cause stopped"),), waits=(_LATER,))
     allowed = budget.limit if cause in budget.finished else 1
     if (rolling := budget.rolling.get(cause, 0)) >= allowed:
-        why = f"{rolling} cluster(s) roll for the same cause already, {allowed} may"
+        who = f" ({first}{' and others' if rolling > 1 else ''})" if (first := budget.first.get(cause)) else ""
+        why = f"{rolling} cluster(s) roll for the same cause already{who}, {allowed} may"
         return Decision(held=(Held(step, why),), waits=(_LATER,))
     return None
 
@@ -275,6 +313,7 @@ NEXT = (
     _unhealthy_that_are_due,
 )
 
+_REPLACE, _HAND_OVER = ": ", " has to be replaced: "
 _LATER = Wait(10.0, "the fleet's budget for rolls is used")
 
 
@@ -295,14 +334,20 @@ def _hand_over(
     why_not = choice.reason if choice.name is None else why_not
     if why_not is not None or choice.name is None:
         return Decision(waits=(Wait(LOOK_AGAIN_S, f"no switchover from {leader.name}: {why_not}"),))
-    reason = f"{leader.name} has to be replaced: {leader.replace}"
+    reason = f"{leader.name}{_HAND_OVER}{leader.replace}"
     return Decision(steps=(Switchover(reason=reason, leader=leader.name, candidate=choice.name),))
 
 
-def _replace(view: MemberView, addition: str = "") -> ReplacePod:
+def is_of_roll(reason: str, view: MemberView) -> bool:
+    """Whether a step for this reason was one of the roll for which the pod is due; the repair of a broken pod is not."""
+    name = reason.partition(" ")[0].removesuffix(":")
+    return reason.startswith((f"{name}{_REPLACE}{view.replace}", f"{name}{_HAND_OVER}{view.replace}"))
+
+
+def _replace(view: MemberView, addition: str = "", *, because: str = _REPLACE) -> ReplacePod:
     meta = view.pod.metadata
     return ReplacePod(
-        reason=f"{view.name}: {view.replace}{addition}",
+        reason=f"{view.name}{because}{view.replace}{addition}",
         name=view.name,
         uid=meta.uid,
         resource_version=meta.resource_version,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -204,7 +205,7 @@ def look(
 def _views(
     cluster: Cluster, observed: Observed, members: Mapping[str, Member], leader: Leader, template: Mapping[str, Any]
 ) -> Iterable[MemberView]:
-    head = members.get(leader.name or "")
+    head, moment = members.get(leader.name or ""), _moment(cluster, observed, leader)
     standing = _standing(observed)
     claims = {claim.metadata.name: claim for claim in observed.claims}
     for pod in observed.pods:
@@ -219,11 +220,20 @@ def _views(
             member=members.get(pod.name),
             is_leader=is_leader,
             unhealthy=unhealthy,
-            has_failed=has_failed(pod, unhealthy, observed.now),
+            has_failed=has_failed(pod, unhealthy, moment, members.get(pod.name)),
             replace=because or None,
             cause=cause,
             restart_cause=restart_cause(pod, members.get(pod.name)),
         )
+
+
+def _moment(cluster: Cluster, observed: Observed, leader: Leader) -> dt.datetime:
+    """Now, and not later than by the clock of the leader's node: pods fail by their age, and ours may be ahead."""
+    place = cluster.names.leader_object
+    if leader.renewed_at is None or place not in observed.renewals_seen or place not in observed.unrenewed_s:
+        return observed.now
+    since = dt.timedelta(seconds=observed.unrenewed_s[place])
+    return min(observed.now, leader.renewed_at + since) if leader.renewed_at < observed.now else observed.now
 
 
 def _made_from(pod: Pod, observed: Observed) -> Mapping[str, Any] | None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from howdah.core.plan import Plan, Step
+from howdah.core.plan import Plan, RestartMember, Step
 from howdah.core.rollout import MemberView
 from howdah.model.errors import Problem
 from howdah.model.units import PgVersion
@@ -281,7 +281,8 @@ def _restart_pending(findings: Findings, plan: Plan, outcome: Outcome) -> Condit
     due = [v.name for v in findings.views if v.member is not None and v.member.pending_restart]
     rolls = [v.name for v in findings.views if v.replace is not None]
     if due or rolls:
-        held = f"; held: {plan.unsettled[0].why}" if plan.unsettled else ""
+        holding = plan.unsettled or tuple(held for held in plan.held if isinstance(held.step, RestartMember))
+        held = f"; held: {holding[0].why}" if holding else ""
         names = ", ".join(sorted({*due, *rolls}))
         return Condition("RestartPending", "True", "Replacement" if rolls else "Parameters", f"{names}{held}")
     return Condition("RestartPending", "False", "None", "")

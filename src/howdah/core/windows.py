@@ -1,9 +1,9 @@
 """Maintenance windows: what disturbs a healthy member, or those connected through a pooler, waits for one.
 
 Held are replacing pods, restarting PostgreSQL, handing over before either, and replacing the pods of poolers. Never held:
-a failover, which is Patroni's; the repair of a member that does not do its part; a pod that is marked for replacement,
-which is a person's word, or a password that was altered already and that its Patroni does not know; and fewer instances,
-which is the manifest's word. Growing a volume disturbs nobody, and mostly is urgent.
+a failover, which is Patroni's; the repair of a replica that does not do its part, or of a leader that has failed; a pod
+that is marked for replacement, which is a person's word, or a password that was altered already and that its Patroni does
+not know; and fewer instances, which is the manifest's word. Growing a volume disturbs nobody, and mostly is urgent.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from dataclasses import replace
 
 from howdah.core.plan import Decision, Held, ReplacePod, RestartMember, Step, Switchover, Wait
 from howdah.core.situation import Situation
-from howdah.model import names
 from howdah.model.units import next_opening
 
 
@@ -43,8 +42,11 @@ def _is_urgent(step: Step, situation: Situation) -> bool:
     view = next((view for view in situation.views if view.name == member), None)
     if view is None:
         return False
-    mark = view.pod.metadata.annotation(names.ROLLING_UPDATE_REQUIRED)
-    return view.unhealthy is not None or (mark is not None and mark.lower() == "true")
+    if view.is_marked:
+        return True
+    # A leader that starts, or missed one probe, is not broken; and who is alone is a leader even without the lock.
+    is_first = view.is_leader or len(situation.views) == 1
+    return view.has_failed if is_first else view.unhealthy is not None and not view.is_coming_up
 
 
 def _member(step: Step) -> str | None:

@@ -23,6 +23,7 @@ TTL_S = 30.0
 BOOTSTRAP_S, CLONE_S, PROMOTE_S, RESTART_S, CONNECT_S, START_S = 2.0, 2.0, 1.0, 2.0, 1.0, 1.0
 RESTART_ONLY = {"max_connections": "100", "max_wal_senders": "10", "wal_level": "replica"}
 """Parameters that need a restart, with PostgreSQL's own value."""
+NOT_BELOW_THE_LEADER = ("max_connections", "max_wal_senders")
 
 
 @dataclass(slots=True, eq=False)
@@ -49,6 +50,7 @@ class Machine:
     streams_from_s: float | None = None
     parameters: dict[str, str] = field(default_factory=lambda: dict(RESTART_ONLY))
     pending: dict[str, tuple[str, str]] = field(default_factory=dict)
+    restarts: int = 0
     told: dict[str, Any] = field(default_factory=dict)
     told_at_s: float = float("-inf")
     renewed_at_s: float = float("-inf")
@@ -96,7 +98,7 @@ class Machine:
             self.volume.contents, self.timeline = leader.volume.contents, leader.timeline
             self.state, self.role = "running", "replica"
         elif self.state == "restarting":
-            self.parameters, self.pending, self.state = dict(self._asked(dcs)), {}, "running"
+            self.parameters, self.pending, self.state = self._started_with(dcs), {}, "running"
         elif self.state == "stopping":
             self.role, self.state, self.until_s = "replica", "starting", now_s + START_S
 
@@ -106,7 +108,7 @@ class Machine:
             assert not config.get("initialize") or config["initialize"] == str(self.volume.contents.identifier), (
                 f"{self.pod} has another database than its cluster"
             )
-            self.state, self.role, self.parameters = "running", "replica", dict(self._asked(dcs))
+            self.state, self.role, self.parameters = "running", "replica", self._started_with(dcs)
             self.timeline = self.timeline or self.volume.timeline
             if not config.get("initialize"):
                 dcs.annotate("config", {"initialize": str(self.volume.contents.identifier)})
@@ -116,7 +118,7 @@ class Machine:
             self.state, self.until_s = "initializing new cluster", now_s + BOOTSTRAP_S
         elif dcs.leading() is not None:
             self.state, self.until_s = "creating replica", now_s + CLONE_S
-            self.parameters = dict(self._asked(dcs))
+            self.parameters = self._started_with(dcs)
         else:
             if config["initialize"] == "" and dcs.nobody_bootstraps(self):
                 dcs.annotate("config", {"initialize": None})  # its pod is gone in the middle of it
@@ -166,6 +168,14 @@ class Machine:
         live = (dcs.dynamic().get("postgresql") or {}).get("parameters") or {}
         return {name: str(live.get(name, value)) for name, value in RESTART_ONLY.items()}
 
+    def _started_with(self, dcs: Dcs) -> dict[str, str]:
+        """Of some parameters a replica has no less than its leader, whatever is asked (pg_controldata)."""
+        asked, leader = self._asked(dcs), dcs.leading()
+        if leader is None or self.role == "primary":
+            return asked
+        least = {name: leader.parameters[name] for name in NOT_BELOW_THE_LEADER}
+        return asked | {name: max(asked[name], value, key=int) for name, value in least.items()}
+
     def _take_parameters(self, dcs: Dcs) -> None:
         wanted = self._asked(dcs)
         self.pending = {
@@ -175,6 +185,7 @@ class Machine:
     # orders from outside
 
     def restart(self, now_s: float) -> None:
+        self.restarts += 1
         self.state, self.until_s, self.is_streaming, self.streams_from_s = "restarting", now_s + RESTART_S, False, None
 
     def demote(self, now_s: float) -> None:

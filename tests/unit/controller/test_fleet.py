@@ -4,29 +4,41 @@ import datetime as dt
 from collections import Counter
 from dataclasses import replace
 
+import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from howdah.controller.fleet import Fleet
+from howdah.core.intent import intent_of
 from howdah.core.nodes import leave_nodes
-from howdah.core.plan import Plan, ReplacePod
-from howdah.core.planners import decide
+from howdah.core.plan import FleetBudget, Plan, ReplacePod
+from howdah.core.planners import decide, restarts
 from howdah.core.pooler_rolls import UNKNOWN, pooler_causes
 from howdah.core.rollout import causes
+from howdah.model import names
 from howdah.model.errors import ExternalError
-from unit.core.clusters import OUTDATED, leader, node, pod, situation, three
+from unit.core.clusters import NOW, OUTDATED, leader, lock, node, pod, situation, three
 from unit.core.test_pooler_rolls import HALF_WAY as HALF
 from unit.core.test_pooler_rolls import LEADER, deployment, old, seen
 
 ONE, OTHER, THIRD = ("ns", "one"), ("ns", "other"), ("ns", "third")
 QUIET = situation(*three())
 DUE = situation(*three(revision=OUTDATED))
-BEGUN = situation(leader(revision=OUTDATED), pod(1, revision=OUTDATED), pod(2))
+DRAINED = situation(leader(revision=OUTDATED), pod(1, revision=OUTDATED), pod(2))
 NEW_POD_STARTS = situation(leader(), pod(1), pod(2, ready=False))
 STOPPED = situation(leader(revision=OUTDATED), pod(1, revision=OUTDATED), pod(2, waiting="ErrImagePull"))
 (CAUSE,) = causes(DUE.views)
 LIMIT = 5
 REPLACING = next(step for step in decide(DUE).steps if step.disruptive)
+
+
+def announced(step):
+    return {names.DISRUPTION: msgspec.json.encode(intent_of(step, NOW)).decode()}
+
+
+ANNOUNCED = announced(REPLACING)
+BEGUN = situation(*DRAINED.observed.pods, annotations=ANNOUNCED)
 
 
 def fleet(**seen):
@@ -56,6 +68,36 @@ def test_a_roll_counts_from_the_decision_on():
 
 def test_after_a_restart_of_the_operator_rolls_that_have_begun_are_seen():
     assert fleet(one=BEGUN, other=BEGUN).budget(THIRD, LIMIT).rolling == {CAUSE: 2}
+
+
+def test_a_pod_that_a_drain_made_anew_is_no_roll():
+    assert fleet(one=DRAINED).budget(ONE, LIMIT).mine == frozenset()
+    assert fleet(one=DRAINED).budget(OTHER, LIMIT).rolling == {}
+
+
+def test_an_announcement_of_something_else_is_no_roll():
+    other = announced(replace(REPLACING, reason="acid-a-2: its template differs: in something else"))
+    assert fleet(one=situation(*DRAINED.observed.pods, annotations=other)).budget(ONE, LIMIT).mine == frozenset()
+
+
+def test_the_switchover_of_a_roll_announces_it_too():
+    last = situation(leader(revision=OUTDATED), pod(1), pod(2))
+    (switchover,) = (step for step in decide(last).steps if step.disruptive)
+    after = situation(
+        pod(0, revision=OUTDATED), leader(1), pod(2), leader_lock=lock("acid-a-1"), annotations=announced(switchover)
+    )
+    assert fleet(one=after).budget(ONE, LIMIT).mine == {CAUSE}
+
+
+def test_the_repair_of_a_broken_pod_is_no_leave_to_roll_the_others():
+    broken = situation(*three(revision=OUTDATED)[:2], pod(2, revision=OUTDATED, waiting="ErrImagePull"))
+    (repair,) = (step for step in decide(broken).steps if step.disruptive)
+    made = fleet(one=broken)
+    made.begin(ONE, broken, repair)
+    made.note(ONE, broken, decide(broken), (repair,))
+    assert made.budget(ONE, LIMIT).mine == frozenset()
+    made.note(ONE, situation(*DRAINED.observed.pods, annotations=announced(repair)), Plan(), ())
+    assert made.budget(ONE, LIMIT).mine == frozenset()
 
 
 def test_a_cluster_does_not_count_against_itself():
@@ -166,11 +208,66 @@ def test_a_restart_counts_from_its_decision_until_no_member_waits_for_one():
 
 
 def test_a_roll_that_waits_for_its_window_keeps_nobody_waiting():
-    waiting = situation(
-        leader(revision=OUTDATED), pod(1, revision=OUTDATED), pod(2), spec={"maintenanceWindows": ["Mon:01:00-02:00"]}
+    made, waiting = fleet(one=BEGUN), half_way(spec={"maintenanceWindows": ["Mon:01:00-02:00"]})
+    made.note(ONE, waiting, decide(waiting), ())
+    assert made.budget(OTHER, LIMIT).rolling == {}
+    assert made.budget(ONE, LIMIT).mine == {CAUSE}, "it goes on without asking when the window opens"
+
+
+def half_way(*, annotations=None, **parts):
+    """Begun, and held by something in `parts`."""
+    found = situation(*DRAINED.observed.pods, annotations={**ANNOUNCED, **(annotations or {})}, **parts)
+    assert decide(found).held
+    return found
+
+
+@pytest.mark.parametrize(
+    "held",
+    [
+        half_way(annotations={names.PAUSE: "disruptive"}),
+        half_way(annotations={names.PAUSE: "all"}),
+        half_way(dynamic={"pause": True}),
+        half_way(budget=FleetBudget(limit=0)),
+    ],
+    ids=["paused", "paused altogether", "in Patroni's maintenance mode", "all rolls are stopped"],
+)
+def test_a_roll_that_is_held_keeps_nobody_waiting(held):
+    made = fleet(one=BEGUN)
+    assert made.budget(OTHER, LIMIT).first == {CAUSE: "one"}
+    made.note(ONE, held, decide(held), ())
+    assert made.budget(OTHER, LIMIT).rolling == {}
+    made.note(ONE, BEGUN, decide(BEGUN), ())
+    assert made.budget(OTHER, LIMIT).rolling == {CAUSE: 1}, "it goes on"
+
+
+def later(found, seconds):
+    return replace(found, observed=replace(found.observed, now=found.observed.now + dt.timedelta(seconds=seconds)))
+
+
+def test_a_roll_for_which_nobody_can_lead_keeps_the_others_waiting_for_ten_minutes():
+    stuck = situation(
+        leader(revision=OUTDATED), pod(1), pod(2), annotations=ANNOUNCED, leader_lock=lock(failsafe=["acid-a-0"])
     )
-    assert decide(waiting).held
-    assert fleet(one=waiting).budget(OTHER, LIMIT).rolling == {}
+    assert not [step for step in decide(stuck).steps if step.disruptive]
+    made = fleet(one=BEGUN)
+    for seconds, rolling in ((0, {CAUSE: 1}), (590, {CAUSE: 1}), (610, {})):
+        made.note(ONE, later(stuck, seconds), decide(stuck), ())
+        assert made.budget(OTHER, LIMIT).rolling == rolling
+    assert CAUSE not in made.budget(OTHER, LIMIT).finished, "it has shown nothing"
+
+
+def test_a_restart_that_brought_nothing_is_known_until_the_leaders():
+    unknown = situation(*three(pending_restart={}))
+    steps = {}
+    made = fleet(one=unknown, other=QUIET, third=QUIET)
+    for name in ("acid-a-2", "acid-a-1", "acid-a-0"):
+        (steps[name],) = restarts(replace(unknown, budget=made.budget(ONE, LIMIT))).steps
+        assert steps[name].name == name
+        made.note(ONE, unknown, Plan(), (steps[name],))
+    replicas = situation(leader(), *(pod(n, pending_restart={}) for n in (1, 2)))
+    assert [s.name for s in restarts(replace(replicas, budget=made.budget(ONE, LIMIT))).steps] == ["acid-a-2"]
+    made.note(ONE, QUIET, Plan(), ())
+    assert made.budget(ONE, LIMIT).restarted == {}
 
 
 # --- poolers -----------------------------------------------------------------------------------------------------------

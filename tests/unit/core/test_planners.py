@@ -12,6 +12,7 @@ from howdah.core.plan import (
     Apply,
     Create,
     CreateSecret,
+    FleetBudget,
     GrowClaim,
     PatchDynamicConfiguration,
     Plan,
@@ -24,6 +25,8 @@ from howdah.core.plan import (
     Wait,
 )
 from howdah.core.planners import (
+    IN_VAIN,
+    NO_LESS,
     NO_STANDBY,
     PLANNERS,
     awaited,
@@ -365,6 +368,25 @@ SYNCHRONOUS: dict[str, Any] = {"dynamic": {"synchronous_mode": True}}
 )
 def test_what_a_cluster_waits_for(pods, parts, why):
     assert [wait.why for wait in awaited(situation(*pods, **parts)).waits] == ([why] if why else [])
+
+
+def test_a_restart_that_would_bring_nothing_is_held_and_said():
+    fewer = {"max_connections": ("200", "100")}
+    pods = (leader(role="standby_leader", pending_restart=fewer), pod(1, pending_restart=fewer))
+    spec = {"numberOfInstances": 2, "standby": {"standby_host": "elsewhere"}}
+    following = situation(*pods, spec=spec, dynamic={"standby_cluster": {"host": "elsewhere"}})
+    decision = restarts(following)
+    assert decision.steps == ()
+    assert [(held.step.target, held.why, held.is_lasting) for held in decision.held] == [
+        ("PostgreSQL of acid-a-0", NO_LESS, True),
+        ("PostgreSQL of acid-a-1", NO_LESS, True),
+    ]
+    assert decide(following).unsettled == ()
+    before = {"acid-a-2 waits for a restart": NOW - dt.timedelta(minutes=59)}
+    unknown = situation(leader(), pod(1), pod(2, pending_restart={}), budget=FleetBudget(restarted=before))
+    assert [held.why for held in restarts(unknown).held] == [IN_VAIN]
+    later = replace(unknown, observed=replace(unknown.observed, now=NOW + dt.timedelta(minutes=2)))
+    assert [step.target for step in restarts(later).steps] == ["PostgreSQL of acid-a-2"]
 
 
 def test_after_a_restart_of_the_operator_a_settled_cluster_waits_for_nothing():

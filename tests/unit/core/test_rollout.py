@@ -10,6 +10,7 @@ from howdah.core.patroni.member import parse_member
 from howdah.core.plan import FleetBudget, ReplacePod, Switchover
 from howdah.core.planners import replacements
 from howdah.core.rollout import HOPELESS, START_DEADLINE, has_failed, replacement, unhealthy_reason
+from howdah.core.situation import look
 from howdah.model import names
 from howdah.model.observed import Claim
 from unit.core.clusters import (
@@ -31,6 +32,8 @@ from unit.core.clusters import (
 TEMPLATE = template_of(build(cluster()))
 IMAGE = "spec.containers[postgres].image"
 CAUSE = replacement(pod(1), TEMPLATE, outdated(TEMPLATE))[1]
+HOUR = dt.timedelta(hours=1)
+MARK = {names.ROLLING_UPDATE_REQUIRED: "true"}
 OLD_LEADER = leader(0, revision=OUTDATED)
 OTHER_STARTS = FleetBudget(rolling={CAUSE: 1})
 
@@ -134,8 +137,33 @@ def test_the_order_of_a_roll(claim, pods, parts, expected):
         ),
         (
             "a ready replica that does not stream is replaced first under a good leader",
-            (OLD_LEADER, pod(1, revision=OUTDATED, state="starting"), pod(2, revision=OUTDATED)),
+            (OLD_LEADER, pod(1, revision=OUTDATED, state="in archive recovery"), pod(2, revision=OUTDATED)),
             ("replace", "acid-a-1"),
+        ),
+        (
+            "but not while it starts",
+            (OLD_LEADER, pod(1, revision=OUTDATED, state="starting"), pod(2, revision=OUTDATED)),
+            None,
+        ),
+        (
+            "nor while it copies the database, which may take hours",
+            (OLD_LEADER, pod(1), pod(2, revision=OUTDATED, state="creating replica", ready=False, age=6 * HOUR)),
+            None,
+        ),
+        (
+            "unless it does so in vain",
+            (OLD_LEADER, pod(1), pod(2, revision=OUTDATED, state="creating replica", waiting="CrashLoopBackOff")),
+            ("replace", "acid-a-2"),
+        ),
+        (
+            "or is marked for replacement",
+            (OLD_LEADER, pod(1), pod(2, annotations=MARK, state="creating replica", ready=False)),
+            ("replace", "acid-a-2"),
+        ),
+        (
+            "one that is late to start is",
+            (OLD_LEADER, pod(1), pod(2, revision=OUTDATED, state="starting", ready=False, age=HOUR)),
+            ("replace", "acid-a-2"),
         ),
         (
             "but not under a leader that is not well, which it may be about to follow",
@@ -147,6 +175,22 @@ def test_the_order_of_a_roll(claim, pods, parts, expected):
 )
 def test_nothing_else_is_touched_while_a_member_is_not_well(claim, pods, expected):
     assert next_step(*pods) == expected, claim
+
+
+@pytest.mark.parametrize(
+    ("claim", "sole", "expected"),
+    [
+        ("in crash recovery", leader(revision=OUTDATED, state="starting", role="primary", ready=False), None),
+        ("in crash recovery, and Ready still", leader(revision=OUTDATED, state="starting", role="primary"), None),
+        ("after one missed probe", leader(revision=OUTDATED, ready=False), None),
+        ("not Ready for too long", leader(revision=OUTDATED, ready=False, age=HOUR), ("replace", "acid-a-0")),
+        ("broken by its template", leader(revision=OUTDATED, waiting="ErrImagePull"), ("replace", "acid-a-0")),
+        ("not heard of", leader(revision=OUTDATED, silent=True), ("replace", "acid-a-0")),
+    ],
+)
+@pytest.mark.parametrize("lock", [lock(), {}], ids=["leader", "without the lock"])
+def test_a_single_member_is_not_killed_while_it_recovers(claim, sole, expected, lock):
+    assert next_step(sole, spec={"numberOfInstances": 1}, leader_lock=lock) == expected, claim
 
 
 @pytest.mark.parametrize("reason", sorted(HOPELESS))
@@ -164,6 +208,22 @@ def test_a_pod_that_is_not_healthy_after_ten_minutes_stops_the_roll_too():
     assert replacements(situation(OLD_LEADER, pod(1, revision=OUTDATED), late)).stopped is not None
     soon = pod(2, state="starting", ready=False, age=START_DEADLINE - dt.timedelta(seconds=1))
     assert replacements(situation(OLD_LEADER, pod(1, revision=OUTDATED), soon)).stopped is None
+
+
+def test_no_pod_fails_because_our_clock_is_ahead():
+    """The lock was renewed a second ago by its holder's clock, too, which made the pod a minute ago."""
+    pods = (OLD_LEADER, pod(1, revision=OUTDATED), pod(2, state="starting", ready=False))
+    seen = situation(*pods)
+    place = seen.cluster.names.leader_object
+    ahead = replace(
+        seen.observed,
+        now=NOW + HOUR,
+        unrenewed_s={place: 1.0},
+        renewals_seen=frozenset({place}),
+    )
+    assert [view.has_failed for view in look(seen.cluster, seen.intended, ahead).views] == [False, False, False]
+    unheard = replace(ahead, renewals_seen=frozenset())
+    assert [view.has_failed for view in look(seen.cluster, seen.intended, unheard).views] == [False, False, True]
 
 
 def test_a_pod_that_is_going_is_waited_for_before_a_broken_one_is_touched():
@@ -210,9 +270,44 @@ def test_a_new_roll_starts_only_as_the_fleet_allows(claim, budget, starts):
     assert starts or decision.held or not budget.is_complete
 
 
-def test_a_roll_that_is_under_way_goes_on_without_asking():
-    pods = (OLD_LEADER, pod(1, revision=OUTDATED), pod(2))
-    assert next_step(*pods, budget=FleetBudget(rolling={CAUSE: 9}, is_complete=False)) == ("replace", "acid-a-1")
+HALF_WAY = (OLD_LEADER, pod(1, revision=OUTDATED), pod(2))
+
+
+def test_a_roll_that_has_begun_goes_on_without_asking():
+    begun = FleetBudget(rolling={CAUSE: 9}, failed={CAUSE: "acid-b"}, mine=frozenset({CAUSE}), is_complete=False)
+    assert next_step(*HALF_WAY, budget=begun) == ("replace", "acid-a-1")
+
+
+@pytest.mark.parametrize("budget", [OTHER_STARTS, FleetBudget(failed={CAUSE: "acid-b"}), FleetBudget(limit=0)])
+def test_a_pod_that_a_drain_or_a_larger_number_made_anew_begins_no_roll(budget):
+    assert next_step(*HALF_WAY) is not None
+    assert next_step(*HALF_WAY, budget=budget) is None
+
+
+def test_a_limit_of_0_holds_what_has_begun_as_well():
+    decision = replacements(situation(*HALF_WAY, budget=FleetBudget(limit=0, mine=frozenset({CAUSE}))))
+    assert [held.why for held in decision.held] == ["max_rolling_clusters is 0"]
+    assert decision.steps == ()
+
+
+@pytest.mark.parametrize(
+    ("claim", "seen", "expected"),
+    [
+        ("a person's mark", pod(1, annotations=MARK), ("replace", "acid-a-1")),
+        ("a broken pod", pod(1, revision=OUTDATED, waiting="ErrImagePull"), ("replace", "acid-a-1")),
+        ("a healthy pod", pod(1, revision=OUTDATED), None),
+    ],
+)
+def test_what_a_limit_of_0_does_not_hold(claim, seen, expected):
+    pods = (OLD_LEADER, seen, pod(2, revision=OUTDATED))
+    assert next_step(*pods, budget=FleetBudget(limit=0)) == expected, claim
+
+
+@pytest.mark.parametrize(("rolling", "who"), [(1, "acid-b"), (2, "acid-b and others")])
+def test_who_waits_for_the_fleet_is_told_for_whom(rolling, who):
+    budget = FleetBudget(rolling={CAUSE: rolling}, first={CAUSE: "acid-b"})
+    (held,) = replacements(situation(*three(revision=OUTDATED), budget=budget)).held
+    assert held.why == f"{rolling} cluster(s) roll for the same cause already ({who}), 1 may"
 
 
 def test_what_the_fleet_holds_is_said_with_the_step():
@@ -280,15 +375,19 @@ def test_without_a_leader_no_timeline_is_wrong():
         ("not ready and old", pod(1, age=START_DEADLINE * 2, ready=False), "is not ready", True),
         ("Ready, and behind for a moment", pod(1, age=START_DEADLINE * 2), "does not stream", False),
         ("waits for an image", pod(1, waiting="ErrImagePull"), "waits", True),
+        (
+            "copies the database",
+            pod(1, age=START_DEADLINE * 2, ready=False, state="creating replica"),
+            "is not ready",
+            False,
+        ),
         ("waits for a volume", pod(1, waiting="ContainerCreating"), "waits", False),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_when_waiting_helps_no_more(claim, seen, unhealthy, failed):
-    assert has_failed(seen, unhealthy, NOW) is failed, claim
-
-
-MARK = {names.ROLLING_UPDATE_REQUIRED: "true"}
+    member = parse_member(seen.name, seen.metadata.annotations)
+    assert has_failed(seen, unhealthy, NOW, member) is failed, claim
 
 
 @pytest.mark.parametrize(

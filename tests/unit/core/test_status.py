@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from howdah.core.plan import Apply, Held, Plan, ReplacePod, RunStatements, Switchover, Wait
+from howdah.core.plan import Apply, Held, Plan, ReplacePod, RestartMember, RunStatements, Switchover, Wait
 from howdah.core.status import (
     BEHIND_ABOVE_BYTES,
     OK_BELOW_BYTES,
@@ -231,6 +231,13 @@ HOLDING = Plan(held=(Held(REPLACE, "annotation howdah.dev/pause: all"),), waits=
             NOTHING,
             DONE,
             ("True", "Parameters", "acid-a-1"),
+        ),
+        (
+            "RestartPending",
+            replace(GOOD, views=situation(leader(), pod(1, pending_restart={"shared_buffers": ("1", "2")})).views),
+            Plan(held=(Held(RestartMember(reason="", name="acid-a-1", uid=""), "in vain", is_lasting=True),)),
+            DONE,
+            ("True", "Parameters", "acid-a-1; held: in vain"),
         ),
         ("CredentialsInSync", GOOD, NOTHING, DONE, ("True", "Match", "")),
         (

@@ -46,7 +46,7 @@ def test_what_disturbs_a_healthy_member_waits_for_the_window(pods, step):
     "pods",
     [
         (leader(), pod(1), pod(2, revision=OUTDATED, ready=False)),
-        (leader(), pod(1), pod(2, revision=OUTDATED, state="starting")),
+        (leader(), pod(1), pod(2, revision=OUTDATED, state="in archive recovery")),
         (leader(), pod(1), pod(2, annotations=MARK)),
         (leader(annotations=MARK), pod(1), pod(2)),
     ],
@@ -56,6 +56,24 @@ def test_repairs_and_marked_pods_do_not_wait(pods):
     decision = replacements(situation(*pods, spec=CLOSED))
     assert kinds(decision.steps) in ([ReplacePod], [Switchover])
     assert not decision.held
+
+
+@pytest.mark.parametrize(
+    "sole",
+    [
+        leader(revision=OUTDATED, ready=False),
+        leader(revision=OUTDATED, state="starting", role="primary"),
+        leader(revision=OUTDATED, silent=True),
+    ],
+    ids=["missed a probe", "recovers", "not heard of"],
+)
+def test_a_single_member_that_has_not_failed_is_left_alone_outside_its_window(sole):
+    assert replacements(situation(sole, spec={**CLOSED, "numberOfInstances": 1})).steps == ()
+
+
+def test_a_single_member_that_has_failed_is_repaired_at_once():
+    broken = leader(revision=OUTDATED, waiting="ErrImagePull")
+    assert kinds(replacements(situation(broken, spec={**CLOSED, "numberOfInstances": 1})).steps) == [ReplacePod]
 
 
 def test_fewer_instances_do_not_wait():
@@ -91,6 +109,7 @@ RESTARTING = three(pending_restart=MORE)
         ("for another reason", FleetBudget(rolling={"restart for max_connections=300": 1}), True),
         ("this one is under way", FleetBudget(rolling={CAUSE: 5}, mine=frozenset({CAUSE})), True),
         ("not every cluster was looked at", FleetBudget(is_complete=False), False),
+        ("none may", FleetBudget(limit=0, mine=frozenset({CAUSE})), False),
     ],
 )
 def test_restarts_for_the_same_parameters_share_the_fleets_budget(claim, budget, expected):

@@ -1,17 +1,20 @@
 """In which order members restart PostgreSQL when parameters wait for it.
 
-A hot standby refuses to run with less than its primary for five parameters. So an increase starts at the replicas; a
-change that only decreases them starts at the leader. See https://www.postgresql.org/docs/current/hot-standby.html
-(administrator's overview).
+A hot standby refuses to run with less than its primary for five parameters. So an increase starts at the replicas, and a
+replica that only waits to have less comes after its leader: before that Patroni starts it with the leader's value again,
+and says again that it has to be restarted. See https://www.postgresql.org/docs/current/hot-standby.html (administrator's
+overview).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import datetime as dt
+from collections.abc import Iterable, Set
 from dataclasses import dataclass
 
 from howdah.core.patroni.member import Member, ParameterChange
 
+AGAIN_AFTER = dt.timedelta(hours=1)  # a restart that did not bring what it was for is not repeated before
 LEADER_FIRST_WHEN_DECREASED = frozenset(
     {
         "max_connections",
@@ -34,25 +37,46 @@ class Restart:
 
 @dataclass(frozen=True, slots=True)
 class RestartOrder:
-    """Restarts to do one after the other, each only with all members healthy; `held` says what must end before."""
+    """Restarts to do one after the other, each only with all members healthy; `held` says what must end before.
+
+    `useless`: those after which Patroni would ask for the same again.
+    """
 
     restarts: tuple[Restart, ...] = ()
     held: str | None = None
+    useless: tuple[Restart, ...] = ()
 
 
-def restart_order(members: Iterable[Member], leader: str | None) -> RestartOrder:
-    """The order for every member whose restart is pending. Replicas by name, from the last."""
+def restart_order(
+    members: Iterable[Member], leader: str | None, *, is_standby: bool = False, done: Set[str] = frozenset()
+) -> RestartOrder:
+    """The order for every member whose restart is pending. Replicas by name, from the last.
+
+    `is_standby`: the leader follows the primary of another cluster. `done`: reasons of restarts that were done a while
+    ago. A replica that still waits for the same comes after the leader, which may be what keeps it waiting (Patroni
+    before 4.0 does not tell the changes); once the leader was restarted, too, a restart brings no more than the last one.
+    """
     everyone = tuple(members)
-    pending = [member for member in everyone if member.pending_restart]
-    if not pending:
-        return RestartOrder()
-    if (busy := _busy(everyone)) is not None:
+    pending = {member.name: _restart(member) for member in everyone if member.pending_restart}
+    if pending and (busy := _busy(everyone)) is not None:
         return RestartOrder(held=busy)
-    replicas = sorted((m for m in pending if m.name != leader), key=lambda m: m.name, reverse=True)
-    leaders = [member for member in pending if member.name == leader]
-    leader_first = all(only_decreases(member.pending_changes) for member in pending)
-    ordered = leaders + replicas if leader_first else replicas + leaders
-    return RestartOrder(tuple(Restart(member.name, _reason(member)) for member in ordered))
+    lower = {member.name for member in everyone if only_decreases(member.pending_changes)}
+    repeated = {name for name, restart in pending.items() if restart.reason in done}
+    leaders = [
+        name for name in pending if name == leader and name not in repeated and not (is_standby and name in lower)
+    ]
+    replicas = [name for name in sorted(pending, reverse=True) if name != leader]
+    behind = [name for name in replicas if name in lower | repeated]
+    useful = behind if leaders else [name for name in behind if name not in repeated]
+    order = [*(name for name in replicas if name not in behind), *leaders, *(() if is_standby else useful)]
+    return RestartOrder(
+        tuple(pending[name] for name in order),
+        useless=tuple(restart for name, restart in pending.items() if name not in order),
+    )
+
+
+def _restart(member: Member) -> Restart:
+    return Restart(member.name, _reason(member))
 
 
 def only_decreases(changes: Iterable[ParameterChange]) -> bool:

@@ -304,7 +304,7 @@ class Settings:
 
     enable_patroni_failsafe_mode: bool = _patroni(k.BOOL, False, "Patroni's failsafe mode where the manifest is silent")
 
-    max_rolling_clusters: int = _howdah(k.integer(0), 5, "clusters that roll at the same time for the same cause; 0 stops all")
+    max_rolling_clusters: int = _howdah(k.integer(0), 5, "clusters that roll at the same time for the same cause; 0 stops all, also what has begun; broken pods and those marked for replacement go all the same")
     leader_lease_duration: Duration = _howdah(k.DURATION, "15s", "age at which another replica takes the operator's Lease")
     leader_renew_deadline: Duration = _howdah(k.DURATION, "10s", "time without renewal after which the leader stops writing; it renews at half of it, or a third of the duration")
     leader_retry_period: Duration = _howdah(k.DURATION, "2s", "wait after a failed request for the Lease, and between the requests of a standby that may not watch it")

@@ -19,6 +19,7 @@ def pending(name, *changes, state="running"):
 MORE = ("max_connections", "100", "200")
 FEWER = ("max_connections", "200", "100")
 FEWER_SENDERS = ("max_wal_senders", "10", "5")
+MORE_SENDERS = ("max_wal_senders", "5", "10")
 OTHER = ("shared_buffers", "128MB", "64MB")
 
 
@@ -28,7 +29,7 @@ OTHER = ("shared_buffers", "128MB", "64MB")
         ((MORE,), ["c-2", "c-1", "c-0"]),
         ((FEWER,), ["c-0", "c-2", "c-1"]),
         ((FEWER, FEWER_SENDERS), ["c-0", "c-2", "c-1"]),
-        ((FEWER, MORE), ["c-2", "c-1", "c-0"]),
+        ((FEWER, MORE_SENDERS), ["c-2", "c-1", "c-0"]),
         ((FEWER, OTHER), ["c-2", "c-1", "c-0"]),
         ((OTHER,), ["c-2", "c-1", "c-0"]),
         ((("max_connections", "?", ""),), ["c-2", "c-1", "c-0"]),
@@ -38,6 +39,36 @@ OTHER = ("shared_buffers", "128MB", "64MB")
 def test_the_leader_restarts_first_only_when_everything_decreases(changes, order):
     members = [pending(f"c-{n}", *changes) for n in range(3)]
     assert [restart.name for restart in restart_order(members, "c-0").restarts] == order
+
+
+@pytest.mark.parametrize(
+    ("claim", "leader", "replicas", "order"),
+    [
+        ("nothing but less: not before the leader", (FEWER, OTHER), ((FEWER,), (FEWER, OTHER)), ["c-2", "c-0", "c-1"]),
+        ("all replicas have the rest", (FEWER, OTHER), ((FEWER,), (FEWER,)), ["c-0", "c-2", "c-1"]),
+        ("the leader has less", None, ((FEWER,), (FEWER,)), ["c-2", "c-1"]),
+    ],
+)
+def test_a_replica_that_only_waits_to_have_less_comes_after_its_leader(claim, leader, replicas, order):
+    head = pending("c-0", *leader) if leader is not None else Member("c-0", state="running")
+    members = [head, *(pending(f"c-{n}", *changes) for n, changes in enumerate(replicas, start=1))]
+    assert [restart.name for restart in restart_order(members, "c-0").restarts] == order, claim
+
+
+def test_a_replica_that_was_restarted_for_what_is_not_known_comes_after_its_leader():
+    members = [pending(f"c-{n}") for n in range(3)]
+    done = {"c-2 waits for a restart"}
+    assert [restart.name for restart in restart_order(members, "c-0", done=done).restarts] == ["c-1", "c-0", "c-2"]
+    without = restart_order([Member("c-0", state="running"), *members[1:]], "c-0", done=done)
+    assert ([r.name for r in without.restarts], [r.name for r in without.useless]) == (["c-1"], ["c-2"])
+
+
+def test_nobody_in_a_standby_cluster_restarts_to_have_less_than_its_primary():
+    members = [pending(f"c-{n}", FEWER) for n in range(2)]
+    order = restart_order(members, "c-0", is_standby=True)
+    assert (order.restarts, [restart.name for restart in order.useless]) == ((), ["c-0", "c-1"])
+    mixed = [pending(f"c-{n}", FEWER, OTHER) for n in range(2)]
+    assert [restart.name for restart in restart_order(mixed, "c-0", is_standby=True).restarts] == ["c-1", "c-0"]
 
 
 def test_a_restart_names_its_parameters():
