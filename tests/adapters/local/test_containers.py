@@ -53,7 +53,9 @@ async def test_exit_code_and_log_of_both_streams_are_kept(fence: Fence, folder: 
 
 
 async def test_a_container_outlives_the_removal_of_its_full_log(fence: Fence, folder: Path) -> None:
-    script = "touch up; until test -e go; do sleep 0.02; done; yes | head -c 3000000; sleep 0.2; yes | head -c 9; exit 3"
+    script = (
+        "touch up; until test -e go; do sleep 0.02; done; yes | head -c 3000000; sleep 0.2; yes | head -c 9; exit 3"
+    )
     container = await containers.start(fence, f"t/{folder}", folder / "c", 0, program(folder, "sh", "-c", script))
     await until((folder / "up").exists, "the program")
     containers.log_path(folder / "c", 0).unlink()
