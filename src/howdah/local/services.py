@@ -25,7 +25,7 @@ from howdah.kube.credentials import load_access
 from howdah.kube.errors import KubeError
 from howdah.kube.events import EventRecorder, Reference
 from howdah.kube.resources import ENDPOINTS, SERVICES
-from howdah.local import configuration
+from howdah.local import configuration, log
 from howdah.local.controllers.caches import Caches, Object
 from howdah.local.listeners import holder_of
 from howdah.local.relay import Relay, close_at_once
@@ -300,6 +300,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Service addresses of the local platform.")
     parser.add_argument("--dir", type=Path, required=True, help="folder of the platform, made by `up`")
     directory: Path = parser.parse_args().dir
+    log.configure()
     asyncio.run(_run_until_told(configuration.load(directory.resolve()).kubeconfig))
 
 

@@ -72,7 +72,7 @@ async def test_a_container_is_stopped_although_its_hook_cannot_run(fence: Fence,
     said: list[str] = []
     stopping = asyncio.Event()
     pod = Surroundings(
-        pod_uid=folder.name, pod_ip="", folder=folder, fence=fence, restart_policy="Always", grace_s=1, program=sleeper,
+        pod_uid=folder.name, pod_ip=lambda: "", folder=folder, fence=fence, restart_policy="Always", grace_s=1, program=sleeper,
         stopping=stopping, changed=lambda: None, event=lambda _type, reason, _message: said.append(reason),
     )  # fmt: skip
     spec = {"name": "main", "lifecycle": {"preStop": {"exec": {"command": ["true"]}}}}

@@ -39,7 +39,7 @@ class Surroundings:
     """What a container needs from its pod."""
 
     pod_uid: str
-    pod_ip: str
+    pod_ip: Callable[[], str]
     folder: Path
     fence: Fence
     restart_policy: str
@@ -88,7 +88,7 @@ def restarts(policy: str, code: int, is_init: bool) -> bool:
     return policy == "Always" or (policy == "OnFailure" and code != 0)
 
 
-async def _stopped(container: Container, grace_s: float) -> None:
+async def stopped(container: Container, grace_s: float) -> None:
     """Returns when it is proved dead; a machine that gives no descriptor at this moment is asked again."""
     while True:
         try:
@@ -146,10 +146,12 @@ class Keeper:
             begin = time.monotonic()
             await self._before_stop(self.container, hook, grace_s)
             grace_s = max(1.0, grace_s - (time.monotonic() - begin))
-        await _stopped(self.container, grace_s)
+        await stopped(self.container, grace_s)
 
     async def _before_stop(self, container: Container, hook: Mapping[str, Any], grace_s: float) -> None:
-        check = probes.check_of({**hook, "timeoutSeconds": grace_s}, self.spec, self._pod.pod_ip, self._exec(container))
+        check = probes.check_of(
+            {**hook, "timeoutSeconds": grace_s}, self.spec, self._pod.pod_ip(), self._exec(container)
+        )
         if problem := await probes.answer_of(check):
             self._pod.event("Warning", "FailedPreStopHook", f"{self.spec['name']}: {problem}")
 
@@ -262,7 +264,7 @@ class Keeper:
 
         async def keep(kind: str, believed: bool, report: Callable[[bool, str], None], eager: bool) -> None:
             if probe := self.spec.get(kind):
-                check = probes.check_of(probe, self.spec, self._pod.pod_ip, exec_)
+                check = probes.check_of(probe, self.spec, self._pod.pod_ip(), exec_)
                 await probes.keep_asking(probe, check, eager=eager, believed=believed, report=report)
 
         if self.spec.get("startupProbe") and not self.view.started:
@@ -301,4 +303,4 @@ class Keeper:
             return
         self._pod.event("Warning", "Unhealthy", f"Liveness probe failed: {why}")
         self._pod.event("Normal", "Killing", f"Container {self.spec['name']} failed liveness probe, will be restarted")
-        self._killing = asyncio.create_task(_stopped(container, self._pod.grace_s))
+        self._killing = asyncio.create_task(stopped(container, self._pod.grace_s))
