@@ -14,10 +14,10 @@ import json
 import os
 import ssl
 import subprocess
-import tempfile
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -291,11 +291,27 @@ class _Tls:
 
 
 def _load_chain(context: ssl.SSLContext, certificate: bytes, key: bytes) -> None:
-    # The ssl module takes certificate and key from files only; this one exists for as long as the call.
-    with tempfile.NamedTemporaryFile(prefix="kube-", suffix=".pem") as file:  # mode 0600
-        file.write(certificate.rstrip() + b"\n" + key)
-        file.flush()
-        context.load_cert_chain(file.name)
+    with _readable(certificate) as certificate_path, _readable(key) as key_path:
+        context.load_cert_chain(certificate_path, key_path)
+
+
+@contextmanager
+def _readable(content: bytes) -> Iterator[str]:
+    """A path from which this can be read once, as the ssl module takes files only: a key comes near no disk, nor needs room."""
+    ours, theirs = os.pipe()
+
+    def feed() -> None:
+        # Whoever has read enough closes its end.
+        with suppress(BrokenPipeError), os.fdopen(theirs, "wb") as pipe:
+            pipe.write(content)
+
+    feeding = threading.Thread(target=feed, daemon=True)
+    feeding.start()
+    try:
+        yield f"/dev/fd/{ours}"
+    finally:
+        os.close(ours)
+        feeding.join()
 
 
 class _Merged:

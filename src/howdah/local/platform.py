@@ -19,7 +19,7 @@ from howdah.kube.credentials import load_access
 from howdah.kube.errors import KubeError
 from howdah.kube.events import EventRecorder
 from howdah.kube.resources import NODES, PODS
-from howdah.local import configuration
+from howdah.local import configuration, log
 from howdah.local.configuration import Platform
 from howdah.local.controllers.caches import Caches
 from howdah.local.controllers.garbage import GarbageCollector
@@ -134,6 +134,7 @@ def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description="Controllers and node agent of the local platform.")
     parser.add_argument("--dir", type=Path, required=True, help="folder of the platform, made by `up`")
+    log.configure()
     asyncio.run(_run_until_told(configuration.load(parser.parse_args().dir.resolve())))
 
 

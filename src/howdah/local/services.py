@@ -12,7 +12,7 @@ import resource as limits
 import signal
 import socket
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
@@ -25,7 +25,7 @@ from howdah.kube.credentials import load_access
 from howdah.kube.errors import KubeError
 from howdah.kube.events import EventRecorder, Reference
 from howdah.kube.resources import ENDPOINTS, SERVICES
-from howdah.local import configuration
+from howdah.local import configuration, log
 from howdah.local.controllers.caches import Caches, Object
 from howdah.local.listeners import holder_of
 from howdah.local.relay import Relay, close_at_once
@@ -33,6 +33,7 @@ from howdah.local.relay import Relay, close_at_once
 LOOPBACK = IPv4Network("127.0.0.0/8")
 CONNECT_TIMEOUT_S = 3.0
 BIND_RETRY_S = 1.0
+HOLDER_INTERVAL_S = 30.0  # to find who holds a port is a walk over every descriptor of the machine
 BACKLOG = 1024
 
 _log = structlog.get_logger("services")
@@ -88,11 +89,16 @@ def why_closed(port: Port, problem: OSError) -> tuple[str, str]:
 
 
 class Listener:
-    """One port: accepts, chooses a target, hands the pair to the relay."""
+    """One port: accepts, chooses a target, hands the pair to the relay.
 
-    def __init__(self, port: Port, relay: Relay) -> None:
+    While the port is taken it is tried again each second, whatever else happens, and each time `on_taken` hears why.
+    """
+
+    def __init__(self, port: Port, relay: Relay, on_taken: Callable[[Port, OSError], None]) -> None:
         self.port = port
         self._relay = relay
+        self._on_taken = on_taken
+        self._again: asyncio.TimerHandle | None = None
         self._targets: tuple[Target, ...] = ()
         self._turn = itertools.count()
         self._socket: socket.socket | None = None
@@ -104,8 +110,21 @@ class Listener:
         """Whether it listens."""
         return self._socket is not None
 
-    def bind(self) -> None:
-        """Listen. Raises OSError when the port is taken."""
+    def open(self) -> None:
+        """Listen, now or as soon as the port is free."""
+        if not self.is_bound and self._again is None:
+            self._try()
+
+    def _try(self) -> None:
+        self._again = None
+        try:
+            self._bind()
+            _log.info("service address opened", address=self.port.address, port=self.port.number)
+        except OSError as problem:
+            self._again = asyncio.get_running_loop().call_later(BIND_RETRY_S, self._try)
+            self._on_taken(self.port, problem)
+
+    def _bind(self) -> None:
         found = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         try:
             found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -127,7 +146,9 @@ class Listener:
                 self._relay.cut(pair)
 
     def close(self) -> None:
-        """Stop listening and cut what is connected."""
+        """Stop listening, or trying to, and cut what is connected."""
+        if self._again is not None:
+            self._again.cancel()
         if self._socket is not None:
             asyncio.get_running_loop().remove_reader(self._socket)
             self._socket.close()
@@ -181,15 +202,30 @@ async def _connected(target: Target) -> socket.socket | None:
     return server
 
 
+@dataclass(slots=True)
+class Taken:
+    """What was told of a port that cannot be opened; `asked_at` (seconds of the loop): when its holder was looked for."""
+
+    asked_at: float
+    told: str = ""
+
+
 class Proxy:
     """Keeps listeners as services and endpoints want them."""
 
-    def __init__(self, client: Client, caches: Caches, events: EventRecorder) -> None:
-        self._client, self._caches, self._events = client, caches, events
+    def __init__(
+        self,
+        client: Client,
+        caches: Caches,
+        events: EventRecorder,
+        why: Callable[[Port, OSError], tuple[str, str]] = why_closed,
+    ) -> None:
+        """`why` may take its time: it is asked in a thread."""
+        self._client, self._caches, self._events, self._why = client, caches, events, why
         self._relay = Relay()
         self._listeners: dict[Port, tuple[tuple[str, str], Listener]] = {}
         self._background: set[asyncio.Task[None]] = set()
-        self._told: dict[Port, str] = {}
+        self._taken: dict[Port, Taken] = {}
         caches.subscribe(SERVICES, self._on_change)
         caches.subscribe(ENDPOINTS, self._on_change)
 
@@ -215,34 +251,38 @@ class Proxy:
         wanted = ports_of(service) if service else {}
         for port in [port for port, (owner, _) in self._listeners.items() if owner == key and port not in wanted]:
             self._listeners.pop(port)[1].close()
-            self._told.pop(port, None)
+            self._taken.pop(port, None)
         for port, name in wanted.items():
-            owner, listener = self._listeners.setdefault(port, (key, Listener(port, self._relay)))
+            owner, listener = self._listeners.setdefault(port, (key, Listener(port, self._relay, self._on_taken)))
             if owner != key:
                 continue  # the address passes on when its former service is seen to be gone
             listener.lead_to(targets_of(endpoints, name))
-            if not listener.is_bound:
-                self._bind(key, port, listener)
+            listener.open()
         if service is not None:
             self._show_ingress(service)
 
-    def _bind(self, key: tuple[str, str], port: Port, listener: Listener) -> None:
-        try:
-            listener.bind()
-            _log.info("service address opened", service="/".join(key), address=port.address, port=port.number)
-        except OSError as problem:
-            self._tell_closed(key, port, problem)
-            asyncio.get_running_loop().call_later(BIND_RETRY_S, self._adjust, key)
+    def _on_taken(self, port: Port, problem: OSError) -> None:
+        now = asyncio.get_running_loop().time()
+        taken = self._taken.setdefault(port, Taken(-HOLDER_INTERVAL_S))
+        if now - taken.asked_at >= HOLDER_INTERVAL_S:
+            taken.asked_at = now
+            self._spawn(self._tell_taken(port, problem, taken))
 
-    def _tell_closed(self, key: tuple[str, str], port: Port, problem: OSError) -> None:
-        service = self._caches.get(SERVICES, *key)
-        reason, message = why_closed(port, problem)
-        if self._told.get(port) == message or service is None:
+    async def _tell_taken(self, port: Port, problem: OSError, taken: Taken) -> None:
+        reason, message = await asyncio.to_thread(self._why, port, problem)
+        key, listener = self._listeners.get(port, (None, None))
+        service = self._caches.get(SERVICES, *key) if key else None
+        if key is None or listener is None or listener.is_bound or service is None or taken.told == message:
             return
-        self._told[port] = message
+        taken.told = message
         _log.warning("service address closed", service="/".join(key), message=message)
         about = Reference(SERVICES, key[1], key[0], service["metadata"]["uid"])
         self._events.record(about, reason, message, type="Warning")
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
 
     def _show_ingress(self, service: Object) -> None:
         """A load balancer's address is the cluster IP: everybody is on this machine."""
@@ -251,9 +291,7 @@ class Proxy:
         wanted = [{"ip": service["spec"]["clusterIP"]}]
         shown: Sequence[Any] = ((service.get("status") or {}).get("loadBalancer") or {}).get("ingress") or ()
         if [{"ip": entry.get("ip")} for entry in shown] != wanted:
-            task = asyncio.create_task(self._write_ingress(service, wanted))
-            self._background.add(task)
-            task.add_done_callback(self._background.discard)
+            self._spawn(self._write_ingress(service, wanted))
 
     async def _write_ingress(self, service: Object, ingress: list[dict[str, str]]) -> None:
         metadata = service["metadata"]
@@ -300,6 +338,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Service addresses of the local platform.")
     parser.add_argument("--dir", type=Path, required=True, help="folder of the platform, made by `up`")
     directory: Path = parser.parse_args().dir
+    log.configure()
     asyncio.run(_run_until_told(configuration.load(directory.resolve()).kubeconfig))
 
 

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from full_disk import full_disk
 from howdah.kube import credentials
 from howdah.kube.client import Client
 from howdah.kube.credentials import Access, in_cluster_access, kubeconfig_access, load_access
@@ -111,6 +112,16 @@ async def test_client_certificate_comes_as_data_or_files(tmp_path: Path, as_file
     assert [ca["serialNumber"] for ca in tls.get_ca_certs()] == ["01"]
     assert tls.verify_mode is ssl.CERT_REQUIRED
     assert (await access.credentials.proof()).tls is tls  # one context, so that connections are shared
+
+
+async def test_a_client_certificate_needs_no_room_on_a_disk(tmp_path: Path) -> None:
+    certificate, key = pem_pair("admin")
+    (tmp_path / "crt").write_bytes(certificate)
+    (tmp_path / "key").write_bytes(key)
+    config = kubeconfig(tmp_path / "config", {"client-certificate": "crt", "client-key": "key"})
+    with full_disk():
+        proof = await kubeconfig_access([config]).credentials.proof()
+    assert proof.tls is not None
 
 
 async def test_rotated_certificate_files_give_a_new_context(tmp_path: Path) -> None:

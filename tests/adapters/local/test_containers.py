@@ -52,6 +52,17 @@ async def test_exit_code_and_log_of_both_streams_are_kept(fence: Fence, folder: 
     assert sorted(line.split(" ", 1)[1] for line in lines) == ["stderr F err", "stdout F out", "stdout P cut"]
 
 
+async def test_a_container_outlives_the_removal_of_its_full_log(fence: Fence, folder: Path) -> None:
+    script = (
+        "touch up; until test -e go; do sleep 0.02; done; yes | head -c 3000000; sleep 0.2; yes | head -c 9; exit 3"
+    )
+    container = await containers.start(fence, f"t/{folder}", folder / "c", 0, program(folder, "sh", "-c", script))
+    await until((folder / "up").exists, "the program")
+    containers.log_path(folder / "c", 0).unlink()
+    (folder / "go").touch()
+    assert (await asyncio.wait_for(container.ended(), HANGS_S)).code == 3
+
+
 async def test_start_and_end_are_noticed_at_once(fence: Fence, folder: Path) -> None:
     took_s = []
     for attempt in range(5):

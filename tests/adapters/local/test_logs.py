@@ -23,6 +23,32 @@ def test_full_log_is_put_aside_and_read_as_one(tmp_path: Path) -> None:
     assert lines == [f"line {number}" for number in range(8 - len(lines), 8)]
 
 
+def test_a_log_that_somebody_removed_goes_on_in_a_new_file(tmp_path: Path) -> None:
+    log = Log(str(tmp_path / "0.log"), limit_bytes=200)
+    log.write(b"stdout", b"%s\n" % (b"x" * 200))
+    (tmp_path / "0.log").unlink()
+    log.write(b"stdout", b"after\n")
+    assert text(tmp_path) == "after\n"
+
+
+def test_a_log_that_cannot_be_put_aside_grows_on_in_its_file(tmp_path: Path) -> None:
+    log = Log(str(tmp_path / "0.log"), limit_bytes=200)
+    (tmp_path / "0.log.1" / "in-the-way").mkdir(parents=True)
+    for number in range(8):
+        log.write(b"stdout", b"line %d\n" % number)
+    assert (tmp_path / "0.log").read_text().count("line") == 8
+
+
+def test_lines_without_a_folder_are_lost_and_harm_nobody(tmp_path: Path) -> None:
+    log = Log(str(tmp_path / "gone" / "0.log"), limit_bytes=60)
+    for _ in range(3):
+        log.write(b"stdout", b"lost\n")
+    (tmp_path / "gone").mkdir()
+    for _ in range(3):
+        log.write(b"stdout", b"kept\n")
+    assert "kept" in text(tmp_path / "gone")
+
+
 @pytest.mark.parametrize(
     ("query", "result"),
     [

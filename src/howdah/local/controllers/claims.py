@@ -25,8 +25,7 @@ _log = structlog.get_logger("claims")
 
 def claims_of(pod: Object) -> Sequence[Key]:
     """Keys of the claims that a pod uses."""
-    found = [volume.get("persistentVolumeClaim") for volume in pod["spec"].get("volumes") or ()]
-    return [(pod["metadata"]["namespace"], claim["claimName"]) for claim in found if claim]
+    return [(pod["metadata"]["namespace"], claim) for claim in volumes.claims_of(pod).values()]
 
 
 def claims_controller(

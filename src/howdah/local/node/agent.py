@@ -6,9 +6,9 @@ Level triggered on the pods' informer; a restarted agent takes over what runs, a
 import asyncio
 import base64
 import contextlib
-import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +28,16 @@ from howdah.kube.resources import (
     Resource,
 )
 from howdah.local.controllers.caches import Caches
-from howdah.local.node import containers, volumes
-from howdah.local.node.addresses import NoAddressError
+from howdah.local.controllers.loop import Key
+from howdah.local.node import containers, records, volumes
 from howdah.local.node.environment import References
-from howdah.local.node.pod import Node, Object, PodRunner
+from howdah.local.node.keeper import stopped
+from howdah.local.node.pod import Node, Object, PodRunner, runtime_folder
+from howdah.local.node.records import PodRecord
 
 TOKEN_SECONDS = 10 * 365 * 86400  # Patroni reads its token once, at its start
 RETRY_S = 2.0
+GHOST = "ghost/"
 
 _log = structlog.get_logger("node")
 
@@ -142,6 +145,24 @@ class KubePodApi:
         self._events.record(about, reason, message, type=kind)
 
 
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """What the processes of a pod may hold: its name, with the address, and the claims. `None`: nobody knows, so anything."""
+
+    pod: str
+    claims: frozenset[Key] | None
+
+    def may_hold(self, claim: Key) -> bool:
+        """Whether a claim may be in use."""
+        return self.claims is None or claim in self.claims
+
+
+def holding_of(pod: Object) -> Holding:
+    """What a pod's object says that it holds."""
+    namespace = pod["metadata"]["namespace"]
+    return Holding(_key(pod), frozenset((namespace, claim) for claim in volumes.claims_of(pod).values()))
+
+
 class NodeAgent:
     """Run `run()` as a task."""
 
@@ -150,7 +171,7 @@ class NodeAgent:
         self._api = KubePodApi(client, events)
         self._runners: dict[str, PodRunner] = {}
         self._lives: dict[str, asyncio.Task[None]] = {}
-        self._keys: dict[str, tuple[str, frozenset[str]]] = {}
+        self._holdings: dict[str, Holding] = {}
         self._binding: set[str] = set()
         self._background: set[asyncio.Task[Any]] = set()
         self._adopting = True
@@ -164,12 +185,13 @@ class NodeAgent:
     def is_in_use(self, namespace: str, claim: str) -> bool:
         """Whether processes that use the claim may be alive."""
         # What an earlier agent left is not known yet: it counts as alive.
-        return self._adopting or any(f"{namespace}/{claim}" in claims for _, claims in self._keys.values())
+        return self._adopting or any(holding.may_hold((namespace, claim)) for holding in self._holdings.values())
 
     async def run(self) -> None:
         """Keep pods running until cancelled; the caches are synced. Cancelling touches no pod."""
         try:
             present = {pod["metadata"]["uid"]: pod for pod in self._caches.all(PODS)}
+            self._node.addresses.remember(_addresses(present.values(), self._node.name))
             for folder in await asyncio.to_thread(lambda: list(self._node.pods.iterdir())):
                 if folder.name not in present:
                     self._bury(folder)
@@ -191,8 +213,8 @@ class NodeAgent:
             uid = old["metadata"]["uid"]
             if uid in self._runners:
                 self._runners[uid].vanish()
-            else:
-                self._lives.pop(uid, None)
+            elif uid in self._lives and self._lives[uid].done():
+                del self._lives[uid]
 
     def _meet(self, pod: dict[str, Any]) -> None:
         uid, where = pod["metadata"]["uid"], pod["spec"].get("nodeName")
@@ -202,35 +224,34 @@ class NodeAgent:
             if uid in self._runners:
                 self._runners[uid].update(pod)
             elif uid not in self._lives:
-                self._keys[uid] = (_key(pod), _claims(pod))
+                self._holdings[uid] = holding_of(pod)
                 self._lives[uid] = asyncio.create_task(self._live(uid, pod))
 
     async def _live(self, uid: str, pod: dict[str, Any]) -> None:
         """The whole life of a pod; afterwards its uid stays in `_lives` as long as the object is there."""
         try:
             await self._until_predecessors_are_dead(uid)
-            now = self._caches.get(PODS, pod["metadata"]["namespace"], pod["metadata"]["name"])
-            # One that vanished while it waited has left nothing, unless an earlier agent ran it.
-            if (now is None or now["metadata"]["uid"] != uid) and not (self._node.pods / uid).exists():
-                return
             while not await self._lived(uid, pod):
                 pass
         finally:
             self._runners.pop(uid, None)
-            self._keys.pop(uid, None)
+            self._holdings.pop(uid, None)
             now = self._caches.get(PODS, pod["metadata"]["namespace"], pod["metadata"]["name"])
             if now is None or now["metadata"]["uid"] != uid:
                 self._lives.pop(uid, None)
 
     async def _lived(self, uid: str, pod: dict[str, Any]) -> bool:
         """Run the pod to its end. False after a failure of ours: the next runner takes over what runs."""
-        now = self._caches.get(PODS, pod["metadata"]["namespace"], pod["metadata"]["name"])
-        is_there = now is not None and now["metadata"]["uid"] == uid
-        runner = await self._runner(now if now and is_there else pod)
-        if not is_there:
-            runner.vanish()
-        self._runners[uid] = runner
         try:
+            now = self._caches.get(PODS, pod["metadata"]["namespace"], pod["metadata"]["name"])
+            is_there = now is not None and now["metadata"]["uid"] == uid
+            # One that vanished while it waited has left nothing, unless an earlier agent ran it.
+            if not is_there and not (self._node.pods / uid).exists():
+                return True
+            runner = PodRunner(now if now and is_there else pod, self._node, self._api)
+            if not is_there:
+                runner.vanish()
+            self._runners[uid] = runner
             await runner.run()
         except Exception:  # noqa: BLE001 - a bug met by one pod must not leave it without a runner
             _log.exception("the runner of a pod failed", pod=_key(pod), uid=uid)
@@ -238,55 +259,50 @@ class NodeAgent:
             return False
         return True
 
-    async def _runner(self, pod: dict[str, Any]) -> PodRunner:
-        while True:
-            try:
-                return PodRunner(pod, self._node, self._api)
-            except NoAddressError as problem:
-                self._api.event(pod, "Warning", "FailedScheduling", str(problem))
-                await asyncio.sleep(RETRY_S)
-
     async def _until_predecessors_are_dead(self, uid: str) -> None:
-        key, claims = self._keys[uid]
+        holding = self._holdings[uid]
         while True:
             before = [
                 life
                 for other, life in self._lives.items()
-                if other != uid and not life.done() and self._is_in_the_way(other, key, claims)
+                if other != uid and not life.done() and self._is_in_the_way(other, uid, holding)
             ]
             if not before:
                 return
             await asyncio.wait(before, return_when=asyncio.FIRST_COMPLETED)
 
-    def _is_in_the_way(self, other: str, key: str, claims: frozenset[str]) -> bool:
-        """A pod of the same name, or one that is ending and uses the same volume."""
-        runner = self._runners.get(other)
-        its_key, its_claims = self._keys.get(other, ("", frozenset[str]()))
-        if runner is None and not other.startswith("ghost/"):
-            return False  # it waits itself
+    def _is_in_the_way(self, other: str, uid: str, holding: Holding) -> bool:
+        """A pod of the same name, or one that is ending and uses the same volume; or a ghost that may be either."""
+        runner, its = self._runners.get(other), self._holdings.get(other)
+        if its is None or (runner is None and not other.startswith(GHOST)):
+            return False  # it has ended, or waits itself
+        if its.claims is None:
+            return not records.starts(self._node.pods / uid)  # what runs already has waited then
         ending = runner is None or runner.stopping.is_set()
-        return its_key == key or (ending and bool(its_claims & claims))
+        return its.pod == holding.pod or (ending and any(its.may_hold(claim) for claim in holding.claims or ()))
 
     def _bury(self, folder: Path) -> None:
         """End what an earlier agent started for a pod that has no object any more."""
-        try:
-            book = json.loads((folder / "pod.json").read_bytes())
-        except (OSError, ValueError):
-            book = {}
-        ghost = f"ghost/{folder.name}"
-        self._keys[ghost] = (f"{book.get('namespace')}/{book.get('name')}", frozenset(book.get("claims") or ()))
-        self._lives[ghost] = asyncio.create_task(self._end_ghost(ghost, folder, book))
+        record, ghost = records.read(folder), GHOST + folder.name
+        if record is not None:
+            claims = frozenset((record.namespace, claim) for claim in record.claims)
+            self._holdings[ghost] = Holding(f"{record.namespace}/{record.name}", claims)
+        else:
+            self._holdings[ghost] = Holding("", None if records.starts(folder) else frozenset())
+        self._lives[ghost] = asyncio.create_task(self._end_ghost(ghost, folder, record))
 
-    async def _end_ghost(self, ghost: str, folder: Path, book: Mapping[str, Any]) -> None:
-        _log.warning("ending a pod that has no object", pod=self._keys[ghost][0], folder=str(folder))
-        records = [containers.adopt(record.parent) for record in _records(folder)]
-        await asyncio.gather(*(container.stop(0) for container in records if container))
-        if runtime := book.get("runtime"):
-            volumes.remove_folder(Path(runtime))
+    async def _end_ghost(self, ghost: str, folder: Path, record: PodRecord | None) -> None:
+        pod = self._holdings[ghost].pod
+        _log.warning(
+            "ending a pod that has no object", pod=pod or "unknown: its record is unreadable", folder=str(folder)
+        )
+        started = [container for start in records.starts(folder) if (container := containers.adopt(start))]
+        await asyncio.gather(*(stopped(container, 0) for container in started))
+        volumes.remove_folder(Path(record.runtime) if record else runtime_folder(self._node, folder.name))
         volumes.remove_folder(folder)
-        key = self._keys.pop(ghost)[0]
-        if not any(key == other for other, _ in self._keys.values()):
-            self._node.addresses.give_back(key)
+        del self._holdings[ghost]
+        if not any(pod == holding.pod for holding in self._holdings.values()):
+            self._node.addresses.give_back(pod)
 
     # scheduling: there is one node
 
@@ -340,15 +356,11 @@ class NodeAgent:
                 await asyncio.sleep(RETRY_S)
 
 
-def _records(folder: Path) -> list[Path]:
-    return list(folder.glob("containers/*/run.json"))
-
-
 def _key(pod: Object) -> str:
     return f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"
 
 
-def _claims(pod: Object) -> frozenset[str]:
-    """NAMESPACE/CLAIM of each claim that the pod uses."""
-    found = [volume.get("persistentVolumeClaim") for volume in pod["spec"].get("volumes") or ()]
-    return frozenset(f"{pod['metadata']['namespace']}/{claim['claimName']}" for claim in found if claim)
+def _addresses(pods: Iterable[Object], node: str) -> dict[str, str]:
+    """Pod → address, as the statuses of this node's pods show them."""
+    shown = {_key(pod): (pod.get("status") or {}).get("podIP") for pod in pods if pod["spec"].get("nodeName") == node}
+    return {pod: address for pod, address in shown.items() if address}

@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import structlog
+
 from howdah.kube.events import EventType
 from howdah.local.node import containers, execution, logs, probes, processes
 from howdah.local.node.containers import Container, Exit, Program, StartError
@@ -21,8 +23,11 @@ LONGEST_PAUSE_S = 60.0
 GOOD_RUN_S = 600.0
 CONFIG_RETRY_S = 2.0
 IMAGE_RETRY_S = 10.0
+STOP_RETRY_S = 0.5
 FALLBACK_BYTES = 2048
 LAST_WORDS_BYTES = 4096
+
+_log = structlog.get_logger("node")
 
 
 class UnknownImageError(Exception):
@@ -34,7 +39,7 @@ class Surroundings:
     """What a container needs from its pod."""
 
     pod_uid: str
-    pod_ip: str
+    pod_ip: Callable[[], str]
     folder: Path
     fence: Fence
     restart_policy: str
@@ -81,6 +86,16 @@ def restarts(policy: str, code: int, is_init: bool) -> bool:
     if is_init:
         return code != 0 and policy != "Never"
     return policy == "Always" or (policy == "OnFailure" and code != 0)
+
+
+async def stopped(container: Container, grace_s: float) -> None:
+    """Returns when it is proved dead; a machine that gives no descriptor at this moment is asked again."""
+    while True:
+        try:
+            return await container.stop(grace_s)
+        except OSError as problem:
+            _log.warning("container not stopped yet", container=container.run.container, problem=str(problem))
+            await asyncio.sleep(STOP_RETRY_S)
 
 
 class Keeper:
@@ -131,11 +146,13 @@ class Keeper:
             begin = time.monotonic()
             await self._before_stop(self.container, hook, grace_s)
             grace_s = max(1.0, grace_s - (time.monotonic() - begin))
-        await self.container.stop(grace_s)
+        await stopped(self.container, grace_s)
 
     async def _before_stop(self, container: Container, hook: Mapping[str, Any], grace_s: float) -> None:
-        check = probes.check_of({**hook, "timeoutSeconds": grace_s}, self.spec, self._pod.pod_ip, self._exec(container))
-        if problem := await check():
+        check = probes.check_of(
+            {**hook, "timeoutSeconds": grace_s}, self.spec, self._pod.pod_ip(), self._exec(container)
+        )
+        if problem := await probes.answer_of(check):
             self._pod.event("Warning", "FailedPreStopHook", f"{self.spec['name']}: {problem}")
 
     def _show(self, **changes: Any) -> None:
@@ -247,7 +264,7 @@ class Keeper:
 
         async def keep(kind: str, believed: bool, report: Callable[[bool, str], None], eager: bool) -> None:
             if probe := self.spec.get(kind):
-                check = probes.check_of(probe, self.spec, self._pod.pod_ip, exec_)
+                check = probes.check_of(probe, self.spec, self._pod.pod_ip(), exec_)
                 await probes.keep_asking(probe, check, eager=eager, believed=believed, report=report)
 
         if self.spec.get("startupProbe") and not self.view.started:
@@ -286,4 +303,4 @@ class Keeper:
             return
         self._pod.event("Warning", "Unhealthy", f"Liveness probe failed: {why}")
         self._pod.event("Normal", "Killing", f"Container {self.spec['name']} failed liveness probe, will be restarted")
-        self._killing = asyncio.create_task(container.stop(self._pod.grace_s))
+        self._killing = asyncio.create_task(stopped(container, self._pod.grace_s))

@@ -17,13 +17,14 @@ from typing import Any, Protocol
 
 from howdah.kube.errors import Conflict, KubeError, NotFound
 from howdah.kube.events import EventType
-from howdah.local.node import environment, images, volumes
-from howdah.local.node.addresses import Addresses
+from howdah.local.node import environment, images, records, volumes
+from howdah.local.node.addresses import Addresses, NoAddressError
 from howdah.local.node.containers import Exit, Program
 from howdah.local.node.environment import ConfigError, References
 from howdah.local.node.fencing import Fence
 from howdah.local.node.keeper import Keeper, Surroundings, UnknownImageError, termination_log, work_folder
 from howdah.local.node.quantities import divided
+from howdah.local.node.records import PodRecord
 from howdah.local.node.status import ContainerView, PodView, Terminated, is_initialized, pod_status, seconds_of
 from howdah.local.node.volumes import Account, Content
 
@@ -55,6 +56,11 @@ class Node:
     def pods(self) -> Path:
         """Where the folders of pods are, by uid."""
         return self.directory / "node" / "pods"
+
+
+def runtime_folder(node: Node, uid: str) -> Path:
+    """Where a pod's sockets live; their paths must be short."""
+    return node.runtime / uid[:8]
 
 
 class PodApi(Protocol):
@@ -90,7 +96,7 @@ class PodRunner:
         self.namespace: str = pod["metadata"]["namespace"]
         self.name: str = pod["metadata"]["name"]
         self.folder = node.pods / self.uid
-        self.runtime = node.runtime / self.uid[:8]
+        self.runtime = runtime_folder(node, self.uid)
         self.vanished = False
         self.stopping = asyncio.Event()
         self.init_keepers: list[Keeper] = []
@@ -99,7 +105,8 @@ class PodRunner:
         self._volumes: Mapping[str, Path] = {}
         self._references = References({}, {})
         self._services: Mapping[str, tuple[str, int]] = {}
-        self._ip = node.addresses.take(self.key)
+        self._ip = str((pod.get("status") or {}).get("podIP") or "")
+        self._has_place = False
         self._made = -FRESH_S
         self._begin = time.time()
         self._finished = False
@@ -117,21 +124,6 @@ class PodRunner:
     def key(self) -> str:
         """NAMESPACE/NAME."""
         return f"{self.namespace}/{self.name}"
-
-    @property
-    def claims(self) -> set[str]:
-        """Names of the claims that the pod uses."""
-        found = self.pod["spec"].get("volumes") or ()
-        return {volume["persistentVolumeClaim"]["claimName"] for volume in found if volume.get("persistentVolumeClaim")}
-
-    def _claim_volumes(self) -> dict[str, str]:
-        """Volume → claim."""
-        found = self.pod["spec"].get("volumes") or ()
-        return {
-            volume["name"]: volume["persistentVolumeClaim"]["claimName"]
-            for volume in found
-            if volume.get("persistentVolumeClaim")
-        }
 
     def update(self, pod: Object) -> None:
         """The object changed; a deletion that is asked for begins, or is hurried."""
@@ -199,27 +191,42 @@ class PodRunner:
 
     async def _prepared(self) -> bool:
         """Address, folders, volumes; tries until all is there. False when the pod is stopped before."""
-        # What was started before must be taken over, whatever the API says now.
-        ran_before = self.folder.exists() and any(self.folder.glob("containers/*/run.json"))
+        if records.starts(self.folder):
+            self._take_over()
+            return True
         delay_s = FIRST_RETRY_S
         told = ""
-        while not self.stopping.is_set() or ran_before:
+        while not self.stopping.is_set():
             try:
-                self._make_folders()
-                if ran_before:
-                    return True
+                self._make_place()
                 self._changed()
                 await self._make_volumes()
                 return True
             except (ConfigError, KubeError, OSError) as problem:
                 if str(problem) != told and delay_s > 1:
                     told = str(problem)
-                    self._event("Warning", "FailedMount", told)
+                    self._tell_unprepared(problem)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(delay_s):
                     await self.stopping.wait()
             delay_s = min(delay_s * 2, LONGEST_RETRY_S)
         return False
+
+    def _take_over(self) -> None:
+        """What was started before is kept and can be ended, whatever the API says now and however full the disk is."""
+        try:
+            self._make_place()
+        except OSError as problem:
+            self._tell_unprepared(problem)
+
+    def _tell_unprepared(self, problem: Exception) -> None:
+        reason = "FailedScheduling" if isinstance(problem, NoAddressError) else "FailedMount"
+        self._event("Warning", reason, str(problem))
+
+    def _make_place(self) -> None:
+        self._ip = self._node.addresses.take(self.key)
+        self._make_folders()
+        self._has_place = True
 
     def _make_folders(self) -> None:
         user = self._node.fence.user
@@ -229,13 +236,8 @@ class PodRunner:
         (self.folder / "work").mkdir(exist_ok=True)
         (self.folder / "work").chmod(shared)
         volumes.make_folder(self.runtime, user)
-        book = {
-            "namespace": self.namespace,
-            "name": self.name,
-            "runtime": str(self.runtime),
-            "claims": sorted(f"{self.namespace}/{claim}" for claim in self.claims),
-        }
-        (self.folder / "pod.json").write_text(json.dumps(book))
+        claims = tuple(sorted(set(volumes.claims_of(self.pod).values())))
+        records.write(self.folder, PodRecord(self.namespace, self.name, str(self.runtime), claims))
         for keeper in (*self.init_keepers, *self.keepers):
             volumes.make_folder(work_folder(self.folder, keeper.spec["name"]), user)
 
@@ -258,7 +260,7 @@ class PodRunner:
 
     async def _claim_folders(self) -> dict[str, Path]:
         found = {}
-        for claim in self.claims:
+        for claim in set(volumes.claims_of(self.pod).values()):
             uid = await self._api.claim_uid(self.namespace, claim)
             if uid is None:
                 raise ConfigError(f'persistentvolumeclaim "{claim}" is not bound')
@@ -276,6 +278,8 @@ class PodRunner:
         missing = images.missing_program(image, self._node.needs, self._node.pod_env["PATH"])
         if missing is not None:
             raise UnknownImageError(missing)
+        if not self._has_place:  # what was taken over, on a full disk
+            self._make_place()
         if time.monotonic() - self._made > FRESH_S:
             try:
                 await self._make_volumes()
@@ -296,7 +300,7 @@ class PodRunner:
             environment.command_line(container, argv, env, mounts),
             env,
             self._working_folder(container, mounts),
-            (str(self.folder), *(str(self._volumes[name]) for name in self._claim_volumes())),
+            (str(self.folder), *(str(self._volumes[name]) for name in volumes.claims_of(self.pod))),
         )
 
     def _base_env(self, container: Mapping[str, Any]) -> dict[str, str]:
@@ -424,7 +428,7 @@ class PodRunner:
         spec, status = self.pod["spec"], self.pod.get("status") or {}
         around = Surroundings(
             pod_uid=self.uid,
-            pod_ip=self._ip,
+            pod_ip=lambda: self._ip,
             folder=self.folder,
             fence=self._node.fence,
             restart_policy=spec.get("restartPolicy") or "Always",

@@ -78,6 +78,8 @@ async def _ask_exec(argv: list[str], timeout_s: float, run: Exec) -> str | None:
         code, output = await run(argv, timeout_s)
     except TimeoutError:
         return f"command timed out: {argv} timed out after {timeout_s:g}s"
+    except OSError as problem:
+        return f"command not run: {problem}"
     return None if code == 0 else output.strip()[-1024:] or f"exit code {code}"
 
 
@@ -120,6 +122,14 @@ async def _ask_tcp(
     return None
 
 
+async def answer_of(check: Check) -> str | None:
+    """Ask once. What keeps us from asking is a "no": whoever asks goes on, and the container is not believed to be well."""
+    try:
+        return await check()
+    except Exception as problem:  # noqa: BLE001 - a probe that ends in silence leaves its last answer standing for ever
+        return f"not asked: {type(problem).__name__}: {problem}"
+
+
 async def keep_asking(
     probe: Mapping[str, Any], check: Check, *, eager: bool, believed: bool, report: Callable[[bool, str], None]
 ) -> None:
@@ -132,7 +142,7 @@ async def keep_asking(
     begin = time.monotonic()
     streak = 0
     while True:
-        problem = await check()
+        problem = await answer_of(check)
         holds = problem is None
         young = time.monotonic() - begin < when.initial_delay_s
         if holds == believed or (not holds and young):

@@ -26,23 +26,45 @@ FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signa
 
 
 class Log:
-    """Lines of the form `TIME STREAM TAG TEXT` (tag P: the line goes on); a full file is put aside."""
+    """Lines of the form `TIME STREAM TAG TEXT` (tag P: the line goes on); a full file is put aside.
+
+    Nothing that happens to the file ends the shim, and with it the database: lines are lost, or the file grows on.
+    """
 
     def __init__(self, path: str, limit_bytes: int) -> None:
         self._path = path
         self._limit = limit_bytes
-        self._open()
+        try:
+            self._file = self._opened(path)
+            self._size = os.fstat(self._file).st_size
+        except OSError as problem:
+            self._file, self._size = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), 0
+            _say(f"{path} cannot be opened, its lines are lost for now: {problem}")
 
-    def _open(self) -> None:
-        self._file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        self._size = os.fstat(self._file).st_size
+    def _opened(self, path: str) -> int:
+        return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+    def _put_aside(self) -> None:
+        """The old file is let go last: whatever fails, there is one to write to."""
+        self._size = 0  # also where it fails: asked again after as much, not at every line
+        try:
+            new = self._opened(self._path + ".new")
+        except OSError:
+            return
+        try:
+            if os.path.exists(self._path):  # noqa: PTH110 - pathlib is too slow to import
+                os.replace(self._path, self._path + ".1")  # noqa: PTH105
+            os.replace(self._path + ".new", self._path)  # noqa: PTH105
+        except OSError:
+            os.close(new)
+            return
+        os.dup2(new, self._file, inheritable=False)
+        os.close(new)
 
     def write(self, stream: bytes, data: bytes) -> None:
         """Write `data` of one read; a cut line is marked as such."""
         if self._size >= self._limit:
-            os.close(self._file)
-            os.replace(self._path, self._path + ".1")  # noqa: PTH105 - pathlib is too slow to import
-            self._open()
+            self._put_aside()
         now = time.time_ns()
         stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now // 10**9)) + f".{now % 10**9:09d}Z"
         head = stamp.encode() + b" " + stream
@@ -55,6 +77,14 @@ class Log:
             self._size += os.write(self._file, text)
         except OSError:
             self._size += len(text)
+
+
+def _say(text: str) -> None:
+    """For whoever looks into shim.err, if there is room."""
+    try:
+        os.write(2, text.encode() + b"\n")
+    except OSError:
+        return
 
 
 def _prctl(option: int, value: int) -> None:
@@ -145,7 +175,7 @@ def _kill_all_below() -> None:
         for pid in descendants([os.getpid()]):
             try:
                 os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
+            except OSError:  # gone, or of another user: it is waited for, and the fence looks for it again
                 continue
         try:
             os.waitpid(-1, 0)
@@ -177,6 +207,13 @@ def _listen() -> tuple[int, list[int]]:
     return wake_read, pending
 
 
+def _forward(main: int, number: int) -> None:
+    try:
+        os.kill(main, number)
+    except OSError:  # it took another user's identity: no reason to end it
+        return
+
+
 def _supervise(spec: "dict[str, Any]", wake: int, pending: list[int]) -> int:
     """The main process's wait status."""
     log = Log(spec["log"], spec["logLimitBytes"])
@@ -194,7 +231,7 @@ def _supervise(spec: "dict[str, Any]", wake: int, pending: list[int]) -> int:
                 poll.unregister(descriptor)
         status = _reap(main)
         while pending and status is None:
-            os.kill(main, pending.pop(0))
+            _forward(main, pending.pop(0))
     for descriptor, stream in ((out, b"stdout"), (err, b"stderr")):
         _drain(log, descriptor, stream)
     return status

@@ -23,6 +23,12 @@ def claim_folder(directory: Path, namespace: str, claim: str, uid: str) -> Path:
     return directory / "volumes" / namespace / f"{claim}-{uid}"
 
 
+def claims_of(pod: Mapping[str, Any]) -> dict[str, str]:
+    """Volume → claim, of each volume of the pod that is a claim."""
+    found = ((volume["name"], volume.get("persistentVolumeClaim")) for volume in pod["spec"].get("volumes") or ())
+    return {name: claim["claimName"] for name, claim in found if claim}
+
+
 @dataclass(frozen=True, slots=True)
 class Account:
     """What a pod needs to speak to the API as its service account."""
