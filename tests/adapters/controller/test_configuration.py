@@ -254,4 +254,5 @@ async def test_an_operator_whose_configuration_is_over_goes_with_its_caches() ->
             (first,) = operators()
             desk.write(**common, pod_terminate_grace_period="1m")
             await until(lambda: grace() == 60)
-            await until(lambda: gc.collect() >= 0 and first() is None)  # else its caches are held as long as the process lives
+            # Else its caches are held as long as the process lives.
+            await until(lambda: gc.collect() >= 0 and first() is None)
