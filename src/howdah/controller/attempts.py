@@ -48,6 +48,7 @@ class Attempts:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._failures: dict[Key, dict[tuple[str, str], Failure]] = {}
+        self._since: dict[Key, dict[tuple[str, str], float]] = {}  # of what is at work beside the passes: since when
         self._done: dict[Key, dict[_Words, deque[float]]] = {}
         self._quarrels: dict[Key, dict[_Words, Quarrel]] = {}
 
@@ -74,18 +75,28 @@ class Attempts:
             moments += [quarrel.not_before, quarrel.ends_at]
         return min((max(moment - now_s, SHORTEST_S) for moment in moments if moment > now_s), default=0.0)
 
+    def at_work(self, key: Key, step: Step) -> None:
+        """The step goes on beside the passes."""
+        self._since.setdefault(key, {}).setdefault(_identity(step), self._clock())
+
     def failed(self, key: Key, step: Step, error: str) -> None:
-        """Note a failure; the same step again doubles the wait, unless it could have been tried long ago."""
+        """Note a failure; the same step again doubles the wait, unless it could have been tried long ago.
+
+        What took long before it failed rests for as long: a copy for which the disk has no room is not begun at once.
+        """
+        began_s = self._since.get(key, {}).pop(_identity(step), None)
         now_s, of_cluster = self._clock(), self._failures.setdefault(key, {})
         for what in [what for what, failure in of_cluster.items() if now_s - failure.not_before >= LONGEST_S]:
             del of_cluster[what]
         before = of_cluster.get(_identity(step))
         count = before.count + 1 if before is not None else 0
-        of_cluster[_identity(step)] = Failure(count, now_s + _wait_s(count), error)
+        wait_s = max(_wait_s(count), 0.0 if began_s is None else now_s - began_s)
+        of_cluster[_identity(step)] = Failure(count, now_s + wait_s, error)
 
     def done(self, key: Key, step: Step) -> None:
         """Note a success; one that is needed again and again is a quarrel with somebody, and gets slower."""
         self._failures.get(key, {}).pop(_identity(step), None)
+        self._since.get(key, {}).pop(_identity(step), None)
         now_s, what = self._clock(), _words(step)
         of_cluster, quarrels = self._done.setdefault(key, {}), self._quarrels.setdefault(key, {})
         for old in [old for old, times in of_cluster.items() if now_s - times[-1] >= QUARREL_S]:
@@ -102,6 +113,7 @@ class Attempts:
     def forget(self, key: Key) -> None:
         """The cluster is gone."""
         self._failures.pop(key, None)
+        self._since.pop(key, None)
         self._done.pop(key, None)
         self._quarrels.pop(key, None)
 

@@ -208,7 +208,7 @@ class Fleet:
         failed = next(
             (f"a new pod of {state.name} does not become available" for state in states if state.has_failed), None
         )
-        return replace(roll, stopped=failed if roll.is_under_way else None)
+        return replace(roll, stopped=failed if roll.has_begun else None)
 
     def _after(
         self, before: _Roll, found: frozenset[str], *, is_settled: bool, has_begun: bool, is_halted: bool
@@ -222,9 +222,11 @@ class Fleet:
         return _Roll(found | goes_on, begun, is_halted=begun and is_halted)
 
     def seen(self, key: Key) -> None:
-        """A cluster that was looked at; without a `note` in this pass it has no roll to speak of (invalid, not ours)."""
+        """A cluster that was looked at; without a `note` in this pass it has no roll that others wait for (invalid, not
+        ours). What has failed in it stays so: the pass may have ended for another reason, such as a refused request."""
         if key not in self._noted:
-            self._keep(key, _NONE)
+            before = self._rolls.get(key, _NONE)
+            self._keep(key, _Rolls(*(replace(roll, is_halted=True) for roll in before)))
         self._noted.discard(key)
 
     def forget(self, key: Key) -> None:

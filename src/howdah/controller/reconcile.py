@@ -332,6 +332,8 @@ class Reconciler:
             self._attempts.failed(key, failed, error)
         for step in outcome.done:
             self._attempts.done(key, step)
+        for step in outcome.at_work:
+            self._attempts.at_work(key, step)
         wrong = held_back | {id(step): error for step, error in outcome.failures}
         return _with_failures(outcome, tuple((step, wrong[id(step)]) for step in steps if id(step) in wrong))
 

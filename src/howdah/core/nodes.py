@@ -18,7 +18,7 @@ from howdah.core.situation import Situation
 from howdah.core.status import LeaderMove
 from howdah.model.observed import Node
 
-RECHECK_S = 15.0  # for what makes no event: a replica that has caught up
+RECHECK_S = 7.0  # for what makes no event: a replica that has caught up; at another moment of Patroni's loop each time
 MARK_HINT = "mark its pod for replacement for a short outage, or delete the pod"
 
 

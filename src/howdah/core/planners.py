@@ -268,7 +268,8 @@ def _said(statements: tuple[object, ...]) -> str:
 
 def replacements(situation: Situation) -> Decision:
     """Pods made from an old template: replicas first, one at a time, the leader last."""
-    marked = next((view for view in situation.views if _is_for_a_password(view.pod)), None)
+    # One that is not Ready has nothing to lose, and may be why nothing can be read.
+    marked = next((view for view in situation.views if _is_for_a_password(view.pod) and view.pod.is_ready), None)
     if marked is not None and situation.awaits_passwords:
         why = f"{marked.name} waits to be replaced: whether the server knows the new password is being read"
         return Decision(waits=(Wait(LOOK_AGAIN_S, why),))
@@ -343,9 +344,20 @@ def awaited(situation: Situation) -> Decision:
         return Decision(waits=(Wait(AWAITED_S, f"statements for database {said} take their time"),))
     if situation.awaits_databases:
         return Decision(waits=(Wait(5.0, "roles and databases are being read"),))
-    if situation.config.is_synchronous and instances > 1 and situation.leads and not situation.sync.standbys:
+    if (
+        situation.config.is_synchronous
+        and situation.leads
+        and not situation.sync.standbys
+        and _may_be_synchronous(situation)
+    ):
         return Decision(waits=(Wait(AWAITED_S, NO_STANDBY),))
     return NOTHING
+
+
+def _may_be_synchronous(situation: Situation) -> bool:
+    """Whether Patroni will make somebody a standby that commits wait for: not where every replica has the tag against it."""
+    replicas = (member for name, member in situation.members.items() if name != situation.leader.name)
+    return any(not member.tags.get("nosync") for member in replicas)
 
 
 PLANNERS: tuple[Planner, ...] = (

@@ -36,7 +36,14 @@ HOPELESS = frozenset(
 LOOK_AGAIN_S = 2.0  # events wake the pass earlier; this is for what makes none
 STREAMING = frozenset({"streaming"})
 RUNNING = frozenset({"running"})
-COPYING = frozenset({"creating replica", "initializing new cluster"})
+COPYING = frozenset(
+    {
+        "creating replica",
+        "initializing new cluster",
+        "running custom bootstrap script",  # a clone: a base backup is restored, and then its WAL
+        "starting after custom bootstrap",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)

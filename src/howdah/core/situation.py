@@ -151,9 +151,9 @@ class Situation:
 
     @property
     def awaits_passwords(self) -> bool:
-        """Whether it is just being read which passwords the server knows."""
+        """Whether nobody knows yet which passwords the server knows; where it cannot be read, for as long as that lasts."""
         look = self.database
-        is_unread = look.error is None and (look.is_due or not look.is_known)
+        is_unread = look.error is not None or look.is_due or not look.is_known
         return self.manages_databases and (is_unread or MAINTENANCE_DATABASE in look.at_work)
 
     @property

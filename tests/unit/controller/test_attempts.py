@@ -143,6 +143,23 @@ def test_a_step_that_is_needed_now_and_then_is_none():
         assert not attempts.rests(KEY, ANOTHER)
 
 
+def test_what_took_long_before_it_failed_rests_for_as_long():
+    clock = Clock()
+    attempts = Attempts(clock)
+    for _ in range(3):
+        for _ in range(4):  # passes that find it at work
+            attempts.at_work(KEY, STEP)
+            clock.now_s += 100.0
+        attempts.failed(KEY, STEP, "no space left on device")
+        assert attempts.left_s(KEY) == 400.0
+        clock.now_s += 400.0
+    attempts.at_work(KEY, STEP)
+    attempts.done(KEY, STEP)
+    clock.now_s += 400.0
+    attempts.failed(KEY, STEP, "refused")
+    assert attempts.left_s(KEY) == FIRST_S, "another try, which took no time"
+
+
 def test_steps_that_fail_beside_each_other_have_waits_of_their_own():
     clock = Clock()
     attempts = Attempts(clock)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from howdah.controller.fleet import Fleet
 from howdah.core.intent import intent_of
 from howdah.core.nodes import leave_nodes
-from howdah.core.plan import FleetBudget, Plan, ReplacePod
+from howdah.core.plan import FleetBudget, Held, Plan, ReplacePod
 from howdah.core.planners import decide, restarts
 from howdah.core.pooler_rolls import UNKNOWN, pooler_causes
 from howdah.core.rollout import causes
@@ -175,6 +175,15 @@ def test_a_failed_roll_stays_a_warning_when_its_cluster_may_not_be_seen_any_more
     assert made.budget(OTHER, LIMIT).failed == {CAUSE: "one"}
 
 
+def test_a_pass_that_ends_early_takes_no_warning_back_and_keeps_nobody_waiting():
+    made = fleet(one=STOPPED, other=BEGUN)
+    for key in (ONE, OTHER):
+        made.seen(key)  # the one of the note
+        made.seen(key)  # and of a pass without
+    assert made.budget(THIRD, LIMIT).failed == {CAUSE: "one"}
+    assert made.budget(THIRD, LIMIT).rolling == {}
+
+
 def test_a_cluster_that_is_gone_is_forgotten():
     made = fleet(one=BEGUN)
     made.forget(ONE)
@@ -298,6 +307,17 @@ def test_a_pooler_that_fails_stops_the_others():
         "conditions": [{"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}],
     }
     made.note(ONE, seen(deployment(LEADER, given_up)), Plan(), ())
+    assert made.budget(OTHER, LIMIT).failed == {POOLER_CAUSE: "one"}
+
+
+def test_a_pooler_that_fails_stops_the_others_also_while_the_other_pooler_is_held():
+    made = fleet(one=OLD_POOLER)
+    made.begin(ONE, OLD_POOLER, ROLLING)
+    given_up = {
+        **HALF,
+        "conditions": [{"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}],
+    }
+    made.note(ONE, seen(deployment(LEADER, given_up)), Plan(held=(Held(ROLLING, "a person looks at it"),)), ())
     assert made.budget(OTHER, LIMIT).failed == {POOLER_CAUSE: "one"}
 
 

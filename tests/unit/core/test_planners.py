@@ -284,13 +284,19 @@ MARKED = {
         ("it was not read yet", DatabaseLook(), False),
         ("the role is being altered", replace(QUIET, at_work=frozenset({"postgres"})), False),
         ("another database is being made", replace(QUIET, at_work=frozenset({"alpha"})), True),
-        ("it cannot be read", DatabaseLook(error="no route"), True),
+        ("it cannot be read", DatabaseLook(error="no route"), False),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_a_pod_marked_for_an_edited_password_is_replaced_when_the_server_knows_it(claim, looked, is_replaced):
     plan = decide(situation(*three(annotations=MARKED), database=looked))
     assert (ReplacePod in kinds(plan)) is is_replaced, claim
+
+
+def test_a_pod_marked_for_an_edited_password_that_is_not_ready_waits_for_nobody_who_reads():
+    pods = (leader(), pod(1), pod(2, annotations=MARKED, ready=False))
+    (step,) = (s for s in decide(situation(*pods, database=DatabaseLook(error="no route"))).steps if s.disruptive)
+    assert step.name == "acid-a-2"
 
 
 def test_a_pod_marked_for_another_reason_waits_for_nobody_who_reads():
@@ -387,6 +393,16 @@ def test_a_restart_that_would_bring_nothing_is_held_and_said():
     assert [held.why for held in restarts(unknown).held] == [IN_VAIN]
     later = replace(unknown, observed=replace(unknown.observed, now=NOW + dt.timedelta(minutes=2)))
     assert [step.target for step in restarts(later).steps] == ["PostgreSQL of acid-a-2"]
+
+
+@pytest.mark.parametrize(("tagged", "waits"), [((1, 2), []), ((1,), [NO_STANDBY])])
+def test_nobody_waits_for_a_synchronous_standby_that_no_replica_may_be(tagged, waits):
+    found = situation(*three(), **SYNCHRONOUS)
+    members = {
+        name: replace(member, tags={"nosync": True}) if name in {f"acid-a-{n}" for n in tagged} else member
+        for name, member in found.members.items()
+    }
+    assert [wait.why for wait in awaited(replace(found, members=members)).waits] == waits
 
 
 def test_after_a_restart_of_the_operator_a_settled_cluster_waits_for_nothing():

@@ -151,6 +151,15 @@ def test_the_order_of_a_roll(claim, pods, parts, expected):
             None,
         ),
         (
+            "nor while a clone is restored",
+            (
+                OLD_LEADER,
+                pod(1),
+                pod(2, revision=OUTDATED, state="starting after custom bootstrap", ready=False, age=6 * HOUR),
+            ),
+            None,
+        ),
+        (
             "unless it does so in vain",
             (OLD_LEADER, pod(1), pod(2, revision=OUTDATED, state="creating replica", waiting="CrashLoopBackOff")),
             ("replace", "acid-a-2"),

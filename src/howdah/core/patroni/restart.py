@@ -24,7 +24,17 @@ LEADER_FIRST_WHEN_DECREASED = frozenset(
         "max_worker_processes",
     }
 )
-BUSY_STATES = frozenset({"creating replica", "initializing new cluster", "restarting", "starting", "stopping"})
+BUSY_STATES = frozenset(
+    {
+        "creating replica",
+        "initializing new cluster",
+        "restarting",
+        "running custom bootstrap script",
+        "starting",
+        "starting after custom bootstrap",
+        "stopping",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
