@@ -23,6 +23,7 @@ from howdah.core.spilo.machine import Dropped, Installation, Machine
 from howdah.core.spilo.process import patroni_environment
 from howdah.instance import binaries, facts, tls
 from howdah.instance.claim import PATIENCE_S, SERVERS, Occupied, claim
+from howdah.instance.replica import discard_copies
 from howdah.instance.tools import write_tools
 
 EXIT_NO_SUCH_MAJOR = 64
@@ -80,6 +81,7 @@ def configure(environ: Mapping[str, str], *, now: dt.datetime, patience_s: float
         raise Refused(EXIT_OCCUPIED, f"{error}, and has not ended within {patience_s:.0f} seconds") from error
     except OSError as error:
         raise Refused(EXIT_CANNOT_WRITE, f"cannot write {error.filename}: {error.strerror}") from error
+    notes = (*_notes(request, build, data_major, machine), *_about_copies(Path(request.paths.data)))
     allowed = {k: v for k, v in environ.items() if not (machine.kube_context and k.startswith("KUBERNETES_SERVICE_"))}
     return Prepared(
         patroni_yaml=Path(request.paths.patroni_yaml),
@@ -89,7 +91,7 @@ def configure(environ: Mapping[str, str], *, now: dt.datetime, patience_s: float
             locale=facts.utf8_locale(environ.get("LC_ALL", ""), machine.utf8_locale),
         ),
         dropped=made.dropped,
-        notes=tuple(_notes(request, build, data_major, machine)),
+        notes=notes,
     )
 
 
@@ -201,3 +203,9 @@ def _notes(request: Request, build: Installation, data_major: int | None, machin
             f"the data directory is of PostgreSQL {data_major}, so this runs, not {request.version}: "
             "a major upgrade is a step of its own"
         )
+
+
+def _about_copies(data: Path) -> Iterable[str]:
+    """Those that a killed container left are discarded; where that cannot be, the database starts all the same."""
+    for copy in discard_copies(data):
+        yield f"{copy}, a copy of the leader's data that was not finished, {'stays' if copy.exists() else 'is removed'}"
