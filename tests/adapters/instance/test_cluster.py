@@ -19,7 +19,7 @@ import aiohttp
 import pytest
 import yaml
 
-from adapters.instance.world import SUPERUSER_PASSWORD, World, until
+from adapters.instance.world import SUPERUSER_PASSWORD, World, network_of, until
 from howdah.adapters.patroni import DeniedError, Endpoint, Patroni, RefusedError
 from howdah.core.patroni.credentials import derived_credentials
 from howdah.core.patroni.member import parse_leader
@@ -48,7 +48,7 @@ def case_id(case):
 def world(request, api):
     major, mode = request.param
     folder = Path(tempfile.mkdtemp(prefix="hi-", dir="/tmp"))  # short: sockets lie in it
-    network = f"127.{100 + os.getpid() % 100}.{os.getpid() // 100 % 250}"
+    network = network_of(0)
     world = World(api, folder, f"m{major}-{os.getpid()}", major=major, mode=mode, network=network)
     try:
         first = world.add()
@@ -327,7 +327,8 @@ async def test_a_leader_that_restarts_keeps_its_label(world, leader):
         while not asked.done():
             await asyncio.sleep(0.01)
             seen.add(role_label(world, leader))
-        assert (await asked).status == 200
+        answer = await asked
+        assert answer.status == 200, (await answer.text(), world.logs())
     until(lambda: world.is_writable(leader), why=world.logs)
     assert seen == {"master"}
     assert "before_stop.py" in leader.log.read_text()
@@ -407,7 +408,7 @@ async def test_a_replica_says_that_it_vouches_for_its_leader(world, leader, repl
 def test_a_clone_is_refused_before_an_empty_database_stands_in_for_it_and_replicas_of_what_was_cloned_are_made(api):
     """The variables stay for ever: who has grown, or lost a volume, copies its leader."""
     folder = Path(tempfile.mkdtemp(prefix="hi-", dir="/tmp"))
-    network = f"127.{100 + os.getpid() % 100}.{100 + os.getpid() // 100 % 100}"
+    network = network_of(1)
     clone = {"CLONE_METHOD": "CLONE_WITH_WALE", "CLONE_SCOPE": "elsewhere"}
     world = World(api, folder, f"c{os.getpid()}", major=MAJORS[-1], mode="configmaps", network=network, **clone)
     try:
@@ -432,7 +433,7 @@ def test_a_clone_is_refused_before_an_empty_database_stands_in_for_it_and_replic
 @pytest.mark.skipif(len(MAJORS) < 2, reason="only one PostgreSQL is here")
 def test_a_new_member_that_is_told_a_higher_major_serves_the_data_that_it_gets(api):
     folder = Path(tempfile.mkdtemp(prefix="hi-", dir="/tmp"))
-    network = f"127.{100 + os.getpid() % 100}.{250 - os.getpid() // 100 % 250}"
+    network = network_of(2)
     # Some binaries have no TLS, which the contract's own lines ask for.
     lines = ["local all all trust", "host all all all scram-sha-256", "host replication standby all scram-sha-256"]
     plain = {"postgresql": {"pg_hba": lines, "parameters": {"shared_buffers": "32MB"}}}

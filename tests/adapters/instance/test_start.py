@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from patroni.dcs import slot_name_from_member_name
 
-from adapters.instance.world import AS_NOBODY
+from adapters.instance.world import AS_NOBODY, SOURCE
 from howdah.core.spilo.configuration import configuration
 from howdah.core.spilo.environment import parse_environment
 from howdah.core.spilo.template import DYNAMIC_PARAMETERS
@@ -45,7 +45,7 @@ def started(environment, tmp_path):
     said = tmp_path / "termination"
     result = subprocess.run(
         [*(AS_NOBODY if os.geteuid() == 0 else ()), sys.executable, "-m", "howdah.instance"],
-        env=environment | {"PATH": os.environ["PATH"], "TERMINATION_LOG": str(said)},
+        env=environment | {"PATH": os.environ["PATH"], "PYTHONPATH": SOURCE, "TERMINATION_LOG": str(said)},
         capture_output=True,
         text=True,
         timeout=30,
@@ -62,7 +62,7 @@ def configured(environment):
     )
     result = subprocess.run(
         [*(AS_NOBODY if os.geteuid() == 0 else ()), sys.executable, "-P", "-c", code],
-        env=environment | {"PATH": os.environ["PATH"]},
+        env=environment | {"PATH": os.environ["PATH"], "PYTHONPATH": SOURCE},
         capture_output=True,
         text=True,
         timeout=HANGS_S,
