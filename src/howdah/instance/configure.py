@@ -22,14 +22,16 @@ from howdah.core.spilo.environment import Request, parse_environment
 from howdah.core.spilo.machine import Dropped, Installation, Machine
 from howdah.core.spilo.process import patroni_environment
 from howdah.instance import binaries, facts, tls
-from howdah.instance.claim import claim
+from howdah.instance.claim import PATIENCE_S, SERVERS, Occupied, claim
+from howdah.instance.replica import discard_copies
 from howdah.instance.tools import write_tools
 
 EXIT_NO_SUCH_MAJOR = 64
 EXIT_CANNOT_WRITE = 73
+EXIT_OCCUPIED = 75
 EXIT_WRONG_ENVIRONMENT = 78
 PRIVATE, LOGS = 0o700, 0o755
-STAND_INS = ("pg_controldata", "pg_isready")  # programs of PostgreSQL: scripts of ours that Patroni runs instead
+STAND_INS = ("pg_controldata", "pg_isready", "postgres")  # PostgreSQL's programs: Patroni runs our scripts instead
 _OPEN_TO_OTHERS = 0o027
 
 
@@ -52,8 +54,11 @@ class Prepared:
     notes: tuple[str, ...] = ()
 
 
-def configure(environ: Mapping[str, str], *, now: dt.datetime) -> Prepared:
-    """Look at the machine and write all files. Raises `InvalidSpec` (environment) or `Refused`."""
+def configure(environ: Mapping[str, str], *, now: dt.datetime, patience_s: float = PATIENCE_S) -> Prepared:
+    """Look at the machine and write all files. Raises `InvalidSpec` (environment) or `Refused`.
+
+    `patience_s`: how long another container of this data directory is waited for.
+    """
     request = parse_environment(environ)
     if os.geteuid() == 0:
         raise Refused(EXIT_WRONG_ENVIRONMENT, "PostgreSQL refuses to run as root; start the instance as another user")
@@ -62,7 +67,7 @@ def configure(environ: Mapping[str, str], *, now: dt.datetime) -> Prepared:
     machine = look_at(request, build, environ)
     made = configuration(request, machine)
     try:
-        claim(Path(request.paths.root))
+        claim(Path(request.paths.root), patience_s=patience_s)
         write_files(request, made, has_tls="openssl" in build.features, now=now)
         write_tools(
             environ,
@@ -72,18 +77,21 @@ def configure(environ: Mapping[str, str], *, now: dt.datetime) -> Prepared:
             superuser=request.superuser.username,
             patroni_yaml=Path(request.paths.patroni_yaml),
         )
+    except Occupied as error:
+        raise Refused(EXIT_OCCUPIED, f"{error}, and has not ended within {patience_s:.0f} seconds") from error
     except OSError as error:
         raise Refused(EXIT_CANNOT_WRITE, f"cannot write {error.filename}: {error.strerror}") from error
+    notes = (*_notes(request, build, data_major, machine), *_about_copies(Path(request.paths.data)))
     allowed = {k: v for k, v in environ.items() if not (machine.kube_context and k.startswith("KUBERNETES_SERVICE_"))}
     return Prepared(
         patroni_yaml=Path(request.paths.patroni_yaml),
         folder=Path(request.paths.root),
         environment=patroni_environment(
-            allowed | {"HOWDAH_PG_BIN_DIR": build.bin_dir},
+            allowed | {"HOWDAH_PG_BIN_DIR": build.bin_dir, "HOWDAH_SERVERS_LOCK": f"{request.paths.root}/{SERVERS}"},
             locale=facts.utf8_locale(environ.get("LC_ALL", ""), machine.utf8_locale),
         ),
         dropped=made.dropped,
-        notes=tuple(_notes(request, build, data_major, machine)),
+        notes=notes,
     )
 
 
@@ -195,3 +203,9 @@ def _notes(request: Request, build: Installation, data_major: int | None, machin
             f"the data directory is of PostgreSQL {data_major}, so this runs, not {request.version}: "
             "a major upgrade is a step of its own"
         )
+
+
+def _about_copies(data: Path) -> Iterable[str]:
+    """Those that a killed container left are discarded; where that cannot be, the database starts all the same."""
+    for copy in discard_copies(data):
+        yield f"{copy}, a copy of the leader's data that was not finished, {'stays' if copy.exists() else 'is removed'}"

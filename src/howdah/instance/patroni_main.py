@@ -41,7 +41,7 @@ def main() -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, HANDED_ON)
         if patroni := os.fork():
             sys.exit(reap_until_the_end_of(patroni))
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDED_ON)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDED_ON)
     run_patroni()
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import fcntl
 import json
 import os
 import re
@@ -9,6 +10,7 @@ import shlex
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,12 +19,14 @@ import aiohttp
 import pytest
 import yaml
 
-from adapters.instance.world import SUPERUSER_PASSWORD, World, until
+from adapters.instance.world import SUPERUSER_PASSWORD, World, network_of, until
 from howdah.adapters.patroni import DeniedError, Endpoint, Patroni, RefusedError
 from howdah.core.patroni.credentials import derived_credentials
 from howdah.core.patroni.member import parse_leader
 from howdah.instance import replica as replica_script
 from howdah.instance.binaries import installations
+from howdah.instance.claim import SERVERS
+from lifetimes import ended_with_us
 from steady import HANGS_S
 
 MAJORS = [one.major for one in installations(os.environ["PATH"])]
@@ -44,7 +48,7 @@ def case_id(case):
 def world(request, api):
     major, mode = request.param
     folder = Path(tempfile.mkdtemp(prefix="hi-", dir="/tmp"))  # short: sockets lie in it
-    network = f"127.{100 + os.getpid() % 100}.{os.getpid() // 100 % 250}"
+    network = network_of(0)
     world = World(api, folder, f"m{major}-{os.getpid()}", major=major, mode=mode, network=network)
     try:
         first = world.add()
@@ -112,6 +116,92 @@ def test_a_slot_is_made_once_and_can_be_dropped(world, leader):
     assert replica_script.drop_slot(bin_dir, connection, "probe_0")
     assert leader.sql(query) == "0"
     assert not replica_script.make_slot(bin_dir, "host=/nowhere", "probe_0")
+
+
+@pytest.fixture
+def copying(world, leader, tmp_path):
+    """Starts the script that copies the leader for a member `copy-0`, as Patroni does it; into `tmp_path / "data"`."""
+    bin_dir = next(one.bin_dir for one in installations(os.environ["PATH"]) if one.major == world.major)
+    connection = f"host={leader.folder}/run/postgresql user=standby dbname=postgres"
+    begun = []
+
+    def start(data=tmp_path / "data"):
+        script = [sys.executable, replica_script.__file__, f"--bin-dir={bin_dir}", "--member=copy-0"]
+        process = subprocess.Popen(
+            ended_with_us(*script, f"--datadir={data}", f"--connstring={connection}", "--role=replica")
+        )
+        begun.append(process)
+        return process
+
+    yield start
+    for process in begun:
+        process.kill()
+        process.wait(HANGS_S)
+    leader.sql("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = 'copy_0'")
+
+
+@pytest.fixture
+def ballast(leader):
+    """What takes a second to be copied."""
+    leader.sql("CREATE TABLE ballast AS SELECT repeat(md5(n::text), 60) FROM generate_series(1, 150000) n")
+    leader.sql("ALTER TABLE ballast SET (autovacuum_enabled = off)")
+    yield
+    leader.sql("DROP TABLE ballast")
+
+
+def slots(leader, name):
+    return leader.sql(f"SELECT count(*) FROM pg_replication_slots WHERE slot_name = '{name}'")
+
+
+@pytest.mark.parametrize("world", BY_LABEL, indirect=True, ids=case_id)
+def test_a_copy_is_there_when_all_of_it_is_there_and_has_its_slot(leader, copying, tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data.copying.1a" / "base").mkdir(parents=True)  # of a script that was killed
+    assert copying().wait(HANGS_S) == 0
+    assert (tmp_path / "data" / "global" / "pg_control").is_file()
+    assert (tmp_path / "data" / "backup_label").is_file()
+    assert [file.name for file in tmp_path.glob("data*")] == ["data"]
+    assert slots(leader, "copy_0") == "1"
+
+
+@pytest.mark.parametrize("world", BY_LABEL, indirect=True, ids=case_id)
+def test_a_copy_that_fails_leaves_no_slot(leader, copying, tmp_path):
+    (tmp_path / "file").touch()
+    assert copying(tmp_path / "file" / "data").wait(HANGS_S) != 0
+    assert slots(leader, "copy_0") == "0"
+
+
+@pytest.mark.parametrize("world", BY_LABEL, indirect=True, ids=case_id)
+def test_a_copy_that_is_called_off_leaves_nothing(leader, ballast, copying, tmp_path):
+    process = copying()
+    until(lambda: list(tmp_path.glob("*/base/*/PG_VERSION")), every_s=0.005, why="it copies")
+    assert slots(leader, "copy_0") == "1"
+    process.terminate()
+    assert process.wait(HANGS_S) == replica_script.ASKED_TO_END
+    assert not list(tmp_path.glob("data*"))
+    assert slots(leader, "copy_0") == "0"
+
+
+@pytest.mark.parametrize("world", BY_LABEL, indirect=True, ids=case_id)
+def test_a_replica_that_was_killed_while_it_copied_comes_back_by_itself(world, leader, replica, ballast):
+    def has_begun():
+        return list(replica.data.parent.glob("*/base/*/PG_VERSION"))
+
+    replica.kill()
+    shutil.rmtree(replica.data)
+    replica.start()
+    until(has_begun, every_s=0.005, why=world.logs)
+    replica.kill()
+    assert has_begun()
+    assert not list(replica.data.parent.glob("*/global/pg_control")), "the copy was whole already"
+    replica.start()
+    until(lambda: world.streaming(leader) == {replica.name}, why=world.logs)
+    assert sorted(file.name for file in replica.data.parent.glob("data*")) == ["data"]
+
+
+def test_servers_keep_other_containers_out_by_a_lock_of_their_own(leader):
+    with (leader.data.parent / SERVERS).open() as file, pytest.raises(BlockingIOError):
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def test_the_server_is_the_one_asked_for(world, leader):
@@ -237,7 +327,8 @@ async def test_a_leader_that_restarts_keeps_its_label(world, leader):
         while not asked.done():
             await asyncio.sleep(0.01)
             seen.add(role_label(world, leader))
-        assert (await asked).status == 200
+        answer = await asked
+        assert answer.status == 200, (await answer.text(), world.logs())
     until(lambda: world.is_writable(leader), why=world.logs)
     assert seen == {"master"}
     assert "before_stop.py" in leader.log.read_text()
@@ -317,12 +408,13 @@ async def test_a_replica_says_that_it_vouches_for_its_leader(world, leader, repl
 def test_a_clone_is_refused_before_an_empty_database_stands_in_for_it_and_replicas_of_what_was_cloned_are_made(api):
     """The variables stay for ever: who has grown, or lost a volume, copies its leader."""
     folder = Path(tempfile.mkdtemp(prefix="hi-", dir="/tmp"))
-    network = f"127.{100 + os.getpid() % 100}.{100 + os.getpid() // 100 % 100}"
+    network = network_of(1)
     clone = {"CLONE_METHOD": "CLONE_WITH_WALE", "CLONE_SCOPE": "elsewhere"}
     world = World(api, folder, f"c{os.getpid()}", major=MAJORS[-1], mode="configmaps", network=network, **clone)
     try:
         first = world.add()
         until(lambda: first.process.poll() is not None, why=world.logs)
+        assert (first.folder / "termination").exists(), world.logs()
         assert (first.folder / "termination").read_text().startswith("CLONE_METHOD asks for a clone or a standby")
         assert not world.config().is_initialized
         assert not (first.data / "PG_VERSION").exists()
@@ -341,7 +433,7 @@ def test_a_clone_is_refused_before_an_empty_database_stands_in_for_it_and_replic
 @pytest.mark.skipif(len(MAJORS) < 2, reason="only one PostgreSQL is here")
 def test_a_new_member_that_is_told_a_higher_major_serves_the_data_that_it_gets(api):
     folder = Path(tempfile.mkdtemp(prefix="hi-", dir="/tmp"))
-    network = f"127.{100 + os.getpid() % 100}.{250 - os.getpid() // 100 % 250}"
+    network = network_of(2)
     # Some binaries have no TLS, which the contract's own lines ask for.
     lines = ["local all all trust", "host all all all scram-sha-256", "host replication standby all scram-sha-256"]
     plain = {"postgresql": {"pg_hba": lines, "parameters": {"shared_buffers": "32MB"}}}

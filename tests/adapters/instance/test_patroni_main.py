@@ -46,6 +46,16 @@ def test_the_first_process_ends_with_a_patroni_that_is_killed(first):
     assert first.wait(HANGS_S) == 128 + signal.SIGKILL
 
 
+def test_a_signal_that_came_before_patroni_ends_it():
+    """The container's first program keeps back what comes while it becomes this one."""
+    code = (
+        "import os, signal, sys; signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM}); os.kill(os.getpid(), 15);"
+        "os.execv(sys.executable, [sys.executable, '-P', '-m', 'howdah.instance.patroni_main', '/nonexistent'])"
+    )
+    process = subprocess.Popen(ended_with_us(sys.executable, "-P", "-c", code))
+    assert process.wait(HANGS_S) == -signal.SIGTERM
+
+
 def test_the_process_that_starts_postgres_loads_little():
     code = (
         "import runpy, sys; runpy.run_module('howdah.instance.patroni_main', run_name='__mp_main__', alter_sys=True);"

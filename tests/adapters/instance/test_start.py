@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from patroni.dcs import slot_name_from_member_name
 
-from adapters.instance.world import AS_NOBODY
+from adapters.instance.world import AS_NOBODY, SOURCE
 from howdah.core.spilo.configuration import configuration
 from howdah.core.spilo.environment import parse_environment
 from howdah.core.spilo.template import DYNAMIC_PARAMETERS
@@ -32,6 +32,7 @@ from howdah.instance.configure import (
     look_at,
     write_files,
 )
+from steady import HANGS_S
 from unit.core.spilo.cases import ENVIRONMENT, FULL, LOCAL, without
 
 NOW = dt.datetime(2026, 11, 23, tzinfo=dt.UTC)
@@ -44,13 +45,30 @@ def started(environment, tmp_path):
     said = tmp_path / "termination"
     result = subprocess.run(
         [*(AS_NOBODY if os.geteuid() == 0 else ()), sys.executable, "-m", "howdah.instance"],
-        env=environment | {"PATH": os.environ["PATH"], "TERMINATION_LOG": str(said)},
+        env=environment | {"PATH": os.environ["PATH"], "PYTHONPATH": SOURCE, "TERMINATION_LOG": str(said)},
         capture_output=True,
         text=True,
         timeout=30,
         check=False,
     )
     return result.returncode, said.read_text() if said.exists() else result.stderr
+
+
+def configured(environment):
+    """Notes for the log of a start."""
+    code = (
+        "import datetime as dt, os; from howdah.instance.configure import configure;"
+        "print(*configure(os.environ, now=dt.datetime.now(dt.UTC)).notes)"
+    )
+    result = subprocess.run(
+        [*(AS_NOBODY if os.geteuid() == 0 else ()), sys.executable, "-P", "-c", code],
+        env=environment | {"PATH": os.environ["PATH"], "PYTHONPATH": SOURCE},
+        capture_output=True,
+        text=True,
+        timeout=HANGS_S,
+        check=True,
+    )
+    return result.stdout
 
 
 def local(tmp_path, **changes):
@@ -220,6 +238,27 @@ def test_slots_are_used_unless_the_cluster_says_no(tmp_path, dynamic, used):
     if dynamic is not None:
         (tmp_path / "patroni.dynamic.json").write_text(dynamic)
     assert replica.slots_are_used(tmp_path) is used
+
+
+def test_half_a_copy_is_discarded_and_nothing_beside_or_behind_it(tmp_path):
+    data, copy, elsewhere = tmp_path / "data", tmp_path / "data.copying.1a", tmp_path / "tablespace"
+    for file in (data / "global" / "pg_control", elsewhere / "PG_18_202506291" / "1", copy / "PG_VERSION"):
+        file.parent.mkdir(parents=True)
+        file.touch()
+    (copy / "pg_tblspc").mkdir()
+    (copy / "pg_tblspc" / "16384").symlink_to(elsewhere)
+    assert replica.discard_copies(data) == [copy]
+    assert replica.discard_copies(data) == []
+    assert not copy.exists()
+    assert (data / "global" / "pg_control").exists()
+    assert (elsewhere / "PG_18_202506291" / "1").exists()
+
+
+def test_an_instance_that_starts_discards_half_a_copy_and_says_so(tmp_path):
+    (tmp_path / "pgroot" / "data.copying.1a" / "base").mkdir(parents=True)
+    notes = configured(local(tmp_path, PGVERSION=str(PRESENT[0].major)))
+    assert "data.copying.1a, a copy of the leader's data that was not finished, is removed" in notes
+    assert not (tmp_path / "pgroot" / "data.copying.1a").exists()
 
 
 def test_the_smallest_memory_limit_counts(tmp_path):

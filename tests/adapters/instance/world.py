@@ -23,6 +23,8 @@ from lifetimes import ended_with_us
 from steady import HANGS_S
 
 SUPERUSER_PASSWORD = "super secret"
+SOURCE = str(Path(__file__).parents[3] / "src")
+"""What a member is started from. What is installed would be another tree, where a defect is seeded in a copy of this one."""
 AS_NOBODY = ["unshare", "-U", "-p", "-f", "--kill-child", "--mount-proc", "--map-user=65534", "--map-group=65534"]
 
 
@@ -35,6 +37,12 @@ def until(condition, *, timeout_s=HANGS_S, why="", every_s=0.05):
             return answer
         time.sleep(every_s)
     raise AssertionError(f"not within {timeout_s} s: {why() if callable(why) else why}")
+
+
+def network_of(world: int) -> str:
+    """Loopback addresses for one of the up to three worlds of this process. Two may be up at once: none has another's."""
+    assert world in range(3)
+    return f"127.{100 + os.getpid() % 100}.{os.getpid() // 100 % 80 * 3 + world}"
 
 
 class Api:
@@ -220,6 +228,7 @@ class World:
             "TERMINATION_LOG": str(folder / "termination"),
             "HOWDAH_PATRONI_AUTH": "derived",
             "PATH": os.environ["PATH"],
+            "PYTHONPATH": SOURCE,
             **self.more,
         }
 
