@@ -9,6 +9,7 @@ import contextlib
 import os
 import signal
 import socket
+import stat
 from collections import Counter
 from pathlib import Path
 
@@ -56,18 +57,16 @@ async def node_name(client: Client, directory: Path) -> str:
 
 
 def _keep_name(path: Path, name: str) -> None:
-    path.parent.mkdir(mode=0o700, exist_ok=True)
-    write_whole(path, f"{name}\n".encode())
+    with contextlib.suppress(OSError):  # a full disk: it is found again next time
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        write_whole(path, f"{name}\n".encode())
 
 
 def make_node(platform: Platform, fence: Fence, api_url: str, name: str) -> Node:
     """The node, with its folders."""
     shared = fence.user is not None
     runtime = configuration.make_runtime(platform, shared)
-    folders = (platform.directory, platform.directory / "node", platform.directory / "node" / "pods")
-    for folder in (*folders, platform.directory / "volumes"):
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        folder.chmod(0o711 if shared else 0o700)
+    make_folders(platform.directory, shared)
     search_path = images.as_in_images(os.environ.get("PATH", os.defpath))
     return Node(
         name=name,
@@ -82,6 +81,27 @@ def make_node(platform: Platform, fence: Fence, api_url: str, name: str) -> Node
         server=api_url,
         ca_file=platform.ca_file,
     )
+
+
+def make_folders(directory: Path, shared: bool) -> None:
+    """Our folders within the platform's are closed, or with `shared` to be passed through.
+
+    The platform's own may have been there before, with a mode that somebody chose: at most, it is opened.
+    """
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found = directory.stat()
+    if shared and found.st_uid == os.getuid() and not found.st_mode & 0o001:
+        _change_mode(directory, found.st_mode | 0o001)
+    for folder in (directory / "node", directory / "node" / "pods", directory / "volumes"):
+        folder.mkdir(mode=0o700, exist_ok=True)
+        _change_mode(folder, 0o711 if shared else 0o700)
+
+
+def _change_mode(folder: Path, mode: int) -> None:
+    try:
+        folder.chmod(stat.S_IMODE(mode))
+    except PermissionError as problem:  # it is somebody else's, such as a mounted disk
+        _log.warning("mode of folder not changed", folder=str(folder), problem=str(problem))
 
 
 async def run(platform: Platform) -> None:

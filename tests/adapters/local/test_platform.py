@@ -38,6 +38,7 @@ from howdah.kube.watch import watch
 from howdah.local import supervisor, up
 from howdah.local.configuration import Platform
 from howdah.local.node import fencing, processes, volumes
+from howdah.local.platform import node_name
 from steady import HANGS_S
 
 NS = "default"
@@ -191,6 +192,13 @@ async def ask(address: str, port: int, text: bytes) -> bytes:
     answer = await asyncio.wait_for(reader.read(100), HANGS_S)
     writer.close()
     return answer
+
+
+async def test_a_name_that_cannot_be_kept_is_the_nodes_all_the_same(
+    platform: Platform, client: Client, tmp_path: Path
+) -> None:
+    (tmp_path / "node" / "name").mkdir(parents=True)  # no file can be written in its place
+    assert await node_name(client, tmp_path) == await node_name(client, platform.directory)
 
 
 async def test_pod_runs_is_ready_and_has_its_own_address(platform: Platform, client: Client) -> None:
