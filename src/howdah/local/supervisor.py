@@ -16,7 +16,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -83,6 +83,25 @@ def running(directory: Path, name: str) -> list[Identity]:
     return [who for seen in found if (who := processes.identity(seen.pid)) is not None]
 
 
+def names(directory: Path) -> set[str]:
+    """Names under which anything of this folder runs, wanted or not. Pods have other environments."""
+    prefix = f"{MARK}={mark(directory, '')}".encode()
+    found: set[bytes] = set()
+    for pid in processes.all_pids():
+        if pid == os.getpid():
+            continue
+        with contextlib.suppress(OSError):  # it has ended, or is somebody else's
+            entries = (processes.PROC / str(pid) / "environ").read_bytes().split(b"\0")
+            found.update(entry.removeprefix(prefix) for entry in entries if entry.startswith(prefix))
+    # Another folder's path may begin like this one's, with a colon after it.
+    return {name.decode(errors="replace") for name in found if not set(name) & set(b"/:")}
+
+
+def unwanted(directory: Path, wanted: Collection[str]) -> list[str]:
+    """Names of what runs and is not wanted: a former configuration's."""
+    return sorted(names(directory) - {"supervisor", *wanted})
+
+
 def split(directory: Path, name: str, start: str) -> tuple[list[Identity], list[Identity]]:
     """Of the living processes of this name those that were started from this, and the others."""
     found = running(directory, name)
@@ -91,9 +110,10 @@ def split(directory: Path, name: str, start: str) -> tuple[list[Identity], list[
 
 
 def outdated(platform: Platform, of_code: str) -> list[str]:
-    """Names of processes that run and were started from something else than is wanted now."""
+    """Names of processes that run and were started from something else than is wanted now, or are not wanted."""
     wanted = commands(platform)
-    return [name for name in wanted if split(platform.directory, name, start_of(wanted[name], of_code))[1]]
+    others = [name for name in wanted if split(platform.directory, name, start_of(wanted[name], of_code))[1]]
+    return [*others, *unwanted(platform.directory, wanted)]
 
 
 @dataclass(slots=True)
@@ -129,18 +149,29 @@ class Supervisor:
         housekeeping = asyncio.create_task(self._keep_house())
         try:
             while True:
-                await self._follow(self._wanted())
+                wanted = self._wanted()
+                if wanted is None:
+                    await self._follow({name: kept.command for name, kept in self._kept.items()})
+                else:
+                    await self._end_unwanted(wanted)
+                    await self._follow(wanted)
                 await self._reload.wait()
                 self._reload.clear()
         finally:
             housekeeping.cancel()
 
-    def _wanted(self) -> Mapping[str, Command]:
+    def _wanted(self) -> Mapping[str, Command] | None:
         try:
             return commands(configuration.load(self._directory))
         except (OSError, ValueError, KeyError) as problem:
             _say("configuration not read; what runs is kept", problem=str(problem))
-            return {name: kept.command for name, kept in self._kept.items()}
+            return None
+
+    async def _end_unwanted(self, wanted: Mapping[str, Command]) -> None:
+        """What a former supervisor kept and nobody wants any more: it might hold a Lease for ever."""
+        for name in await asyncio.to_thread(unwanted, self._directory, {*wanted, *self._kept}):
+            _say("process ended, for it is not wanted", name=name)
+            await stop(await asyncio.to_thread(running, self._directory, name), STOP_S)
 
     async def _follow(self, wanted: Mapping[str, Command]) -> None:
         for name in [name for name, kept in self._kept.items() if wanted.get(name) != kept.command or kept.is_done]:

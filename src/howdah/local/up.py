@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,9 +24,8 @@ from howdah.kube.resources import NODES
 from howdah.local import code, configuration, interpreter, removal, supervisor
 from howdah.local.configuration import Command, Platform
 from howdah.local.files import write_whole
-from howdah.local.node import containers, fencing, processes
-from howdah.local.node.containers import Container
-from howdah.local.place import PlatformError, check_for_up, made_here
+from howdah.local.node import fencing, processes
+from howdah.local.place import PlatformError, check_for_up, is_void, made_here, recorded, spellings
 
 UP_TIMEOUT_S = 30.0
 POLL_S = 0.03
@@ -74,8 +73,9 @@ async def up(platform: Platform, on_progress: Progress = lambda _: None, *, time
     """
     directory = await asyncio.to_thread(_made, platform.directory)
     platform = replace(platform, directory=directory)
-    await asyncio.to_thread(check_for_up, directory)
+    await asyncio.to_thread(check_for_up, directory)  # before anything is written into somebody's folder
     async with _alone(directory):
+        await asyncio.to_thread(check_for_up, directory)
         fence = fencing.choose(f"howdah-{platform.identity}")
         on_progress(f"fencing: {fence.name}" + (f", containers run as {fence.user.name}" if fence.user else ""))
         if fence.user is not None:
@@ -95,7 +95,10 @@ def _made(directory: Path) -> Path:
 
 def _for_user(platform: Platform, user: fencing.User, on_progress: Progress) -> Platform:
     """Containers run as another user, who must reach the data and the programs."""
-    closed = fencing.closed_to_others(platform.directory.parent)
+    directory = platform.directory
+    # The platform opens its folder, but not one of somebody else's.
+    is_ours = directory.stat().st_uid == os.getuid()
+    closed = fencing.closed_to_others(directory.parent if is_ours else directory)
     if closed is not None:
         raise PlatformError(
             f"containers run as user {user.name}, who cannot pass through {closed}; "
@@ -126,16 +129,16 @@ async def _start_supervisor(platform: Platform, on_progress: Progress, timeout_s
 
 
 async def _until_started_anew(platform: Platform, of_code: str, on_progress: Progress, timeout_s: float) -> None:
-    """What is of other code or of another command than now must not answer for what follows it."""
+    """What is of other code or another command than now, or not wanted any more, must not answer for what follows it."""
     deadline = time.monotonic() + timeout_s
     told = False
     while names := await asyncio.to_thread(supervisor.outdated, platform, of_code):
         if not told:
-            on_progress(f"starting anew, for code or command have changed: {', '.join(names)}")
+            on_progress(f"starting anew or ending, for code or configuration have changed: {', '.join(names)}")
             told = True
         if time.monotonic() > deadline:
             raise PlatformError(
-                f"{', '.join(names)}: not started anew within {timeout_s:g} s; read {platform.directory}/log/*.log"
+                f"{', '.join(names)}: not started anew or ended within {timeout_s:g} s; read {platform.directory}/log/*.log"
             )
         await asyncio.sleep(OUTDATED_POLL_S)
 
@@ -198,19 +201,34 @@ async def down(directory: Path, *, remove: bool = True, on_progress: Progress = 
     if not await asyncio.to_thread(directory.is_dir):
         return
     await asyncio.to_thread(made_here, directory)
+    if await asyncio.to_thread(is_void, directory):
+        on_progress(f"{directory} holds no platform, and nothing of one")
+        return
     async with _alone(directory):
         platform = await asyncio.to_thread(made_here, directory)
-        names = [name for name in supervisor.commands(platform) if name not in ("apiserver", "services")]
+        await asyncio.to_thread(_with_configuration, platform)
+        places = await asyncio.to_thread(spellings, directory)
+        found = {*supervisor.commands(platform)}.union(
+            *[await asyncio.to_thread(supervisor.names, place) for place in places]
+        )
+        names = sorted(found - {"supervisor", "apiserver", "services"})
         # Nobody may start anything any more; Patroni needs the API to end in good order.
         grace_s = REMOVAL_GRACE_S if remove else STOP_S
-        await _stop(directory, ["supervisor", *names], grace_s, on_progress)
+        await _stop(places, ["supervisor", *names], grace_s, on_progress)
         await _stop_pods(directory, 0 if remove else GRACE_S, on_progress)
-        await _stop(directory, ["services", "apiserver"], grace_s, on_progress)
-        stays = await asyncio.to_thread(_clear, platform, remove)
+        await _stop(places, ["services", "apiserver"], grace_s, on_progress)
+        stays = await asyncio.to_thread(_clear, platform, places, remove)
     if stays:
         on_progress(f"all of the platform is removed; not its own, and left in {directory}: {', '.join(stays)}")
     else:
         on_progress("nothing is left" if remove else "stopped; its data is kept")
+
+
+def _with_configuration(platform: Platform) -> None:
+    """Data whose configuration was lost gets one: its processes, which tell that it is a platform's, are about to end."""
+    if removal.in_the_way(platform.directory):
+        with suppress(OSError):
+            configuration.save(platform)
 
 
 def _configured(directory: Path) -> Platform:
@@ -220,39 +238,34 @@ def _configured(directory: Path) -> Platform:
         return Platform(directory, {})
 
 
-async def _stop(directory: Path, names: list[str], grace_s: float, on_progress: Progress) -> None:
-    found = [who for name in names for who in await asyncio.to_thread(supervisor.running, directory, name)]
+async def _stop(places: Iterable[Path], names: list[str], grace_s: float, on_progress: Progress) -> None:
+    both = [(place, name) for place in places for name in names]
+    found = [who for place, name in both for who in await asyncio.to_thread(supervisor.running, place, name)]
     if found:
         on_progress(f"ending {', '.join(names)}")
     await supervisor.stop(found, grace_s)
-    for name in names:
-        left = await asyncio.to_thread(processes.marked, supervisor.MARK, supervisor.mark(directory, name))
+    for place, name in both:
+        left = await asyncio.to_thread(processes.marked, supervisor.MARK, supervisor.mark(place, name))
         who = [one for pid in left if (one := processes.identity(pid)) is not None]
         await supervisor.stop(who, grace_s)
 
 
 async def _stop_pods(directory: Path, grace_s: float, on_progress: Progress) -> None:
-    found = await asyncio.to_thread(lambda: list(_recorded(directory)))
+    found = await asyncio.to_thread(lambda: list(recorded(directory)))
     if found:
         on_progress(f"ending {len(found)} containers")
     await asyncio.gather(*(container.stop(grace_s) for container in found))
 
 
-def _recorded(directory: Path) -> Iterator[Container]:
-    """Containers that were started in this folder, alive or not; a record that came from elsewhere is not ours."""
-    for folder in (directory / "node" / "pods").glob("*/containers/*"):
-        container = containers.adopt(folder)
-        if container is not None and all(Path(work).is_relative_to(directory) for work in container.run.folders):
-            yield container
-
-
-def _clear(platform: Platform, remove: bool) -> list[str]:
+def _clear(platform: Platform, places: Iterable[Path], remove: bool) -> list[str]:
     """Remove what is needed only while it runs, and with `remove` the rest. Returns names of what is not ours.
 
     Raises PlatformError for what could not be removed.
     """
-    configuration.remove_runtime(platform)
-    fencing.remove_cgroup(f"howdah-{platform.identity}")
+    for place in places:
+        named = replace(platform, directory=place)
+        configuration.remove_runtime(named)
+        fencing.remove_cgroup(f"howdah-{named.identity}")
     if not remove:
         return []
     failed, stays = removal.remove(platform.directory)
@@ -291,8 +304,9 @@ def status(directory: Path) -> Status:
     with suppress(OSError, ValueError):  # it is only for people
         known = json.loads((directory / "processes.json").read_bytes())
     found = []
+    places = spellings(directory)
     for name in ("supervisor", *supervisor.commands(platform)):
-        alive = supervisor.running(directory, name)
+        alive = [who for place in places for who in supervisor.running(place, name)]
         noted = known.get(name, {})
         found.append(
             ProcessStatus(name, alive[0].pid if alive else None, int(noted.get("restarts", 0)), noted.get("since", 0.0))

@@ -257,3 +257,52 @@ async def test_a_changed_command_is_followed_by_a_supervisor_that_was_away(place
     await started_anew(platform, "extra", before["extra"])
     assert all(processes.identity(pid) is None for pid in before["extra"])
     assert {name: pids(platform, name) for name in OWN} == {name: before[name] for name in OWN}
+
+
+async def test_what_is_not_wanted_any_more_ends_under_a_supervisor_that_never_kept_it(place: Path) -> None:
+    sleeper = configuration.Command((sys.executable, "-S", "-c", "import time; time.sleep(1e6)"))
+    await up.up(Platform(place, ROLES, {"operator-0": sleeper, "operator-1": sleeper}))
+    platform = Platform(place, ROLES, {"operator-0": sleeper})
+    before = {name: pids(platform, name) for name in (*OWN, "operator-0")}
+    await supervisor.stop(supervisor.running(place, "supervisor"), HANGS_S)
+    uid = (await running_pod(platform))["metadata"]["uid"]
+    await up.up(platform)
+    assert pids(platform, "operator-1") == []
+    assert {name: pids(platform, name) for name in before} == before
+    assert alive(uid)
+
+
+async def test_an_unreadable_configuration_ends_nothing(place: Path) -> None:
+    sleeper = configuration.Command((sys.executable, "-S", "-c", "import time; time.sleep(1e6)"))
+    platform = Platform(place, ROLES, {"operator-0": sleeper})
+    await up.up(platform)
+    before = {name: pids(platform, name) for name in (*OWN, "operator-0")}
+    (place / configuration.FILE).write_text("{")
+    (keeper,) = supervisor.running(place, "supervisor")
+    os.kill(keeper.pid, signal.SIGHUP)
+    await asyncio.sleep(1)
+    assert {name: pids(platform, name) for name in before} == before
+    configuration.save(platform)
+
+
+async def test_a_platform_whose_folder_became_a_link_while_it_ran_is_ended_and_goes_on(place: Path) -> None:
+    platform, disk = Platform(place, ROLES), place.with_name("disk")
+    await up.up(platform)
+    uid = (await running_pod(platform))["metadata"]["uid"]
+    place.rename(disk)
+    place.symlink_to(disk)
+    with pytest.raises(PlatformError, match=r"was started under the former name; end it"):
+        await up.up(platform)
+    await up.down(place, remove=False)
+    assert (alive(uid), supervisor.names(place)) == (set(), set())
+    await up.up(platform)
+    async with api(platform) as client:
+
+        async def restarted() -> Any:
+            now = await client.get(PODS, "p", namespace=NS)
+            return now["status"]["containerStatuses"][0]["restartCount"] == 1 and bool(alive(uid))
+
+        await until(restarted, "the pod in its folder on the other disk")
+    await up.down(place)
+    assert alive(uid) == set()
+    assert not disk.exists()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,9 +14,9 @@ import pytest
 from howdah.local import configuration, removal, supervisor, up
 from howdah.local.configuration import Platform
 from howdah.local.node import processes
-from howdah.local.place import PlatformError
+from howdah.local.place import PlatformError, check_for_up
+from howdah.local.platform import make_folders
 from lifetimes import ended_with_us
-from steady import HANGS_S
 
 AUTHORITY = "pki/ca.crt"
 NOBODY = 65534
@@ -56,6 +57,28 @@ def record(folder: Path, process: "subprocess.Popen[bytes]", works_in: Path) -> 
     path = folder / "node" / "pods" / "u" / "containers" / "main" / "run.json"
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps({"run": run, "attempt": 0, "started": 0.0}))
+
+
+@contextmanager
+def marked(folder: Path, name: str) -> Iterator["subprocess.Popen[bytes]"]:
+    """A process of a platform that was brought up in `folder`."""
+    mark = {supervisor.MARK: supervisor.mark(folder, name)}
+    command = ended_with_us(sys.executable, "-S", "-c", "print('up', flush=True); import time; time.sleep(1e6)")
+    with subprocess.Popen(command, env={**os.environ, **mark}, stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"up\n"
+            yield process
+        finally:
+            process.kill()
+
+
+@pytest.fixture
+def linked(tmp_path: Path) -> tuple[Path, Path]:
+    """A platform whose parent folder went to another disk, with a link in its place: where it is, and as it was made."""
+    folder = make(tmp_path / "disk" / "p", made_as=tmp_path / "state" / "p")
+    (tmp_path / "state").symlink_to(tmp_path / "disk")
+    return folder, tmp_path / "state" / "p"
 
 
 def ends(process: "subprocess.Popen[bytes]") -> bool:
@@ -172,15 +195,11 @@ async def test_a_copy_is_not_brought_up_beside_its_original(tmp_path: Path) -> N
 
 async def test_what_was_moved_while_it_ran_is_not_brought_up(tmp_path: Path) -> None:
     moved = make(tmp_path / "moved", made_as=tmp_path / "before")
-    mark = {supervisor.MARK: supervisor.mark(tmp_path / "before", "supervisor")}
-    command = ended_with_us(sys.executable, "-S", "-c", "print('up', flush=True); import time; time.sleep(1e6)")
-    with subprocess.Popen(command, env={**os.environ, **mark}, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "up\n"
-        with pytest.raises(PlatformError, match=r"was moved from .*/before while it ran"):
-            await up.up(Platform(moved, {}))
-        process.kill()
-        process.wait(HANGS_S)
+    with (
+        marked(tmp_path / "before", "supervisor"),
+        pytest.raises(PlatformError, match=r"was moved from .*/before while it ran"),
+    ):
+        await up.up(Platform(moved, {}))
 
 
 async def test_what_was_moved_while_its_pods_ran_is_not_brought_up(
@@ -218,3 +237,136 @@ def test_what_could_not_be_removed_is_said_and_the_removal_may_be_tried_again(fo
         locked.chmod(0o755)
         assert removal.remove(place) == ([], [])
     assert not place.exists()
+
+
+def test_a_platform_that_its_former_name_leads_to_is_no_copy(linked: tuple[Path, Path]) -> None:
+    folder, made_as = linked
+    check_for_up(folder)
+    with marked(made_as, "services"), pytest.raises(PlatformError, match=rf"down --dir {folder}\)"):
+        check_for_up(folder)
+    assert configuration.made_as(folder) == made_as
+
+
+@pytest.mark.parametrize("remove", [True, False])
+async def test_down_ends_what_was_started_under_the_name_of_a_link(
+    linked: tuple[Path, Path], bystander: "subprocess.Popen[bytes]", remove: bool
+) -> None:
+    folder, made_as = linked
+    record(folder, bystander, made_as / "node" / "pods" / "u")
+    with marked(made_as, "supervisor") as process:
+        assert up.status(folder).processes[0].pid == process.pid
+        await up.down(made_as, remove=remove)
+        assert ends(process)
+    assert ends(bystander)
+    assert folder.exists() != remove
+
+
+def test_a_platform_that_was_moved_comes_up_beside_another_in_its_old_folder(tmp_path: Path) -> None:
+    another = make(tmp_path / "before", authority="another's")
+    moved = make(tmp_path / "moved", made_as=another)
+    with marked(another, "supervisor"):
+        check_for_up(moved)
+
+
+async def test_down_ends_what_the_configuration_does_not_name(tmp_path: Path) -> None:
+    folder = make(tmp_path / "p")
+    with (
+        marked(folder, "operator-1") as ours,
+        marked(tmp_path / "p:x", "operator-1") as another,
+        marked(tmp_path / "p:x" / "p", "operator-1") as third,
+    ):
+        assert supervisor.names(folder) == {"operator-1"}
+        await up.down(folder)
+        assert ends(ours)
+        assert not ends(another)
+        assert not ends(third)
+
+
+async def test_what_a_failed_up_left_is_removed(tmp_path: Path) -> None:
+    """`up` fails before it has written its configuration."""
+    place = tmp_path / "p"
+    (place / f".{configuration.FILE}.new" / "x").mkdir(parents=True)
+    with pytest.raises(OSError, match=configuration.FILE):
+        await up.up(Platform(place, {}))
+    (place / f".{configuration.FILE}.new" / "x").rmdir()
+    (place / f".{configuration.FILE}.new").rmdir()
+    assert [path.name for path in place.iterdir()] == [removal.LOCK]
+    await up.down(place)
+    assert not place.exists()
+
+
+async def test_a_second_removal_ends_well_where_something_stayed(tmp_path: Path) -> None:
+    folder = make(tmp_path / "p")
+    (folder / "db.yaml").write_text("mine")
+    said: list[str] = []
+    for _ in range(2):
+        await up.down(folder, on_progress=said.append)
+    assert [path.name for path in folder.iterdir()] == ["db.yaml"]
+    assert said[-1] == f"{folder} holds no platform, and nothing of one"
+
+
+async def test_an_empty_folder_of_somebody_stays(tmp_path: Path) -> None:
+    await up.down(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_data_without_a_configuration_that_nothing_confirms_stays(tmp_path: Path) -> None:
+    folder = make(tmp_path / "p")
+    (folder / configuration.FILE).unlink()
+    before = contents(folder)
+    with pytest.raises(PlatformError, match=r"If a platform left .*store\.sqlite there, remove that by hand"):
+        await up.down(folder)
+    with pytest.raises(PlatformError, match="holds no platform, but"):
+        await up.up(Platform(folder, {}))
+    assert contents(folder) == before
+
+
+@pytest.mark.parametrize("remove", [True, False])
+async def test_what_runs_without_its_configuration_is_ended(tmp_path: Path, remove: bool) -> None:
+    folder = make(tmp_path / "p")
+    (folder / configuration.FILE).unlink()
+    with marked(folder, "platform") as process:
+        check_for_up(folder)
+        await up.down(folder, remove=remove)
+        assert ends(process)
+    await up.down(folder)
+    assert not folder.exists()
+
+
+async def test_records_of_a_folder_confirm_data_without_a_configuration(
+    tmp_path: Path, bystander: "subprocess.Popen[bytes]"
+) -> None:
+    folder = make(tmp_path / "p")
+    (folder / configuration.FILE).unlink()
+    record(folder, bystander, folder / "node" / "pods" / "u")
+    await up.down(folder)
+    assert ends(bystander)
+    assert not folder.exists()
+
+
+def mode(folder: Path) -> int:
+    return stat.S_IMODE(folder.stat().st_mode)
+
+
+@pytest.mark.parametrize(
+    ("shared", "before", "after"),
+    [(False, 0o775, 0o775), (False, 0o750, 0o750), (True, 0o750, 0o751), (True, 0o775, 0o775)],
+)
+def test_a_folder_that_was_there_before_keeps_its_mode(tmp_path: Path, shared: bool, before: int, after: int) -> None:
+    tmp_path.chmod(before)
+    make_folders(tmp_path, shared)
+    assert mode(tmp_path) == after
+    assert {mode(tmp_path / name) for name in ("node", "node/pods", "volumes")} == {0o711 if shared else 0o700}
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_folder_whose_mode_may_not_be_changed_ends_nothing(folder: Path, shared: bool) -> None:
+    place, disk = folder / "p", folder / "disk" if os.geteuid() == 0 else Path("/usr")
+    place.mkdir()
+    place.chmod(0o777)
+    disk.mkdir(exist_ok=True)
+    (place / "volumes").symlink_to(disk)
+    before = mode(disk)
+    with without_rights_of_root():
+        make_folders(place, shared)
+    assert (mode(disk), mode(place)) == (before, 0o777)
