@@ -13,7 +13,7 @@ import pytest
 
 from howdah.local import configuration, removal, supervisor, up
 from howdah.local.configuration import Platform
-from howdah.local.node import processes
+from howdah.local.node import fencing, processes
 from howdah.local.place import PlatformError, check_for_up
 from howdah.local.platform import make_folders
 from lifetimes import ended_with_us
@@ -370,3 +370,13 @@ def test_a_folder_whose_mode_may_not_be_changed_ends_nothing(folder: Path, share
     with without_rights_of_root():
         make_folders(place, shared)
     assert (mode(disk), mode(place)) == (before, 0o777)
+
+
+def test_a_folder_of_somebody_else_that_containers_cannot_pass_through_is_refused(folder: Path) -> None:
+    """The platform opens only its own: without this, no container would start, and none would say why."""
+    place = folder / "p" if os.geteuid() == 0 else Path("/root")
+    if os.geteuid() == 0:
+        place.mkdir(mode=0o700)
+        os.chown(place, NOBODY, NOBODY)
+    with pytest.raises(PlatformError, match=f"cannot pass through {place};"):
+        up._for_user(Platform(place, {}), fencing.User("nobody", NOBODY, NOBODY, (NOBODY,)), lambda _: None)
