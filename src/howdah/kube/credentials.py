@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import errno
 import json
 import os
 import ssl
@@ -291,8 +292,15 @@ class _Tls:
 
 
 def _load_chain(context: ssl.SSLContext, certificate: bytes, key: bytes) -> None:
-    with _readable(certificate) as certificate_path, _readable(key) as key_path:
-        context.load_cert_chain(certificate_path, key_path)
+    """Without a key it stands beside the certificate. Raises SSLError."""
+    with _readable(certificate) as certificate_path, _readable(key or certificate) as key_path:
+        try:
+            context.load_cert_chain(certificate_path, key_path)
+        except OSError as error:
+            # Of any failure the ssl module tells what `errno` was left at, and a pipe's first reading leaves this.
+            if error.errno == errno.ESPIPE:
+                raise ssl.SSLError("unusable") from None
+            raise
 
 
 @contextmanager

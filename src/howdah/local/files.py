@@ -8,8 +8,12 @@ import stat
 from pathlib import Path
 
 
-def write_whole(path: Path, content: bytes, *, mode: int = 0o600, owner: tuple[int, int] | None = None) -> bool:
+def write_whole(
+    path: Path, content: bytes, *, mode: int = 0o600, owner: tuple[int, int] | None = None, sync: bool = True
+) -> bool:
     """Replace a file as a whole; False when it is already what it should be. `owner`: uid and gid, where not ours.
+
+    Without `sync` a power cut may leave it empty (a crash of ours never does): for what a reboot makes worthless.
 
     Raises OSError, and then the former file is still there. One writer at a time per file.
     """
@@ -24,7 +28,8 @@ def write_whole(path: Path, content: bytes, *, mode: int = 0o600, owner: tuple[i
                 os.fchown(file.fileno(), *owner)
             file.write(content)
             file.flush()
-            os.fsync(file.fileno())
+            if sync:
+                os.fsync(file.fileno())
         draft.rename(path)
     except OSError:
         draft.unlink(missing_ok=True)  # on a full disk its bytes are wanted elsewhere

@@ -7,6 +7,7 @@ import argparse
 import asyncio
 import contextlib
 import os
+import resource
 import signal
 import socket
 import stat
@@ -62,7 +63,7 @@ def _keep_name(path: Path, name: str) -> None:
         write_whole(path, f"{name}\n".encode())
 
 
-def make_node(platform: Platform, fence: Fence, api_url: str, name: str) -> Node:
+def make_node(platform: Platform, fence: Fence, api_url: str, name: str, descriptors: int | None = None) -> Node:
     """The node, with its folders."""
     shared = fence.user is not None
     runtime = configuration.make_runtime(platform, shared)
@@ -80,6 +81,7 @@ def make_node(platform: Platform, fence: Fence, api_url: str, name: str) -> Node
         addresses=Addresses(platform.directory / "node" / "addresses.json", platform.identity),
         server=api_url,
         ca_file=platform.ca_file,
+        descriptors=descriptors,
     )
 
 
@@ -106,11 +108,13 @@ def _change_mode(folder: Path, mode: int) -> None:
 
 async def run(platform: Platform) -> None:
     """Run until cancelled."""
+    descriptors = _raise_descriptors()
     fence = fencing.choose(f"howdah-{platform.identity}")
     await _until_api_answers(platform)
     access = load_access(str(platform.kubeconfig))
     async with Client(access, concurrency=64, field_manager="howdah-local") as client:
-        node = make_node(platform, fence, access.server, await node_name(client, platform.directory))
+        name = await node_name(client, platform.directory)
+        node = make_node(platform, fence, access.server, name, descriptors)
         with contextlib.suppress(OSError):  # who cleans at this moment has it; the supervisor tries again
             configuration.hold_runtime()
         _log.info("platform started", node=node.name, fencing=fence.name, addresses=node.addresses.block)
@@ -130,6 +134,13 @@ async def run(platform: Platform) -> None:
                 group.create_task(GarbageCollector(client).run())
         finally:
             await listening.cleanup()
+
+
+def _raise_descriptors() -> int:
+    """As many descriptors as we may have: each pod needs some. Returns the former limit, which programs expect."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return soft
 
 
 async def _until_api_answers(platform: Platform) -> None:

@@ -124,6 +124,32 @@ async def test_a_client_certificate_needs_no_room_on_a_disk(tmp_path: Path) -> N
     assert proof.tls is not None
 
 
+async def test_certificate_and_key_may_stand_in_one_file(tmp_path: Path) -> None:
+    (tmp_path / "pem").write_bytes(b"".join(pem_pair("admin")))
+    config = kubeconfig(tmp_path / "config", {"client-certificate": "pem"})
+    assert (await kubeconfig_access([config]).credentials.proof()).tls is not None
+
+
+@pytest.mark.parametrize("key", [b"hunter2", b"", pem_pair("another")[1], pem_pair("admin")[0]])
+async def test_a_key_that_does_not_fit_is_explained_and_not_quoted(tmp_path: Path, key: bytes) -> None:
+    (tmp_path / "crt").write_bytes(pem_pair("admin")[0])
+    (tmp_path / "key").write_bytes(key)
+    config = kubeconfig(tmp_path / "config", {"client-certificate": "crt", "client-key": "key"})
+    with pytest.raises(CredentialError, match="client certificate or key is not usable PEM") as caught:
+        await kubeconfig_access([config]).credentials.proof()
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("certificate", [b"hunter2", b"-----BEGIN CERTIFICATE-----\nhunter2\n"])
+async def test_a_certificate_that_is_none_is_explained_and_not_quoted(tmp_path: Path, certificate: bytes) -> None:
+    (tmp_path / "crt").write_bytes(certificate)
+    (tmp_path / "key").write_bytes(pem_pair("admin")[1])
+    config = kubeconfig(tmp_path / "config", {"client-certificate": "crt", "client-key": "key"})
+    with pytest.raises(CredentialError, match="client certificate or key is not usable PEM") as caught:
+        await kubeconfig_access([config]).credentials.proof()
+    assert "hunter2" not in str(caught.value)
+
+
 async def test_rotated_certificate_files_give_a_new_context(tmp_path: Path) -> None:
     def write() -> None:
         certificate, key = pem_pair("admin")

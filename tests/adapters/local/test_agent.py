@@ -118,3 +118,48 @@ async def test_what_runs_is_taken_over_beside_what_nobody_knows(tmp_path: Path) 
         async with working(kube, node) as (agent, _):
             await until(lambda: agent.find(NS, "a-0"), "the pod that runs")
             (cgroup / "cgroup.events").write_text("populated 0\n")
+
+
+async def test_a_ghost_whose_record_cannot_be_read_at_this_moment_is_not_dead(tmp_path: Path) -> None:
+    node, cgroup = node_in(tmp_path), tmp_path / "group"
+    folder = left_by(node, "1-2-3", cgroup, KNOWN)
+    record = folder / "containers" / "main" / "run.json"
+    away = record.rename(tmp_path / "away")
+    record.mkdir()  # to read it is an error
+    async with FakeKubernetes() as kube, working(kube, node) as (agent, client):
+        await client.create(PODS, pod("a-0", "data-a-0"))
+        await asyncio.sleep(0.3)
+        assert agent.find(NS, "a-0") is None
+        assert agent.is_in_use(NS, "data-a-0")
+        assert folder.exists()
+        record.rmdir()
+        away.rename(record)
+        await asyncio.sleep(2.5)
+        assert agent.find(NS, "a-0") is None
+        (cgroup / "cgroup.events").write_text("populated 0\n")
+        await until(lambda: agent.find(NS, "a-0"), "the end of the wait")
+        assert not folder.exists()
+
+
+async def test_a_pod_whose_record_cannot_be_read_at_this_moment_is_not_started_again(tmp_path: Path) -> None:
+    node, cgroup = node_in(tmp_path), tmp_path / "group"
+    async with FakeKubernetes() as kube:
+        async with kube.client() as client:
+            uid = (await client.create(PODS, pod("a-0", "data-a-0")))["metadata"]["uid"]
+        record = left_by(node, uid, cgroup, KNOWN) / "containers" / "main" / "run.json"
+        away = record.rename(tmp_path / "away")
+        record.mkdir()
+        async with working(kube, node) as (agent, client):
+            await until(lambda: agent.find(NS, "a-0"), "the runner")
+            await asyncio.sleep(0.5)
+            found = await client.get(PODS, "a-0", namespace=NS)
+            # The image has no role here: a try to start it would say so.
+            assert "ErrImagePull" not in json.dumps(found.get("status") or {})
+            record.rmdir()
+            away.rename(record)
+
+            def taken_over() -> bool:
+                runner = agent.find(NS, "a-0")
+                return runner is not None and runner.keepers[0].container is not None
+
+            await until(taken_over, "the take-over")

@@ -1,15 +1,21 @@
 """Real processes under each way of fencing: nothing gets away, nothing alive is called dead."""
 
 import asyncio
+import contextlib
 import os
+import resource
 import signal
+import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from adapters.local.conftest import DAEMONISER
-from howdah.local.node import containers, processes
+from howdah.local.node import containers, execution, processes
 from howdah.local.node.containers import Container, Program
 from howdah.local.node.fencing import Fence
 from steady import HANGS_S
@@ -148,6 +154,78 @@ async def test_another_agent_adopts_a_running_container_by_its_record(fence: Fen
     await adopted.stop(grace_s=0)
     assert (await adopted.ended()).code == 137
     assert (await first.ended()).code == 137
+
+
+@contextlib.contextmanager
+def free_descriptors(count: int) -> Iterator[None]:
+    """So many may be opened, and no more."""
+    spare = [os.dup(0) for _ in range(count + 1)]
+    for descriptor in spare:
+        os.close(descriptor)
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (spare[count], before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+async def test_what_cannot_be_read_is_neither_dead_nor_never_started(fence: Fence, folder: Path) -> None:
+    container = await started_daemon(fence, folder)
+    with free_descriptors(0):
+        with pytest.raises(OSError, match="Too many open files"):
+            containers.adopt(folder / "c")
+        with pytest.raises(OSError, match="Too many open files"):
+            processes.stat(container.run.init.pid)
+        with pytest.raises(OSError, match="Too many open files"):
+            container.fence.is_dead(container.run)
+    with (
+        free_descriptors(1),
+        pytest.raises(OSError, match="Too many open files"),
+    ):  # the list needs one, its entries one
+        processes.marked("TEST_MARK", str(folder))
+    await container.stop(grace_s=0)
+    assert alive(folder) == set()
+
+
+async def test_programs_have_the_limit_of_descriptors_that_they_are_given(fence: Fence, folder: Path) -> None:
+    given = replace(program(folder, "sh", "-c", "ulimit -Sn; ulimit -Hn; sleep 600"), descriptors=99)
+    container = await containers.start(fence, f"t/{folder}", folder / "c", 0, given)
+    log = containers.log_path(folder / "c", 0)
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    wanted = ["99", str(hard) if hard != resource.RLIM_INFINITY else "unlimited"]
+    await until(lambda: log.exists() and log.read_text().count("\n") == 2, "its two limits")
+    assert [line.split()[-1] for line in log.read_text().splitlines()] == wanted
+    asked = await execution.run(container, ["sh", "-c", "ulimit -Sn; ulimit -Hn"], HANGS_S)
+    assert asked == (0, "\n".join(wanted) + "\n")
+    await container.stop(grace_s=0)
+
+
+WITHOUT_ROOM = """
+import errno, os, sys
+from pathlib import Path
+from howdah.local.node import containers, shim
+from howdah.local.node.fencing import NamespaceFence
+folder = Path(sys.argv[1]) / "c"
+containers._prepare(NamespaceFence(), "t", folder, 0, containers.Program(("true",), {}, "/"))
+filling = os.open(folder / "filling", os.O_WRONLY | os.O_CREAT)
+try:
+    while True:
+        os.write(filling, bytes(512))
+except OSError as problem:
+    assert problem.errno == errno.ENOSPC
+shim._write_exit(str(folder / "exit.json"), 3 << 8)
+ended = containers.Container(folder, containers.Run("t", "namespace", None, None), 0, 0.0)._result()
+print(ended.code)
+"""
+
+
+def test_an_end_on_a_full_disk_is_known(folder: Path) -> None:
+    mounted = ["unshare", "-Urm", "sh", "-c", 'mount -t tmpfs -o size=64k none "$0" && exec "$@"', str(folder)]
+    done = subprocess.run(
+        [*mounted, sys.executable, "-c", WITHOUT_ROOM, str(folder)], capture_output=True, timeout=HANGS_S, check=False
+    )
+    assert (done.stdout, done.stderr) == (b"3\n", b"")
 
 
 async def test_record_of_another_boot_is_proof_of_death(fence: Fence, folder: Path) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import resource
 import signal
 import socket
 import sys
@@ -270,6 +271,27 @@ async def test_environment_holds_references_paths_and_what_the_node_sets(platfor
 async def _if_contains(read: Callable[[], Any], text: str) -> str:
     found = await read()
     return found if text in found else ""
+
+
+async def test_the_agent_may_open_more_than_its_pods(platform: Platform, client: Client) -> None:
+    keeper, old = pids(platform, "supervisor")[0], pids(platform, "platform")
+    soft, hard = resource.prlimit(keeper, resource.RLIMIT_NOFILE)
+    few = min(soft, hard) - 1
+    resource.prlimit(keeper, resource.RLIMIT_NOFILE, (few, hard))
+    for pid in old:
+        os.kill(pid, signal.SIGKILL)
+    shell = container("x/shell:1", args=["ulimit -Sn; sleep 1000"])
+    uid = (await client.create(PODS, pod("limited", shell)))["metadata"]["uid"]
+    await ready(client, "limited")
+    resource.prlimit(keeper, resource.RLIMIT_NOFILE, (soft, hard))
+    assert resource.prlimit(pids(platform, "platform")[0], resource.RLIMIT_NOFILE) == (hard, hard)
+    log = platform.directory / "node" / "pods" / uid / "containers" / "main" / "0.log"
+
+    async def limit() -> str:
+        return log.read_text().split()[-1] if log.exists() and log.read_text() else ""
+
+    assert await until(limit, "what it says") == str(few)
+    await client.delete(PODS, "limited", namespace=NS, grace_period_s=0)
 
 
 async def test_exec_answers_output_and_exit_code(platform: Platform, client: Client) -> None:

@@ -9,6 +9,9 @@ from contextlib import contextmanager
 import pytest
 
 from howdah.local.files import write_whole
+from howdah.local.node import records
+from howdah.local.node.addresses import Addresses
+from howdah.local.node.records import PodRecord
 
 
 @contextmanager
@@ -65,3 +68,24 @@ def test_a_draft_that_a_crash_left_is_no_hindrance(tmp_path):
     (tmp_path / ".file.new").symlink_to("/etc/passwd")
     assert write_whole(tmp_path / "file", b"text", owner=(os.geteuid(), os.getegid()))
     assert (tmp_path / "file").read_bytes() == b"text"
+
+
+@pytest.mark.parametrize("sync", [True, False])
+def test_only_what_outlives_a_power_cut_waits_for_the_disk(tmp_path, monkeypatch, sync):
+    synced = []
+    monkeypatch.setattr(os, "fsync", synced.append)
+    assert write_whole(tmp_path / "file", b"text", sync=sync)
+    assert len(synced) == sync
+    assert (tmp_path / "file").read_bytes() == b"text"
+
+
+def test_what_a_reboot_makes_worthless_does_not_wait_for_the_disk(tmp_path, monkeypatch):
+    def fsync(descriptor):
+        raise AssertionError(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    records.write(tmp_path, PodRecord("ns", "a-0", "/run/x", ("data",)))
+    assert records.read(tmp_path) == PodRecord("ns", "a-0", "/run/x", ("data",))
+    book = tmp_path / "addresses.json"
+    address = Addresses(book, "n").take("ns/a-0")
+    assert Addresses(book, "n").take("ns/a-0") == address

@@ -96,4 +96,5 @@ class Addresses:
                 self._save(self._given)
 
     def _save(self, given: Mapping[str, str]) -> None:
-        write_whole(self._path, json.dumps({"block": str(self._block), "given": dict(given)}).encode())
+        # After a power cut, which may cost the file, nobody has an address but in its status.
+        write_whole(self._path, json.dumps({"block": str(self._block), "given": dict(given)}).encode(), sync=False)

@@ -262,11 +262,16 @@ class NodeAgent:
     async def _until_predecessors_are_dead(self, uid: str) -> None:
         holding = self._holdings[uid]
         while True:
-            before = [
-                life
-                for other, life in self._lives.items()
-                if other != uid and not life.done() and self._is_in_the_way(other, uid, holding)
-            ]
+            try:
+                before = [
+                    life
+                    for other, life in self._lives.items()
+                    if other != uid and not life.done() and self._is_in_the_way(other, uid, holding)
+                ]
+            except OSError as problem:
+                _log.warning("predecessors of a pod not known yet", pod=holding.pod, problem=str(problem))
+                await asyncio.sleep(RETRY_S)
+                continue
             if not before:
                 return
             await asyncio.wait(before, return_when=asyncio.FIRST_COMPLETED)
@@ -288,7 +293,7 @@ class NodeAgent:
             claims = frozenset((record.namespace, claim) for claim in record.claims)
             self._holdings[ghost] = Holding(f"{record.namespace}/{record.name}", claims)
         else:
-            self._holdings[ghost] = Holding("", None if records.starts(folder) else frozenset())
+            self._holdings[ghost] = Holding("", None if _may_have_started(folder) else frozenset())
         self._lives[ghost] = asyncio.create_task(self._end_ghost(ghost, folder, record))
 
     async def _end_ghost(self, ghost: str, folder: Path, record: PodRecord | None) -> None:
@@ -296,13 +301,24 @@ class NodeAgent:
         _log.warning(
             "ending a pod that has no object", pod=pod or "unknown: its record is unreadable", folder=str(folder)
         )
-        started = [container for start in records.starts(folder) if (container := containers.adopt(start))]
-        await asyncio.gather(*(stopped(container, 0) for container in started))
-        volumes.remove_folder(Path(record.runtime) if record else runtime_folder(self._node, folder.name))
-        volumes.remove_folder(folder)
+        while not await self._ended_ghost(folder, record):
+            pass
         del self._holdings[ghost]
         if not any(pod == holding.pod for holding in self._holdings.values()):
             self._node.addresses.give_back(pod)
+
+    async def _ended_ghost(self, folder: Path, record: PodRecord | None) -> bool:
+        """False after a failure of ours: what cannot be told of at this moment may be alive, and keeps its holdings."""
+        try:
+            started = [container for start in records.starts(folder) if (container := containers.adopt(start))]
+            await asyncio.gather(*(stopped(container, 0) for container in started))
+            volumes.remove_folder(Path(record.runtime) if record else runtime_folder(self._node, folder.name))
+            volumes.remove_folder(folder)
+        except Exception:  # noqa: BLE001 - as for a pod: nobody else would end it
+            _log.exception("a pod that has no object has not ended yet", folder=str(folder))
+            await asyncio.sleep(RETRY_S)
+            return False
+        return True
 
     # scheduling: there is one node
 
@@ -354,6 +370,13 @@ class NodeAgent:
             except KubeError as problem:
                 _log.warning("node object not written", problem=str(problem))
                 await asyncio.sleep(RETRY_S)
+
+
+def _may_have_started(folder: Path) -> bool:
+    try:
+        return bool(records.starts(folder))
+    except OSError:
+        return True
 
 
 def _key(pod: Object) -> str:

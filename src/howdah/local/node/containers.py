@@ -28,6 +28,7 @@ from howdah.local.node.processes import Identity
 HELLO_TIMEOUT_S = 20.0
 KILL_INTERVAL_S = 0.02
 LOG_LIMIT_BYTES = 10_000_000
+EXIT_BYTES = 256
 KILLED = 137
 _SOURCE = str(Path(__file__).resolve().parents[3])
 _SHIM = f"import sys; sys.path.insert(0, {_SOURCE!r}); from howdah.local.node.shim import main; main()"
@@ -45,6 +46,8 @@ class Program:
     env: Mapping[str, str]
     working_folder: str
     folders: tuple[str, ...] = ()
+    descriptors: int | None = None
+    """How many it may have open unless it asks for more (the soft limit); `None`: as many as we."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +74,7 @@ class Container:
     def program(self) -> Program:
         """What was started, for `exec` into it."""
         spec = json.loads((self.folder / "spec.json").read_bytes())
-        return Program(spec["argv"], spec["env"], spec["folder"])
+        return Program(spec["argv"], spec["env"], spec["folder"], descriptors=spec.get("descriptors"))
 
     def send(self, number: int) -> None:
         """Send a signal to the shim, which passes it on to the main process."""
@@ -168,7 +171,9 @@ async def start(fence: Fence, name: str, folder: Path, attempt: int, program: Pr
 def _prepare(fence: Fence, name: str, folder: Path, attempt: int, program: Program) -> dict[str, Any]:
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     _keep_two_logs(folder, attempt)
-    (folder / "exit.json").unlink(missing_ok=True)
+    # Blanks say nothing; the shim writes over them, for which a disk that is full by then has the room.
+    (folder / "exit.json").write_bytes(b" " * EXIT_BYTES)
+    (folder / "exit.json").chmod(0o600)
     spec = {
         "argv": list(program.argv),
         "env": {**program.env, fencing.MARK: name},
@@ -176,6 +181,7 @@ def _prepare(fence: Fence, name: str, folder: Path, attempt: int, program: Progr
         "log": str(log_path(folder, attempt)),
         "logLimitBytes": LOG_LIMIT_BYTES,
         "exit": str(folder / "exit.json"),
+        "descriptors": program.descriptors,
         "namespace": fence.name == "namespace",
         "user": asdict(fence.user) if fence.user else None,
     }
@@ -223,10 +229,13 @@ async def _hello(control: socket.socket) -> int:
 
 
 def adopt(folder: Path) -> Container | None:
-    """The start that the folder's record speaks of, alive or not; `None` when nothing was ever started."""
+    """The start that the folder's record speaks of, alive or not; `None` when nothing was ever started.
+
+    Raises OSError when that cannot be told: a record that cannot be read at this moment may be that of a database.
+    """
     try:
         record = json.loads((folder / "run.json").read_bytes())
-    except (OSError, ValueError):
+    except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
     raw = record["run"]
     who = {key: Identity(**raw[key]) for key in ("init", "launcher")}

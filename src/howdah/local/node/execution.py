@@ -20,7 +20,7 @@ from typing import Any
 
 from aiohttp import WSMsgType, web
 
-from howdah.local.node.containers import Container
+from howdah.local.node.containers import Container, Program
 
 V5 = "v5.channel.k8s.io"
 PROTOCOLS = (V5, "v4.channel.k8s.io")
@@ -28,16 +28,17 @@ STDIN, STDOUT_CHANNEL, STDERR_CHANNEL, STATUS, RESIZE, CLOSE = 0, 1, 2, 3, 4, 25
 CHUNK_BYTES = 32768
 
 
-def _command(container: Container, argv: Sequence[str], folder: str) -> list[str]:
+def _command(container: Container, argv: Sequence[str], program: Program) -> list[str]:
     # Entering a mount namespace leads to its root: the folder is chosen inside.
-    inside = ["/bin/sh", "-c", 'cd "$0" && exec "$@"', folder, *argv]
+    limit = "" if program.descriptors is None else f"ulimit -Sn {program.descriptors}; "
+    inside = ["/bin/sh", "-c", f'{limit}cd "$0" && exec "$@"', program.working_folder, *argv]
     return container.fence.enter(container.run, inside)
 
 
 async def spawn(container: Container, argv: Sequence[str], **streams: Any) -> Process:
     """Start the command; `streams` are stdin, stdout, stderr and preexec_fn as for a subprocess."""
     program = container.program()
-    command = _command(container, argv, program.working_folder)
+    command = _command(container, argv, program)
     return await asyncio.create_subprocess_exec(
         *command, env=dict(program.env), cwd="/", start_new_session="preexec_fn" not in streams, **streams
     )

@@ -152,8 +152,9 @@ class Keeper:
         check = probes.check_of(
             {**hook, "timeoutSeconds": grace_s}, self.spec, self._pod.pod_ip(), self._exec(container)
         )
-        if problem := await probes.answer_of(check):
-            self._pod.event("Warning", "FailedPreStopHook", f"{self.spec['name']}: {problem}")
+        answer = await probes.answer_of(check)
+        if not answer.holds:
+            self._pod.event("Warning", "FailedPreStopHook", f"{self.spec['name']}: {answer.why}")
 
     def _show(self, **changes: Any) -> None:
         self.view = replace(self.view, **changes)
@@ -265,7 +266,10 @@ class Keeper:
         async def keep(kind: str, believed: bool, report: Callable[[bool, str], None], eager: bool) -> None:
             if probe := self.spec.get(kind):
                 check = probes.check_of(probe, self.spec, self._pod.pod_ip(), exec_)
-                await probes.keep_asking(probe, check, eager=eager, believed=believed, report=report)
+                unasked_is_no = kind == "readinessProbe"
+                await probes.keep_asking(
+                    probe, check, eager=eager, believed=believed, unasked_is_no=unasked_is_no, report=report
+                )
 
         if self.spec.get("startupProbe") and not self.view.started:
             begun = asyncio.Event()
@@ -290,8 +294,20 @@ class Keeper:
             async with asyncio.timeout(limit_s):
                 await begun.wait()
         except TimeoutError:
+            if await self._answers(container):
+                return
             self._is_alive(container, False, f"startup probe did not succeed within {limit_s:g}s")
             await asyncio.Event().wait()  # until the end of the container cancels this
+
+    async def _answers(self, container: Container) -> bool:
+        """The startup probe's last word. Time in which nobody could ask proves nothing: it is asked until it answers."""
+        probe = self.spec["startupProbe"]
+        check = probes.check_of(probe, self.spec, self._pod.pod_ip(), self._exec(container))
+        while True:
+            answer = await probes.answer_of(check)
+            if answer.holds is not None:
+                return answer.holds
+            await asyncio.sleep(probes.timing(probe).period_s)
 
     def _is_ready(self, holds: bool, why: str) -> None:
         if not holds:

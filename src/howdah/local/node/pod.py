@@ -51,6 +51,8 @@ class Node:
     addresses: Addresses
     server: str
     ca_file: Path
+    descriptors: int | None = None
+    """The soft limit that we were started with: for containers, where we have raised our own."""
 
     @property
     def pods(self) -> Path:
@@ -301,6 +303,7 @@ class PodRunner:
             env,
             self._working_folder(container, mounts),
             (str(self.folder), *(str(self._volumes[name]) for name in volumes.claims_of(self.pod))),
+            self._node.descriptors,
         )
 
     def _base_env(self, container: Mapping[str, Any]) -> dict[str, str]:

@@ -5,6 +5,7 @@ wait for the initial delay: an early "yes" is true, an early "no" changes nothin
 """
 
 import asyncio
+import errno
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -20,9 +21,20 @@ FIRST_FOR_S = 3.0
 EAGER_EXEC_INTERVAL_S = 1.0
 EAGER_FOR_S = 120.0
 
+OURS = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EAGAIN))
+"""What the machine lacks for the asking itself."""
+
 Check = Callable[[], Awaitable[str | None]]
-"""Asks once: `None` is yes, a text says why not."""
+"""Asks once: `None` is yes, a text says why not. Raises what keeps us from asking."""
 Exec = Callable[[Sequence[str], float], Awaitable[tuple[int, str]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Of one question. `holds` is `None` where it could not be asked, which says nothing about the container."""
+
+    holds: bool | None
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +90,6 @@ async def _ask_exec(argv: list[str], timeout_s: float, run: Exec) -> str | None:
         code, output = await run(argv, timeout_s)
     except TimeoutError:
         return f"command timed out: {argv} timed out after {timeout_s:g}s"
-    except OSError as problem:
-        return f"command not run: {problem}"
     return None if code == 0 else output.strip()[-1024:] or f"exit code {code}"
 
 
@@ -104,7 +114,7 @@ async def _ask_http(
     except TimeoutError:
         return f"no answer within {timeout_s:g}s"
     except (aiohttp.ClientError, OSError, ValueError) as problem:
-        return str(problem)
+        return _said(problem)
 
 
 async def _ask_tcp(
@@ -118,40 +128,57 @@ async def _ask_tcp(
     except TimeoutError:
         return f"no connection within {timeout_s:g}s"
     except (OSError, ValueError) as problem:
-        return str(problem)
+        return _said(problem)
     return None
 
 
-async def answer_of(check: Check) -> str | None:
-    """Ask once. What keeps us from asking is a "no": whoever asks goes on, and the container is not believed to be well."""
+def _said(problem: Exception) -> str:
+    """The "no" of whoever did not answer as it should."""
+    if isinstance(problem, OSError) and problem.errno in OURS:
+        raise problem
+    return str(problem)
+
+
+async def answer_of(check: Check) -> Answer:
+    """Ask once; never fails, so that whoever asks goes on."""
     try:
-        return await check()
+        problem = await check()
     except Exception as problem:  # noqa: BLE001 - a probe that ends in silence leaves its last answer standing for ever
-        return f"not asked: {type(problem).__name__}: {problem}"
+        return Answer(None, f"not asked: {type(problem).__name__}: {problem}")
+    return Answer(problem is None, problem or "")
 
 
 async def keep_asking(
-    probe: Mapping[str, Any], check: Check, *, eager: bool, believed: bool, report: Callable[[bool, str], None]
+    probe: Mapping[str, Any],
+    check: Check,
+    *,
+    eager: bool,
+    believed: bool,
+    unasked_is_no: bool,
+    report: Callable[[bool, str], None],
 ) -> None:
     """Ask for ever; `report(holds, why)` each time that the belief changes, first from `believed`.
 
     Eager probes (readiness, startup) hurry until their first yes. A "no" within the initial delay is not counted.
+    What could not be asked is no answer, as for the kubelet, or with `unasked_is_no` (readiness) a "no".
     """
     when = timing(probe)
     hurry_s = min(when.period_s, EAGER_EXEC_INTERVAL_S if probe.get("exec") else EAGER_INTERVAL_S)
     begin = time.monotonic()
     streak = 0
     while True:
-        problem = await answer_of(check)
-        holds = problem is None
+        answer = await answer_of(check)
+        holds = False if answer.holds is None and unasked_is_no else answer.holds
         young = time.monotonic() - begin < when.initial_delay_s
-        if holds == believed or (not holds and young):
+        if holds is None:
+            pass
+        elif holds == believed or (not holds and young):
             streak = 0
         else:
             streak += 1
             if streak >= (when.successes if holds else when.failures):
                 believed, streak = holds, 0
-                report(holds, problem or "")
+                report(holds, answer.why)
         age_s = time.monotonic() - begin
         if not eager or believed or age_s > EAGER_FOR_S:
             await asyncio.sleep(when.period_s)

@@ -38,10 +38,10 @@ def boot_id() -> str:
 
 
 def stat(pid: int) -> Stat | None:
-    """`None` when there is no such process."""
+    """`None` when there is no such process. Raises OSError when that cannot be told, as without a free descriptor."""
     try:
         text = (PROC / str(pid) / "stat").read_bytes().decode("utf-8", "replace")
-    except OSError:
+    except (FileNotFoundError, ProcessLookupError):
         return None
     # The command name may hold blanks and brackets: the fields begin after the last bracket.
     fields = text[text.rindex(")") + 2 :].split()
@@ -49,7 +49,7 @@ def stat(pid: int) -> Stat | None:
 
 
 def identity(pid: int) -> Identity | None:
-    """Who has this pid now; `None` when nobody does or when it is only a zombie."""
+    """Who has this pid now; `None` when nobody does or when it is only a zombie. Raises OSError as `stat` does."""
     seen = stat(pid)
     if seen is None or seen.state in DEAD_STATES:
         return None
@@ -57,7 +57,10 @@ def identity(pid: int) -> Identity | None:
 
 
 def is_alive(who: Identity) -> bool:
-    """False only when this very process is proved dead (a zombie is: it will never run again)."""
+    """False only when this very process is proved dead (a zombie is: it will never run again).
+
+    Raises OSError when the kernel does not answer: who cannot be seen is not dead.
+    """
     if who.boot != boot_id():
         return False
     seen = stat(who.pid)
@@ -71,7 +74,12 @@ def open_pidfd(who: Identity) -> int | None:
     except ProcessLookupError:
         return None
     # The pid was taken before the check: if the check holds now, the descriptor is this process.
-    if is_alive(who):
+    try:
+        alive = is_alive(who)
+    except OSError:
+        os.close(descriptor)
+        raise
+    if alive:
         return descriptor
     os.close(descriptor)
     return None
@@ -85,9 +93,17 @@ def all_pids() -> Iterator[int]:
                 yield int(entry.name)
 
 
+def _shown(pid: int) -> Stat | None:
+    """As `stat`; `None` also for others' processes on a machine that hides them (hidepid=1)."""
+    try:
+        return stat(pid)
+    except PermissionError:
+        return None
+
+
 def descendants(roots: Iterable[int]) -> set[int]:
-    """Living processes below `roots`, the roots not included."""
-    stats = [seen for pid in all_pids() if (seen := stat(pid))]
+    """Living processes below `roots`, the roots not included. Raises OSError when the kernel does not answer."""
+    stats = [seen for pid in all_pids() if (seen := _shown(pid))]
     children: dict[int, list[Stat]] = {}
     for seen in stats:
         children.setdefault(seen.parent, []).append(seen)
@@ -105,14 +121,14 @@ def descendants(roots: Iterable[int]) -> set[int]:
 def _environment(pid: int) -> bytes:
     try:
         return (PROC / str(pid) / "environ").read_bytes()
-    except OSError:
+    except (FileNotFoundError, ProcessLookupError, PermissionError):  # gone, or another user's
         return b""
 
 
 def _working_folder(pid: int) -> str:
     try:
         return str((PROC / str(pid) / "cwd").readlink())
-    except OSError:
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
         return ""
 
 
@@ -120,7 +136,7 @@ def marked(variable: str, value: str, folders: Iterable[str] = ()) -> set[int]:
     """Living processes that were given `variable=value`, or lost their environment and work in `folders`.
 
     A PostgreSQL backend writes its title over its environment, but stays in its data folder. A person's shell
-    in that folder still has a PATH, and is left alone.
+    in that folder still has a PATH, and is left alone. Raises OSError when the kernel does not answer.
     """
     mark = f"\0{variable}={value}\0".encode()
     prefixes = tuple(folder.rstrip("/") + "/" for folder in folders)
@@ -131,7 +147,7 @@ def marked(variable: str, value: str, folders: Iterable[str] = ()) -> set[int]:
         environment = b"\0" + _environment(pid)
         lost = b"\0PATH=" not in environment and (_working_folder(pid) + "/").startswith(prefixes)
         if mark in environment or lost:
-            seen = stat(pid)
+            seen = _shown(pid)
             if seen is not None and seen.state not in DEAD_STATES:
                 found.add(pid)
     return found

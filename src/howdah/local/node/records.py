@@ -19,8 +19,11 @@ class PodRecord:
 
 
 def write(folder: Path, record: PodRecord) -> None:
-    """Nothing is written where it is written already. Raises OSError, and then a former record is still whole."""
-    write_whole(folder / "pod.json", json.dumps(asdict(record)).encode())
+    """Nothing is written where it is written already. Raises OSError, and then a former record is still whole.
+
+    A power cut may cost the record, and ends whatever it speaks of.
+    """
+    write_whole(folder / "pod.json", json.dumps(asdict(record)).encode(), sync=False)
 
 
 def read(folder: Path) -> PodRecord | None:
@@ -35,5 +38,12 @@ def read(folder: Path) -> PodRecord | None:
 
 
 def starts(folder: Path) -> list[Path]:
-    """Folders of the containers that were ever started: the record of that is older than any process."""
-    return [record.parent for record in folder.glob("containers/*/run.json")]
+    """Folders of the containers that were ever started: the record of that is older than any process.
+
+    Raises OSError when the folder cannot be looked into (a glob would find nothing).
+    """
+    try:
+        found = sorted((folder / "containers").iterdir())
+    except FileNotFoundError:
+        return []
+    return [start for start in found if (start / "run.json").exists()]

@@ -21,6 +21,7 @@ CHUNK_BYTES = 65536
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 START_FAILED = 128
+RETRY_S = 0.1
 # Passed on to the main process. The first process of a PID namespace gets only the signals that it handles.
 FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 
@@ -93,6 +94,14 @@ def _prctl(option: int, value: int) -> None:
     ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)
 
 
+def _limit_descriptors(soft: int) -> None:
+    """The agent has raised its own limit, which is not for programs that walk over all that they might have open."""
+    import resource  # here: in the child, which becomes another program
+
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
 def _become(spec: "dict[str, Any]", out: int, err: int) -> None:
     """In the child: own session, own folder, own user, then the program."""
     os.setsid()
@@ -100,6 +109,8 @@ def _become(spec: "dict[str, Any]", out: int, err: int) -> None:
     os.dup2(out, 1)
     os.dup2(err, 2)
     os.closerange(3, 256)
+    if (descriptors := spec.get("descriptors")) is not None:
+        _limit_descriptors(descriptors)
     if (user := spec.get("user")) is not None:
         os.setgroups(user["groups"])
         os.setgid(user["gid"])
@@ -172,7 +183,12 @@ def _kill_all_below() -> None:
     from howdah.local.node.processes import descendants  # here: most containers never need it
 
     while True:
-        for pid in descendants([os.getpid()]):
+        try:
+            found = descendants([os.getpid()])
+        except OSError:  # the machine has no descriptor or memory at this moment
+            time.sleep(RETRY_S)
+            continue
+        for pid in found:
             try:
                 os.kill(pid, signal.SIGKILL)
             except OSError:  # gone, or of another user: it is waited for, and the fence looks for it again
@@ -184,14 +200,19 @@ def _kill_all_below() -> None:
 
 
 def _write_exit(path: str, status: int) -> None:
-    """The exit record, whole or not at all."""
+    """The exit record, over the blanks that the agent has left for it: a full disk does not make a success a failure.
+
+    One that is cut short is no JSON, and believed by nobody.
+    """
     code = os.waitstatus_to_exitcode(status)
     shown, number = (code, 0) if code >= 0 else (128 - code, -code)
-    temporary = path + ".new"
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    os.write(descriptor, f'{{"exitCode": {shown}, "signal": {number}, "finished": {time.time()}}}'.encode())
-    os.close(descriptor)
-    os.replace(temporary, path)  # noqa: PTH105 - pathlib is too slow to import
+    text = f'{{"exitCode": {shown}, "signal": {number}, "finished": {time.time()}}}'.encode()
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        while text:
+            text = text[os.write(descriptor, text) :]
+    except OSError as problem:
+        _say(f"{path} cannot be written, the end counts as a kill: {problem}")
 
 
 def _listen() -> tuple[int, list[int]]:
