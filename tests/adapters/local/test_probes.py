@@ -117,13 +117,14 @@ async def test_time_in_which_nobody_could_ask_is_no_failed_startup(fence: Fence,
         pod_uid=folder.name, pod_ip=lambda: "", folder=folder, fence=fence, restart_policy="Always", grace_s=1, program=sleeper,
         stopping=stopping, changed=lambda: None, event=lambda _type, reason, _message: said.append(reason),
     )  # fmt: skip
-    probe = {"exec": {"command": ["test", "-e", "up"]}, "periodSeconds": 0.3, "failureThreshold": 2}
+    asking = {"exec": {"command": ["test", "-e", "up"]}, "timeoutSeconds": HANGS_S}
+    probe = {**asking, "periodSeconds": 0.5, "failureThreshold": 4}
     keeper = Keeper({"name": "main", "startupProbe": probe}, pod, ContainerView("main", "x"))
     keeping = asyncio.create_task(keeper.keep())
     await until(lambda: keeper.container, "the container")
     assert keeper.container is not None
     with without_its_record(keeper.container):
-        await asyncio.sleep(1.5)
+        await asyncio.sleep(3)  # the limit is 2 s
         assert "Killing" not in said
         (folder / "up").touch()
     await until(lambda: keeper.view.started, "the yes")
