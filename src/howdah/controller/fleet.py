@@ -6,7 +6,7 @@ import datetime as dt
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from howdah.core.intent import IN_FLIGHT, roll_was_announced
+from howdah.core.intent import IN_FLIGHT, announced_causes
 from howdah.core.nodes import due_move
 from howdah.core.plan import (
     FleetBudget,
@@ -19,7 +19,7 @@ from howdah.core.plan import (
     Switchover,
 )
 from howdah.core.pooler_rolls import pooler_causes, rollouts
-from howdah.core.rollout import START_DEADLINE, MemberView, causes
+from howdah.core.rollout import START_DEADLINE, MemberView, causes, causes_of_roll
 from howdah.core.situation import Situation
 from howdah.kube.informer import Key
 
@@ -29,21 +29,21 @@ _IDLE = START_DEADLINE
 
 @dataclass(frozen=True, slots=True)
 class _Roll:
-    """How far a roll of a cluster's members, or of its poolers, is. `has_begun`: it needs not ask again to go on.
+    """How far a roll of a cluster's members, or of its poolers, is. `begun`: those of its causes that need not ask again.
 
     `is_halted`: it does not go on for now, so that nobody waits for its end. `idle_since`: every member does its part
     since then, and no step was taken.
     """
 
     causes: frozenset[str] = frozenset()
-    has_begun: bool = False
+    begun: frozenset[str] = frozenset()
     is_halted: bool = False
     stopped: str | None = None
     idle_since: dt.datetime | None = None
 
     @property
     def is_under_way(self) -> bool:
-        return self.has_begun and not self.is_halted
+        return bool(self.begun) and not self.is_halted
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +56,11 @@ class _Rolls:
 
     @property
     def begun(self) -> frozenset[str]:
-        return frozenset(cause for roll in self if roll.has_begun for cause in roll.causes)
+        return frozenset(cause for roll in self for cause in roll.begun)
 
     @property
     def under_way(self) -> frozenset[str]:
-        return frozenset(cause for roll in self if roll.is_under_way for cause in roll.causes)
+        return frozenset(cause for roll in self if roll.is_under_way for cause in roll.begun)
 
     @property
     def stopped(self) -> frozenset[str]:
@@ -104,21 +104,19 @@ def _is_of_pooler(step: Step) -> bool:
     return isinstance(step, RollPooler | ReplacePooler)
 
 
+def _causes_of(step: Step, situation: Situation) -> frozenset[str]:
+    """For which causes the step is one of a roll of members. None: a leader leaves its node, or a broken pod is repaired.
+
+    What it was not taken for has to ask: a mark, or a cordoned node, is no leave to roll for what stopped elsewhere.
+    """
+    if isinstance(step, RestartMember):
+        return frozenset(v.restart_cause for v in situation.views if v.name == step.name and v.restart_cause)
+    return causes_of_roll(step.reason, situation.views) if isinstance(step, ReplacePod | Switchover) else frozenset()
+
+
 def _is_move(step: Step, situation: Situation) -> bool:
-    """A leader leaves its node: that is no part of a roll, unless it has to be replaced as well."""
-    view = situation.leader_view
-    is_due = view is not None and view.replace is not None
-    return isinstance(step, Switchover) and not is_due and due_move(situation) is not None
-
-
-def _is_of_members(step: Step, situation: Situation) -> bool:
-    return isinstance(step, ReplacePod | Switchover | RestartMember) and not _is_move(step, situation)
-
-
-def _is_repair(step: Step, situation: Situation) -> bool:
-    """A broken pod goes whatever the fleet says, and that is no leave to roll the rest of its cluster."""
-    view = next((v for v in situation.views if isinstance(step, ReplacePod) and v.name == step.name), None)
-    return view is not None and not view.pod.is_ready
+    """A leader leaves its node: that is no part of a roll, also where it has to be replaced as well."""
+    return isinstance(step, Switchover) and not _causes_of(step, situation) and due_move(situation) is not None
 
 
 class Fleet:
@@ -132,6 +130,7 @@ class Fleet:
         self._noted: set[Key] = set()
         self._moving: dict[Key, dt.datetime] = {}
         self._restarted: dict[Key, dict[str, dt.datetime]] = {}
+        self._restarted_leading: dict[Key, str] = {}
 
     def begin(self, key: Key, situation: Situation, step: Step) -> None:
         """A step of a roll is about to be taken: it counts from the moment of its decision, for others decide meanwhile."""
@@ -139,11 +138,12 @@ class Fleet:
         if _is_move(step, situation):
             self._moving[key] = situation.observed.now
         elif _is_of_pooler(step):
-            self._keep(key, _Rolls(before.members, _Roll(pooler_causes(situation), has_begun=True)))
-        elif _is_of_members(step, situation) and not _is_repair(step, situation):
+            self._keep(key, _Rolls(before.members, _Roll(found := pooler_causes(situation), found)))
+        elif started := _causes_of(step, situation):
             roll, found = before.members, causes(situation.views)
-            idle_since = roll.idle_since if roll.has_begun else None
-            self._keep(key, _Rolls(_Roll(found, has_begun=True, idle_since=idle_since), before.poolers))
+            idle_since = roll.idle_since if roll.begun else None
+            members = _Roll(found | roll.begun | started, roll.begun | started, idle_since=idle_since)
+            self._keep(key, _Rolls(members, before.poolers))
 
     def note(self, key: Key, situation: Situation, plan: Plan, done: tuple[Step, ...]) -> None:
         """Remember what this pass saw and did. A roll is finished when every new pod is there and does its part."""
@@ -170,26 +170,33 @@ class Fleet:
         """What was restarted for, until the leader was restarted (as a primary), or nobody waits for a restart any more."""
         views = situation.views
         if all(v.unhealthy is None and not v.restart_cause for v in views):
-            self._restarted.pop(key, None)
+            self._forget_restarts(key)
         for step in done:
             if isinstance(step, RestartMember):
                 if step.name == situation.leader.name and not situation.config.is_standby:
-                    self._restarted.pop(key, None)
+                    self._forget_restarts(key)
+                    self._restarted_leading[key] = step.reason
                 self._restarted.setdefault(key, {})[step.reason] = situation.observed.now
+
+    def _forget_restarts(self, key: Key) -> None:
+        self._restarted.pop(key, None)
+        self._restarted_leading.pop(key, None)
 
     def _members(self, before: _Roll, situation: Situation, plan: Plan, done: tuple[Step, ...]) -> _Roll:
         views, found = situation.views, causes(situation.views)
         is_settled = len(views) >= situation.cluster.instances and all(view.unhealthy is None for view in views)
-        taken, now = tuple(step for step in done if _is_of_members(step, situation)), situation.observed.now
-        is_idle = before.has_begun and is_settled and bool(found) and not taken
+        started = frozenset(cause for step in done for cause in _causes_of(step, situation))
+        now = situation.observed.now
+        is_idle = bool(before.begun) and is_settled and bool(found) and not started
         idle_since = (before.idle_since or now) if is_idle else None
         roll = self._after(
             before,
             found,
             is_settled=is_settled,
-            has_begun=roll_was_announced(situation) or any(not _is_repair(step, situation) for step in taken),
+            started=announced_causes(situation) | started,
             is_halted=(idle_since is not None and now - idle_since > _IDLE)
-            or any(_is_of_members(held.step, situation) for held in plan.held),
+            or any(view.copies_for_long for view in views)
+            or any(_causes_of(held.step, situation) for held in plan.held),
         )
         # A plan may stop for other reasons than its roll: what cannot be seen is no lesson for other clusters.
         is_judged = roll.is_under_way or plan.stopped is not None
@@ -208,18 +215,26 @@ class Fleet:
         failed = next(
             (f"a new pod of {state.name} does not become available" for state in states if state.has_failed), None
         )
-        return replace(roll, stopped=failed if roll.has_begun else None)
+        return replace(roll, stopped=failed if roll.begun else None)
 
     def _after(
-        self, before: _Roll, found: frozenset[str], *, is_settled: bool, has_begun: bool, is_halted: bool
+        self,
+        before: _Roll,
+        found: frozenset[str],
+        *,
+        is_settled: bool,
+        is_halted: bool,
+        has_begun: bool = False,
+        started: frozenset[str] = frozenset(),
     ) -> _Roll:
-        was = before.causes if before.has_begun else frozenset()
+        """`found`: why it rolls. `started`: those causes for which it has begun; `has_begun`: for all of them."""
+        was = before.begun
         if is_settled and not found:
             self._finished |= was
         goes_on = was if not is_settled else frozenset()
-        begun = bool(goes_on) or (bool(found) and (has_begun or bool(found & was)))
+        begun = goes_on | (found if has_begun else found & (was | started))
         # A maintenance window may be a week away, and the end of a pause a year: nobody waits for them.
-        return _Roll(found | goes_on, begun, is_halted=begun and is_halted)
+        return _Roll(found | goes_on, begun, is_halted=bool(begun) and is_halted)
 
     def seen(self, key: Key) -> None:
         """A cluster that was looked at; without a `note` in this pass it has no roll that others wait for (invalid, not
@@ -235,7 +250,7 @@ class Fleet:
         del self._rolls[key]
         self._noted.discard(key)
         self._moving.pop(key, None)
-        self._restarted.pop(key, None)
+        self._forget_restarts(key)
 
     @property
     def keys(self) -> tuple[Key, ...]:
@@ -257,6 +272,7 @@ class Fleet:
             mine=self._rolls.get(key, _NONE).begun,
             limit=limit,
             restarted=dict(self._restarted.get(key, {})),
+            restarted_leading=self._restarted_leading.get(key),
             moving=sum(1 for other in self._moving if other != key),
             is_complete=self.is_complete,
         )

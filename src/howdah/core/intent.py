@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import msgspec
 
 from howdah.core.plan import RestartMember, ScaleIn, Step, Switchover
-from howdah.core.rollout import is_of_roll
+from howdah.core.rollout import causes_of_roll
 from howdah.core.scaling import replicas_too_many
 from howdah.core.situation import Situation
 from howdah.model import names
@@ -57,11 +57,10 @@ def in_the_way(situation: Situation, step: Step) -> str | None:
     return f"{announced.step} of {announced.member} was announced at {announced.at:%H:%M:%S} and may still take effect"
 
 
-def roll_was_announced(situation: Situation) -> bool:
-    """Whether a step of the roll that is due was announced, by whichever operator, and the roll has not ended since."""
+def announced_causes(situation: Situation) -> frozenset[str]:
+    """For which causes that are due a step was announced, by whichever operator, and the roll has not ended since."""
     announced = _announced(situation.observed)
-    due = (view for view in situation.views if view.replace is not None)
-    return announced is not None and any(is_of_roll(announced.reason, view) for view in due)
+    return causes_of_roll(announced.reason, situation.views) if announced is not None else frozenset()
 
 
 def _has_happened(announced: Intent, situation: Situation) -> bool:

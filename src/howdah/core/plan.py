@@ -504,7 +504,8 @@ class FleetBudget:
     """How many other clusters roll for the same cause, and what the roll of the first one showed.
 
     A restart of PostgreSQL for the same parameters counts as a roll. `mine`: the causes for which this cluster has begun.
-    `restarted`: reasons of restarts that were done in this cluster since its leader's, and when.
+    `restarted`: reasons of restarts that were done in this cluster since its leader's, and when. `restarted_leading`: the
+    reason of that one of its leader.
     """
 
     rolling: Mapping[str, int] = field(default_factory=dict)  # cause → clusters in a roll
@@ -514,6 +515,7 @@ class FleetBudget:
     limit: int = 5
     mine: frozenset[str] = frozenset()
     restarted: Mapping[str, dt.datetime] = field(default_factory=dict)
+    restarted_leading: str | None = None
     moving: int = 0  # other clusters whose leader is just leaving a node
     is_complete: bool = True  # False until every cluster has been looked at once
 

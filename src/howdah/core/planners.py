@@ -295,6 +295,7 @@ def restarts(situation: Situation) -> Decision:
         situation.leader.name,
         is_standby=is_standby,
         done=done,
+        done_leading=budget.restarted_leading,
     )
     if order.held is not None:
         return Decision(waits=(Wait(LOOK_AGAIN_S, order.held),))
@@ -311,8 +312,9 @@ def restarts(situation: Situation) -> Decision:
         return outside_windows(over or Decision(steps=(step,)), situation)
     useless = tuple(_restart_member(restart, views[restart.name]) for restart in order.useless if restart.name in views)
     later = (Wait(AGAIN_AFTER.total_seconds(), "perhaps a restart helps then"),) if useless else ()
+    in_vain = {*done, budget.restarted_leading}
     return Decision(
-        held=tuple(Held(step, IN_VAIN if step.reason in done else NO_LESS, is_lasting=True) for step in useless),
+        held=tuple(Held(step, IN_VAIN if step.reason in in_vain else NO_LESS, is_lasting=True) for step in useless),
         later=later,
     )
 

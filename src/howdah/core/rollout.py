@@ -56,6 +56,7 @@ class MemberView:
     unhealthy: str | None  # why, as a sentence without subject
     replace: str | None  # why it has to be replaced, as a sentence
     has_failed: bool = False  # waiting will not make it healthy
+    copies_for_long: bool = False  # it may never get further, and only a person can tell
     cause: str = ""  # the same for every cluster that rolls for the same reason
     restart_cause: str = ""  # of a pending restart of PostgreSQL, likewise
 
@@ -171,13 +172,28 @@ def restart_cause(pod: Pod, member: Member | None) -> str:
 
 def has_failed(pod: Pod, unhealthy: str | None, now: dt.datetime, member: Member | None = None) -> bool:
     """Whether the pod is not healthy, and will not become so by waiting. A copy of a database takes as long as it takes."""
-    statuses = pod.status.container_statuses or ()
     if unhealthy is None or pod.is_ready:
         return False  # one that is Ready and does not stream may do so the next moment
-    if any(s.state.waiting is not None and s.state.waiting.reason in HOPELESS for s in statuses):
-        return True
-    if member is not None and member.postgres_state in COPYING:
-        return False
+    return _is_hopeless(pod) or (not _copies(member) and _is_late(pod, now))
+
+
+def copies_for_long(pod: Pod, unhealthy: str | None, now: dt.datetime, member: Member | None) -> bool:
+    """Whether it copies the database for longer than others take to start: perhaps that is large, perhaps it is no use."""
+    return (
+        unhealthy is not None and not pod.is_ready and not _is_hopeless(pod) and _copies(member) and _is_late(pod, now)
+    )
+
+
+def _is_hopeless(pod: Pod) -> bool:
+    waiting = (status.state.waiting for status in pod.status.container_statuses or ())
+    return any(state is not None and state.reason in HOPELESS for state in waiting)
+
+
+def _copies(member: Member | None) -> bool:
+    return member is not None and member.postgres_state in COPYING
+
+
+def _is_late(pod: Pod, now: dt.datetime) -> bool:
     since = pod.not_ready_since or pod.metadata.creation_timestamp
     return since is not None and now - since > START_DEADLINE
 
@@ -224,8 +240,10 @@ def _broken_ones_first(views: tuple[MemberView, ...], due: tuple[MemberView, ...
     """
     down = [view for view in due if not view.pod.is_ready and not view.is_coming_up]
     # The holder of the lock, and who is alone, only when it has failed for good: it may be about to start with all commits.
+    # Or when a person says that its copy is of no use: until that ends it has none.
     has_all = {view.name for view in views if view.is_leader or len(views) == 1}
-    broken = [v for v in down if v.name not in has_all] + [v for v in down if v.name in has_all and v.has_failed]
+    hopeless = [v for v in down if v.has_failed or (v.copies_for_long and v.is_marked)]
+    broken = [v for v in down if v.name not in has_all] + [v for v in hopeless if v.name in has_all]
     return Decision(steps=(_replace(broken[0], because=f" {broken[0].unhealthy}; "),)) if broken else None
 
 
@@ -249,26 +267,41 @@ def _stopped_by_unhealthy(views: tuple[MemberView, ...], due: tuple[MemberView, 
         if view.has_failed:
             left = ", ".join(v.name for v in due)
             return Decision(stopped=f"{why}; not replaced because of it: {left}", waits=(Wait(10.0, why),))
-        return Decision(waits=(Wait(LOOK_AGAIN_S, why),))
+        return _waits_for(view)
     return None
 
 
-def _unhealthy_that_are_due(views: tuple[MemberView, ...], due: tuple[MemberView, ...], **_: object) -> Decision | None:
+def _waits_for(view: MemberView) -> Decision:
+    """A member that is not well may become so; of one that copies and copies a person has to say whether it is of use."""
+    why = f"Pod {view.name} {view.unhealthy}"
+    if not view.copies_for_long:
+        return Decision(waits=(Wait(LOOK_AGAIN_S, why),))
+    mark = f"mark it for replacement ({names.ROLLING_UPDATE_REQUIRED}=true) if it never gets further"
+    return Decision(stopped=f"Pod {view.name} still copies the database; {mark}", waits=(Wait(10.0, why),))
+
+
+def _unhealthy_that_are_due(
+    views: tuple[MemberView, ...], due: tuple[MemberView, ...], *, budget: FleetBudget, **_: object
+) -> Decision | None:
     """A follower that does not do its part goes first, under a leader that does: the new pod may be what it needs.
 
     Such as after a change of the replication password, which an old leader has not got when it becomes a replica. Who
-    recovers or copies at the moment is waited for, and so is a leader: it may be the only one that has all commits.
+    recovers or copies at the moment is waited for, and so is a leader: it may be the only one that has all commits. And
+    who may not go now, for the fleet.
     """
-    sick = next((view for view in due if view.unhealthy is not None), None)
-    if sick is None:
+    sick = tuple(view for view in due if view.unhealthy is not None)
+    if not sick:
         return None
+    allowed = _allowed(due, budget)
+    chosen = next((view for view in sick if view in allowed), sick[0])
     leader = next((view for view in views if view.is_leader), None)
     leads = leader is not None and leader.unhealthy is None
-    if len(views) == 1 and sick.pod.is_ready and not sick.is_coming_up:
+    may_go = chosen in allowed and not chosen.is_coming_up
+    if len(views) == 1 and chosen.pod.is_ready and may_go:
         return None  # nobody will be well before it: replaced as in any roll
-    if leads and sick is not leader and not sick.is_coming_up:
-        return Decision(steps=(_replace(sick),))
-    return Decision(waits=(Wait(LOOK_AGAIN_S, f"Pod {sick.name} {sick.unhealthy}"),))
+    if leads and chosen is not leader and may_go:
+        return Decision(steps=(_replace(chosen),))
+    return _waits_for(chosen)
 
 
 def _budget(
@@ -279,14 +312,24 @@ def _budget(
     That some pod is new already says nothing: it may have been drained from its node, or added by a larger number.
     """
     del views
-    if budget.limit == 0 and _allowed(due, budget):
+    if _allowed(due, budget):
         return None
-    return beyond_budget(_replace(due[-1]), due[0].cause, budget)
+    held = next(view for view in reversed(due) if _beyond(view, budget) is not None)
+    return _beyond(held, budget)
 
 
 def _allowed(due: tuple[MemberView, ...], budget: FleetBudget) -> tuple[MemberView, ...]:
-    """Those of them that a stop of all rolls does not concern."""
-    return due if budget.limit > 0 else tuple(view for view in due if view.is_marked)
+    """Those of them that the fleet lets go: the marked ones, and those whose cause it allows.
+
+    A leader that is not marked waits for those that it holds, too: it goes last.
+    """
+    found = tuple(view for view in due if _beyond(view, budget) is None)
+    is_early = len(found) < len(due) and all(view.is_leader and not view.is_marked for view in found)
+    return () if is_early else found
+
+
+def _beyond(view: MemberView, budget: FleetBudget) -> Decision | None:
+    return None if view.is_marked else beyond_budget(_replace(view), view.cause, budget)
 
 
 def beyond_budget(step: Step, cause: str, budget: FleetBudget) -> Decision | None:
@@ -320,7 +363,7 @@ NEXT = (
     _unhealthy_that_are_due,
 )
 
-_REPLACE, _HAND_OVER = ": ", " has to be replaced: "
+_REPLACE, _HAND_OVER, _ALONE = ": ", " has to be replaced: ", " (there is no replica to switch to: a short outage)"
 _LATER = Wait(10.0, "the fleet's budget for rolls is used")
 
 
@@ -335,7 +378,7 @@ def _hand_over(
     """The old leader goes last, after a switchover; a single instance is replaced in place."""
     others = tuple(view.member for view in views if view.name != leader.name and view.member is not None)
     if len(views) == 1:
-        return Decision(steps=(_replace(leader, " (there is no replica to switch to: a short outage)"),))
+        return Decision(steps=(_replace(leader, _ALONE),))
     choice = choose_candidate(others, eligibility, leaving=leaving)
     why_not = None if leader_is_reachable else "it has not said yet where its Patroni is"
     why_not = choice.reason if choice.name is None else why_not
@@ -345,10 +388,11 @@ def _hand_over(
     return Decision(steps=(Switchover(reason=reason, leader=leader.name, candidate=choice.name),))
 
 
-def is_of_roll(reason: str, view: MemberView) -> bool:
-    """Whether a step for this reason was one of the roll for which the pod is due; the repair of a broken pod is not."""
+def causes_of_roll(reason: str, views: Iterable[MemberView]) -> frozenset[str]:
+    """The causes of which a step for this reason was one of the roll; the repair of a broken pod is of none."""
     name = reason.partition(" ")[0].removesuffix(":")
-    return reason.startswith((f"{name}{_REPLACE}{view.replace}", f"{name}{_HAND_OVER}{view.replace}"))
+    why = {reason.removeprefix(f"{name}{between}").removesuffix(_ALONE) for between in (_REPLACE, _HAND_OVER)}
+    return frozenset(view.cause for view in views if view.replace is not None and view.replace in why)
 
 
 def _replace(view: MemberView, addition: str = "", *, because: str = _REPLACE) -> ReplacePod:

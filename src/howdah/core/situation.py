@@ -22,7 +22,7 @@ from howdah.core.patroni.member import (
 from howdah.core.patroni.switchover import Eligibility
 from howdah.core.plan import FleetBudget
 from howdah.core.postgres.removal import Kept
-from howdah.core.rollout import MemberView, has_failed, replacement, restart_cause, unhealthy_reason
+from howdah.core.rollout import MemberView, copies_for_long, has_failed, replacement, restart_cause, unhealthy_reason
 from howdah.model import names
 from howdah.model.cluster import Cluster
 from howdah.model.observed import Observed, Pod
@@ -221,6 +221,7 @@ def _views(
             is_leader=is_leader,
             unhealthy=unhealthy,
             has_failed=has_failed(pod, unhealthy, moment, members.get(pod.name)),
+            copies_for_long=copies_for_long(pod, unhealthy, moment, members.get(pod.name)),
             replace=because or None,
             cause=cause,
             restart_cause=restart_cause(pod, members.get(pod.name)),

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from howdah.controller.fleet import Fleet
 from howdah.core.intent import intent_of
 from howdah.core.nodes import leave_nodes
-from howdah.core.plan import FleetBudget, Held, Plan, ReplacePod
-from howdah.core.planners import decide, restarts
+from howdah.core.plan import FleetBudget, Held, Plan, ReplacePod, Switchover
+from howdah.core.planners import IN_VAIN, decide, restarts
 from howdah.core.pooler_rolls import UNKNOWN, pooler_causes
 from howdah.core.rollout import causes
 from howdah.model import names
@@ -98,6 +98,55 @@ def test_the_repair_of_a_broken_pod_is_no_leave_to_roll_the_others():
     assert made.budget(ONE, LIMIT).mine == frozenset()
     made.note(ONE, situation(*DRAINED.observed.pods, annotations=announced(repair)), Plan(), ())
     assert made.budget(ONE, LIMIT).mine == frozenset()
+
+
+STOPPED_ELSEWHERE = FleetBudget(failed={CAUSE: "other"})
+
+
+def taken(made, **parts):
+    """The budget after a disruptive step of a cluster all of whose pods are due, for what stopped elsewhere."""
+    due = situation(*parts.pop("pods"), budget=STOPPED_ELSEWHERE, **parts)
+    (step,) = (step for step in decide(due).steps if step.disruptive)
+    made.begin(ONE, due, step)
+    made.note(ONE, due, decide(due), (step,))
+    return step, made.budget(ONE, LIMIT)
+
+
+@pytest.mark.parametrize(
+    ("claim", "parts"),
+    [
+        ("a leader that is due leaves its node", {"nodes": ("n0",)}),
+        ("the leader is scaled away", {"spec": {"numberOfInstances": 2}, "leads": 2}),
+    ],
+)
+def test_a_switchover_that_is_none_of_the_roll_is_no_leave_to_roll(claim, parts):
+    leads, cordoned = parts.pop("leads", 0), parts.pop("nodes", ())
+    pods = [(leader if n == leads else pod)(n, revision=OUTDATED, node=f"n{n}") for n in range(3)]
+    nodes = [node(f"n{n}", cordoned=f"n{n}" in cordoned) for n in range(3)]
+    step, budget = taken(fleet(), pods=pods, nodes=nodes, leader_lock=lock(f"acid-a-{leads}"), **parts)
+    assert isinstance(step, Switchover), claim
+    assert budget.mine == frozenset(), claim
+
+
+def test_a_mark_is_no_leave_to_roll_those_without():
+    marked = pod(1, revision=OUTDATED, annotations={names.ROLLING_UPDATE_REQUIRED: "true"})
+    pods = (leader(revision=OUTDATED), marked, pod(2, revision=OUTDATED))
+    step, budget = taken(fleet(), pods=pods)
+    assert step.name == "acid-a-1"
+    assert budget.mine == {"mark of ns/acid-a"}
+    made = fleet(one=situation(*pods, annotations=announced(step)))
+    assert made.budget(ONE, LIMIT).mine == {"mark of ns/acid-a"}, "nor after a restart of the operator"
+
+
+def test_nobody_waits_for_a_roll_in_which_a_replica_copies_and_copies():
+    made = fleet(one=BEGUN)
+    for age, rolling in ((dt.timedelta(minutes=9), {CAUSE: 1}), (dt.timedelta(minutes=11), {})):
+        copying = pod(2, state="creating replica", ready=False, age=age)
+        seen = situation(*DRAINED.observed.pods[:2], copying, annotations=ANNOUNCED)
+        made.note(ONE, seen, decide(seen), ())
+        assert made.budget(OTHER, LIMIT).rolling == rolling
+        assert made.budget(ONE, LIMIT).mine == {CAUSE}
+        assert made.budget(OTHER, LIMIT).failed == {}, "it is no failure"
 
 
 def test_a_cluster_does_not_count_against_itself():
@@ -207,7 +256,8 @@ RESTARTING = situation(*three(pending_restart={"max_connections": ("100", "200")
 def test_a_restart_counts_from_its_decision_until_no_member_waits_for_one():
     made = fleet(one=RESTARTING, other=RESTARTING)
     assert made.budget(THIRD, LIMIT).rolling == {}, "nobody has begun"
-    made.begin(ONE, RESTARTING, REPLACING)
+    (restart,) = restarts(RESTARTING).steps
+    made.begin(ONE, RESTARTING, restart)
     made.note(ONE, RESTARTING, Plan(), ())
     assert made.budget(OTHER, LIMIT).rolling == {RESTART: 1}
     assert made.budget(ONE, LIMIT).mine == {RESTART}
@@ -273,10 +323,25 @@ def test_a_restart_that_brought_nothing_is_known_until_the_leaders():
         (steps[name],) = restarts(replace(unknown, budget=made.budget(ONE, LIMIT))).steps
         assert steps[name].name == name
         made.note(ONE, unknown, Plan(), (steps[name],))
-    replicas = situation(leader(), *(pod(n, pending_restart={}) for n in (1, 2)))
+    (after,) = restarts(replace(unknown, budget=made.budget(ONE, LIMIT))).steps
+    assert after.name == "acid-a-2"
+    made.note(ONE, unknown, Plan(), (after,))
+    hours = later(unknown, 7201)
+    names_again = []
+    for _ in range(2):
+        (again,) = restarts(replace(hours, budget=made.budget(ONE, LIMIT))).steps
+        names_again.append(again.name)
+        made.note(ONE, hours, Plan(), (again,))
+    assert names_again == ["acid-a-2", "acid-a-1"], "replicas every hour"
+    idle = restarts(replace(hours, budget=made.budget(ONE, LIMIT)))
+    assert (idle.steps, {held.why for held in idle.held}) == ((), {IN_VAIN}), "the leader never"
+    another = situation(*three(pending_restart={"wal_level": ("replica", "logical")}))
+    (restart,) = restarts(replace(another, budget=made.budget(ONE, LIMIT))).steps
+    assert restart.reason.endswith("wal_level replica → logical"), "another reason is another restart"
+    replicas = later(situation(leader(), *(pod(n, pending_restart={}) for n in (1, 2))), 10802)
     assert [s.name for s in restarts(replace(replicas, budget=made.budget(ONE, LIMIT))).steps] == ["acid-a-2"]
     made.note(ONE, QUIET, Plan(), ())
-    assert made.budget(ONE, LIMIT).restarted == {}
+    assert (made.budget(ONE, LIMIT).restarted, made.budget(ONE, LIMIT).restarted_leading) == ({}, None)
 
 
 # --- poolers -----------------------------------------------------------------------------------------------------------

@@ -312,6 +312,75 @@ def test_what_a_limit_of_0_does_not_hold(claim, seen, expected):
     assert next_step(*pods, budget=FleetBudget(limit=0)) == expected, claim
 
 
+@pytest.mark.parametrize(
+    "budget",
+    [OTHER_STARTS, FleetBudget(failed={CAUSE: "acid-b"}), FleetBudget(is_complete=False), FleetBudget(limit=0)],
+    ids=["another rolls", "another stopped", "not all were looked at", "0"],
+)
+@pytest.mark.parametrize(
+    ("claim", "seen", "expected"),
+    [
+        ("the last", (OLD_LEADER, pod(1, revision=OUTDATED), pod(2, annotations=MARK)), ("replace", "acid-a-2")),
+        ("not the last", (OLD_LEADER, pod(1, annotations=MARK), pod(2, revision=OUTDATED)), ("replace", "acid-a-1")),
+        (
+            "the first",
+            (leader(annotations=MARK), pod(1, revision=OUTDATED, lsn=9), pod(2, revision=OUTDATED, lsn=10)),
+            ("switchover", "acid-a-0", "acid-a-2"),
+        ),
+        (
+            "another one is not well",
+            (OLD_LEADER, pod(1, annotations=MARK), pod(2, revision=OUTDATED, state="in archive recovery")),
+            None,
+        ),
+        (
+            "and neither is it",
+            (OLD_LEADER, pod(1, revision=OUTDATED, state="running"), pod(2, annotations=MARK, state="running")),
+            ("replace", "acid-a-2"),
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_the_fleet_holds_no_pod_that_is_marked_and_lets_go_no_other(claim, seen, expected, budget):
+    assert next_step(*seen, budget=budget) == expected, claim
+
+
+def test_a_leader_whose_cause_is_allowed_waits_for_replicas_that_are_held():
+    """Pods of two revisions are due for two causes."""
+    seen = situation(*three(revision=OUTDATED), budget=FleetBudget(failed={CAUSE: "acid-b"}))
+    first = replace(seen.views[0], cause="another")
+    assert replacements(replace(seen, views=(first, *seen.views[1:]))).steps == ()
+    well = replace(seen.views[2], cause="another")
+    assert [s.name for s in replacements(replace(seen, views=(*seen.views[:2], well))).steps] == ["acid-a-2"]
+
+
+def copying(minutes, **parts):
+    return pod(2, state="creating replica", ready=False, age=dt.timedelta(minutes=minutes), **parts)
+
+
+@pytest.mark.parametrize("revision", [CURRENT, OUTDATED])
+def test_a_copy_that_takes_long_is_left_alone_and_said(revision):
+    rest = (OLD_LEADER, pod(1, revision=OUTDATED))
+    soon = replacements(situation(*rest, copying(9, revision=revision)))
+    assert (soon.steps, soon.stopped) == ((), None)
+    late = replacements(situation(*rest, copying(600, revision=revision)))
+    assert late.steps == ()
+    assert late.stopped == (
+        "Pod acid-a-2 still copies the database; mark it for replacement "
+        "(zalando-postgres-operator-rolling-update-required=true) if it never gets further"
+    )
+    marked = copying(600, revision=revision, annotations=MARK)
+    assert next_step(*rest, marked) == ("replace", "acid-a-2"), "what it says helps"
+
+
+@pytest.mark.parametrize("state", ["creating replica", "initializing new cluster"])
+def test_a_single_member_whose_copy_takes_long_goes_when_it_is_marked(state):
+    alone = {"spec": {"numberOfInstances": 1}, "leader_lock": {}}
+    assert next_step(pod(0, state=state, ready=False, revision=OUTDATED, age=HOUR), **alone) is None
+    assert next_step(pod(0, state=state, ready=False, annotations=MARK), **alone) is None, "it has just begun"
+    stuck = pod(0, state=state, ready=False, annotations=MARK, age=HOUR)
+    assert next_step(stuck, **alone) == ("replace", "acid-a-0")
+
+
 @pytest.mark.parametrize(("rolling", "who"), [(1, "acid-b"), (2, "acid-b and others")])
 def test_who_waits_for_the_fleet_is_told_for_whom(rolling, who):
     budget = FleetBudget(rolling={CAUSE: rolling}, first={CAUSE: "acid-b"})

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from howdah.core.patroni.member import Member, ParameterChange
 
-AGAIN_AFTER = dt.timedelta(hours=1)  # a restart that did not bring what it was for is not repeated before
+AGAIN_AFTER = dt.timedelta(hours=1)  # a replica's restart that did not bring what it was for is not repeated before
 LEADER_FIRST_WHEN_DECREASED = frozenset(
     {
         "max_connections",
@@ -58,20 +58,30 @@ class RestartOrder:
 
 
 def restart_order(
-    members: Iterable[Member], leader: str | None, *, is_standby: bool = False, done: Set[str] = frozenset()
+    members: Iterable[Member],
+    leader: str | None,
+    *,
+    is_standby: bool = False,
+    done: Set[str] = frozenset(),
+    done_leading: str | None = None,
 ) -> RestartOrder:
     """The order for every member whose restart is pending. Replicas by name, from the last.
 
     `is_standby`: the leader follows the primary of another cluster. `done`: reasons of restarts that were done a while
     ago. A replica that still waits for the same comes after the leader, which may be what keeps it waiting (Patroni
     before 4.0 does not tell the changes); once the leader was restarted, too, a restart brings no more than the last one.
+    `done_leading`: the reason for which the leader was restarted, however long ago: that interrupts everybody.
     """
     everyone = tuple(members)
     pending = {member.name: _restart(member) for member in everyone if member.pending_restart}
     if pending and (busy := _busy(everyone)) is not None:
         return RestartOrder(held=busy)
     lower = {member.name for member in everyone if only_decreases(member.pending_changes)}
-    repeated = {name for name, restart in pending.items() if restart.reason in done}
+    repeated = {
+        name
+        for name, restart in pending.items()
+        if restart.reason in done or (name == leader and restart.reason == done_leading)
+    }
     leaders = [
         name for name in pending if name == leader and name not in repeated and not (is_standby and name in lower)
     ]

@@ -63,6 +63,17 @@ def test_a_replica_that_was_restarted_for_what_is_not_known_comes_after_its_lead
     assert ([r.name for r in without.restarts], [r.name for r in without.useless]) == (["c-1"], ["c-2"])
 
 
+def test_a_leader_is_not_restarted_twice_for_the_same_reason():
+    members = [pending(f"c-{n}", OTHER) for n in range(2)]
+    reasons = {restart.name: restart.reason for restart in restart_order(members, "c-0").restarts}
+    order = restart_order(members, "c-0", done_leading=reasons["c-0"])
+    assert ([r.name for r in order.restarts], [r.name for r in order.useless]) == (["c-1"], ["c-0"])
+    changed = restart_order([pending("c-0", MORE), members[1]], "c-0", done_leading=reasons["c-0"])
+    assert [r.name for r in changed.restarts] == ["c-1", "c-0"]
+    followed = restart_order(members, "c-1", done_leading=reasons["c-0"])
+    assert [r.name for r in followed.restarts] == ["c-0", "c-1"], "who was the leader is a replica like any other"
+
+
 def test_nobody_in_a_standby_cluster_restarts_to_have_less_than_its_primary():
     members = [pending(f"c-{n}", FEWER) for n in range(2)]
     order = restart_order(members, "c-0", is_standby=True)
