@@ -19,7 +19,7 @@ from howdah.core.plan import (
     Switchover,
 )
 from howdah.core.pooler_rolls import pooler_causes, rollouts
-from howdah.core.rollout import START_DEADLINE, MemberView, causes, causes_of_roll
+from howdah.core.rollout import START_DEADLINE, MemberView, causes
 from howdah.core.situation import Situation
 from howdah.kube.informer import Key
 
@@ -104,19 +104,18 @@ def _is_of_pooler(step: Step) -> bool:
     return isinstance(step, RollPooler | ReplacePooler)
 
 
-def _causes_of(step: Step, situation: Situation) -> frozenset[str]:
+def _causes_of(step: Step) -> frozenset[str]:
     """For which causes the step is one of a roll of members. None: a leader leaves its node, or a broken pod is repaired.
 
     What it was not taken for has to ask: a mark, or a cordoned node, is no leave to roll for what stopped elsewhere.
     """
-    if isinstance(step, RestartMember):
-        return frozenset(v.restart_cause for v in situation.views if v.name == step.name and v.restart_cause)
-    return causes_of_roll(step.reason, situation.views) if isinstance(step, ReplacePod | Switchover) else frozenset()
+    cause = step.cause if isinstance(step, ReplacePod | Switchover | RestartMember) else ""
+    return frozenset({cause}) if cause else frozenset()
 
 
 def _is_move(step: Step, situation: Situation) -> bool:
     """A leader leaves its node: that is no part of a roll, also where it has to be replaced as well."""
-    return isinstance(step, Switchover) and not _causes_of(step, situation) and due_move(situation) is not None
+    return isinstance(step, Switchover) and not step.cause and due_move(situation) is not None
 
 
 class Fleet:
@@ -139,7 +138,7 @@ class Fleet:
             self._moving[key] = situation.observed.now
         elif _is_of_pooler(step):
             self._keep(key, _Rolls(before.members, _Roll(found := pooler_causes(situation), found)))
-        elif started := _causes_of(step, situation):
+        elif started := _causes_of(step):
             roll, found = before.members, causes(situation.views)
             idle_since = roll.idle_since if roll.begun else None
             members = _Roll(found | roll.begun | started, roll.begun | started, idle_since=idle_since)
@@ -185,7 +184,7 @@ class Fleet:
     def _members(self, before: _Roll, situation: Situation, plan: Plan, done: tuple[Step, ...]) -> _Roll:
         views, found = situation.views, causes(situation.views)
         is_settled = len(views) >= situation.cluster.instances and all(view.unhealthy is None for view in views)
-        started = frozenset(cause for step in done for cause in _causes_of(step, situation))
+        started = frozenset(cause for step in done for cause in _causes_of(step))
         now = situation.observed.now
         is_idle = bool(before.begun) and is_settled and bool(found) and not started
         idle_since = (before.idle_since or now) if is_idle else None
@@ -196,20 +195,20 @@ class Fleet:
             started=announced_causes(situation) | started,
             is_halted=(idle_since is not None and now - idle_since > _IDLE)
             or any(view.copies_for_long for view in views)
-            or any(_causes_of(held.step, situation) for held in plan.held),
+            or any(_causes_of(held.step) for held in plan.held),
         )
         # A plan may stop for other reasons than its roll: what cannot be seen is no lesson for other clusters.
         is_judged = roll.is_under_way or plan.stopped is not None
         return replace(roll, stopped=_failure(views) if is_judged else None, idle_since=idle_since)
 
     def _poolers(self, before: _Roll, situation: Situation, plan: Plan, done: tuple[Step, ...]) -> _Roll:
-        states = rollouts(situation)
+        states, found = rollouts(situation), pooler_causes(situation)
+        has_begun = any(s.has_old_pods and not s.has_failed for s in states) or any(map(_is_of_pooler, done))
         roll = self._after(
             before,
-            pooler_causes(situation),
+            found,
             is_settled=all(state.is_complete for state in states),
-            has_begun=any(state.has_old_pods and not state.has_failed for state in states)
-            or any(_is_of_pooler(step) for step in done),
+            started=found if has_begun else frozenset(),
             is_halted=any(_is_of_pooler(held.step) for held in plan.held),
         )
         failed = next(
@@ -224,15 +223,14 @@ class Fleet:
         *,
         is_settled: bool,
         is_halted: bool,
-        has_begun: bool = False,
-        started: frozenset[str] = frozenset(),
+        started: frozenset[str],
     ) -> _Roll:
-        """`found`: why it rolls. `started`: those causes for which it has begun; `has_begun`: for all of them."""
+        """`found`: why it rolls. `started`: those causes for which it has begun."""
         was = before.begun
         if is_settled and not found:
             self._finished |= was
         goes_on = was if not is_settled else frozenset()
-        begun = goes_on | (found if has_begun else found & (was | started))
+        begun = goes_on | (found & (was | started))
         # A maintenance window may be a week away, and the end of a pause a year: nobody waits for them.
         return _Roll(found | goes_on, begun, is_halted=bool(begun) and is_halted)
 

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 import msgspec
 
 from howdah.core.plan import RestartMember, ScaleIn, Step, Switchover
-from howdah.core.rollout import causes_of_roll
 from howdah.core.scaling import replicas_too_many
 from howdah.core.situation import Situation
 from howdah.model import names
@@ -21,7 +20,7 @@ IN_FLIGHT = dt.timedelta(seconds=60)
 class Intent(msgspec.Struct, frozen=True):
     """What annotation `howdah.dev/disruption` holds: which kind of step, on which member (and the uid of its pod), why.
 
-    Of a ScaleIn the first member that goes, and the uid of its StatefulSet.
+    Of a ScaleIn the first member that goes, and the uid of its StatefulSet. `cause`: of the roll that it is a step of.
     """
 
     step: str
@@ -29,11 +28,13 @@ class Intent(msgspec.Struct, frozen=True):
     uid: str
     reason: str
     at: dt.datetime
+    cause: str = ""
 
 
 def intent_of(step: Step, now: dt.datetime) -> Intent:
     """The announcement of a disruptive step."""
-    return Intent(type(step).__name__, _member(step), getattr(step, "uid", ""), step.reason, now)
+    uid, cause = getattr(step, "uid", ""), getattr(step, "cause", "")
+    return Intent(type(step).__name__, _member(step), uid, step.reason, now, cause)
 
 
 def _member(step: Step) -> str:
@@ -60,7 +61,8 @@ def in_the_way(situation: Situation, step: Step) -> str | None:
 def announced_causes(situation: Situation) -> frozenset[str]:
     """For which causes that are due a step was announced, by whichever operator, and the roll has not ended since."""
     announced = _announced(situation.observed)
-    return causes_of_roll(announced.reason, situation.views) if announced is not None else frozenset()
+    due = frozenset(view.cause for view in situation.views if view.replace is not None)
+    return due & {announced.cause} if announced is not None else frozenset()
 
 
 def _has_happened(announced: Intent, situation: Situation) -> bool:

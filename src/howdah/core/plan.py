@@ -398,12 +398,16 @@ class UnlabelLeader(Step):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplacePod(Step):
-    """Delete a pod; its StatefulSet makes it anew from the current template."""
+    """Delete a pod; its StatefulSet makes it anew from the current template.
+
+    `cause`: of the roll that it is a step of; empty for the repair of a broken pod.
+    """
 
     disruptive: ClassVar[bool] = True
     name: str
     uid: str
     resource_version: str
+    cause: str = ""
 
     @property
     def target(self) -> str:
@@ -412,11 +416,15 @@ class ReplacePod(Step):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Switchover(Step):
-    """Ask Patroni to hand the leader's role to `candidate`; it refuses when `leader` no longer leads."""
+    """Ask Patroni to hand the leader's role to `candidate`; it refuses when `leader` no longer leads.
+
+    `cause`: of the roll that it is a step of; empty where the leader only leaves its node, or the pods that go.
+    """
 
     disruptive: ClassVar[bool] = True
     leader: str
     candidate: str
+    cause: str = ""
 
     @property
     def target(self) -> str:
@@ -425,11 +433,12 @@ class Switchover(Step):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestartMember(Step):
-    """Ask Patroni to restart one member's PostgreSQL, only where its restart is pending."""
+    """Ask Patroni to restart one member's PostgreSQL, only where its restart is pending. `cause`: for the fleet's budget."""
 
     disruptive: ClassVar[bool] = True
     name: str
     uid: str
+    cause: str = ""
 
     @property
     def target(self) -> str:

@@ -320,7 +320,8 @@ def restarts(situation: Situation) -> Decision:
 
 
 def _restart_member(restart: Restart, view: MemberView) -> RestartMember:
-    return RestartMember(reason=restart.reason, name=view.name, uid=view.pod.metadata.uid)
+    uid, cause = view.pod.metadata.uid, view.restart_cause
+    return RestartMember(reason=restart.reason, name=view.name, uid=uid, cause=cause)
 
 
 def awaited(situation: Situation) -> Decision:

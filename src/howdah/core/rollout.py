@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Mapping, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from zlib import crc32
 
@@ -244,7 +244,7 @@ def _broken_ones_first(views: tuple[MemberView, ...], due: tuple[MemberView, ...
     has_all = {view.name for view in views if view.is_leader or len(views) == 1}
     hopeless = [v for v in down if v.has_failed or (v.copies_for_long and v.is_marked)]
     broken = [v for v in down if v.name not in has_all] + [v for v in hopeless if v.name in has_all]
-    return Decision(steps=(_replace(broken[0], because=f" {broken[0].unhealthy}; "),)) if broken else None
+    return Decision(steps=(_repair(broken[0]),)) if broken else None
 
 
 def _missing(
@@ -363,7 +363,6 @@ NEXT = (
     _unhealthy_that_are_due,
 )
 
-_REPLACE, _HAND_OVER, _ALONE = ": ", " has to be replaced: ", " (there is no replica to switch to: a short outage)"
 _LATER = Wait(10.0, "the fleet's budget for rolls is used")
 
 
@@ -378,31 +377,30 @@ def _hand_over(
     """The old leader goes last, after a switchover; a single instance is replaced in place."""
     others = tuple(view.member for view in views if view.name != leader.name and view.member is not None)
     if len(views) == 1:
-        return Decision(steps=(_replace(leader, _ALONE),))
+        return Decision(steps=(_replace(leader, " (there is no replica to switch to: a short outage)"),))
     choice = choose_candidate(others, eligibility, leaving=leaving)
     why_not = None if leader_is_reachable else "it has not said yet where its Patroni is"
     why_not = choice.reason if choice.name is None else why_not
     if why_not is not None or choice.name is None:
         return Decision(waits=(Wait(LOOK_AGAIN_S, f"no switchover from {leader.name}: {why_not}"),))
-    reason = f"{leader.name}{_HAND_OVER}{leader.replace}"
-    return Decision(steps=(Switchover(reason=reason, leader=leader.name, candidate=choice.name),))
+    reason = f"{leader.name} has to be replaced: {leader.replace}"
+    return Decision(steps=(Switchover(reason=reason, leader=leader.name, candidate=choice.name, cause=leader.cause),))
 
 
-def causes_of_roll(reason: str, views: Iterable[MemberView]) -> frozenset[str]:
-    """The causes of which a step for this reason was one of the roll; the repair of a broken pod is of none."""
-    name = reason.partition(" ")[0].removesuffix(":")
-    why = {reason.removeprefix(f"{name}{between}").removesuffix(_ALONE) for between in (_REPLACE, _HAND_OVER)}
-    return frozenset(view.cause for view in views if view.replace is not None and view.replace in why)
-
-
-def _replace(view: MemberView, addition: str = "", *, because: str = _REPLACE) -> ReplacePod:
+def _replace(view: MemberView, addition: str = "") -> ReplacePod:
     meta = view.pod.metadata
     return ReplacePod(
-        reason=f"{view.name}{because}{view.replace}{addition}",
+        reason=f"{view.name}: {view.replace}{addition}",
         name=view.name,
         uid=meta.uid,
         resource_version=meta.resource_version,
+        cause=view.cause,
     )
+
+
+def _repair(view: MemberView) -> ReplacePod:
+    """A step for one broken pod, and no beginning of a roll."""
+    return replace(_replace(view), reason=f"{view.name} {view.unhealthy}; {view.replace}", cause="")
 
 
 def causes(views: Iterable[MemberView]) -> frozenset[str]:

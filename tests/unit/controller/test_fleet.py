@@ -76,7 +76,7 @@ def test_a_pod_that_a_drain_made_anew_is_no_roll():
 
 
 def test_an_announcement_of_something_else_is_no_roll():
-    other = announced(replace(REPLACING, reason="acid-a-2: its template differs: in something else"))
+    other = announced(replace(REPLACING, cause="something else"))
     assert fleet(one=situation(*DRAINED.observed.pods, annotations=other)).budget(ONE, LIMIT).mine == frozenset()
 
 
