@@ -70,6 +70,11 @@ class MemberView:
         return is_marked(self.pod)
 
     @property
+    def cannot_come_up(self) -> bool:
+        """Whether nothing is lost with it: waiting will not make it healthy, or it runs nowhere, for no node takes it."""
+        return self.has_failed or self.pod.has_no_node is not None
+
+    @property
     def is_coming_up(self) -> bool:
         """It is about to do its part, such as when it copies the database: that is not begun anew for nothing."""
         is_busy = self.member is not None and self.member.postgres_state in BUSY_STATES
@@ -239,10 +244,10 @@ def _broken_ones_first(views: tuple[MemberView, ...], due: tuple[MemberView, ...
     Ready, not healthy: a replica that does not stream at this moment may be the one that a failover is promoting.
     """
     down = [view for view in due if not view.pod.is_ready and not view.is_coming_up]
-    # The holder of the lock, and who is alone, only when it has failed for good: it may be about to start with all commits.
-    # Or when a person says that its copy is of no use: until that ends it has none.
+    # The holder of the lock, and who is alone, only when it has failed for good or runs nowhere: else it may be about to
+    # start with all commits. Or when a person says that its copy is of no use: until that ends it has none.
     has_all = {view.name for view in views if view.is_leader or len(views) == 1}
-    hopeless = [v for v in down if v.has_failed or (v.copies_for_long and v.is_marked)]
+    hopeless = [v for v in down if v.cannot_come_up or (v.copies_for_long and v.is_marked)]
     broken = [v for v in down if v.name not in has_all] + [v for v in hopeless if v.name in has_all]
     return Decision(steps=(_repair(broken[0]),)) if broken else None
 

@@ -46,7 +46,7 @@ def _is_urgent(step: Step, situation: Situation) -> bool:
         return True
     # A leader that starts, or missed one probe, is not broken; and who is alone is a leader even without the lock.
     is_first = view.is_leader or len(situation.views) == 1
-    return view.has_failed if is_first else view.unhealthy is not None and not view.is_coming_up
+    return view.cannot_come_up if is_first else view.unhealthy is not None and not view.is_coming_up
 
 
 def _member(step: Step) -> str | None:

@@ -194,6 +194,7 @@ def test_nothing_else_is_touched_while_a_member_is_not_well(claim, pods, expecte
         ("after one missed probe", leader(revision=OUTDATED, ready=False), None),
         ("not Ready for too long", leader(revision=OUTDATED, ready=False, age=HOUR), ("replace", "acid-a-0")),
         ("broken by its template", leader(revision=OUTDATED, waiting="ErrImagePull"), ("replace", "acid-a-0")),
+        ("too large for any node", leader(revision=OUTDATED, no_node="Insufficient cpu"), ("replace", "acid-a-0")),
         ("not heard of", leader(revision=OUTDATED, silent=True), ("replace", "acid-a-0")),
     ],
 )

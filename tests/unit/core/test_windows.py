@@ -71,8 +71,9 @@ def test_a_single_member_that_has_not_failed_is_left_alone_outside_its_window(so
     assert replacements(situation(sole, spec={**CLOSED, "numberOfInstances": 1})).steps == ()
 
 
-def test_a_single_member_that_has_failed_is_repaired_at_once():
-    broken = leader(revision=OUTDATED, waiting="ErrImagePull")
+@pytest.mark.parametrize("why", [{"waiting": "ErrImagePull"}, {"no_node": "Insufficient cpu"}])
+def test_a_single_member_that_has_failed_is_repaired_at_once(why):
+    broken = leader(revision=OUTDATED, **why)
     assert kinds(replacements(situation(broken, spec={**CLOSED, "numberOfInstances": 1})).steps) == [ReplacePod]
 
 
