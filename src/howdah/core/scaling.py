@@ -90,7 +90,7 @@ def scale_in(situation: Situation) -> Decision:
 
 def _hand_over(because: str, situation: Situation) -> Decision:
     choice = _successor(situation, situation.cluster.instances)
-    if choice.name is None and _is_by_turns(situation):
+    if _is_by_turns(situation):
         if _highest(situation) > _leaders_ordinal(situation):
             why_not = _why_not_by_turns(situation)
             # Who is above the leader goes first (`fewer_replicas`).
@@ -114,10 +114,15 @@ def _is_by_turns(situation: Situation) -> bool:
     Then the leader goes down by one member at a time, with those above it taken away in between: at last only members
     that stay are left to choose from.
     """
-    asynchronous = replace(situation.eligibility, only_synchronous=False)
-    return situation.eligibility.only_synchronous and (
-        _successor(situation, situation.cluster.instances, asynchronous).name is not None
-    )
+    instances = situation.cluster.instances
+    if not situation.eligibility.only_synchronous or _successor(situation, instances).name is not None:
+        return False
+    return _successor(situation, instances, _asynchronous(situation)).name is not None
+
+
+def _asynchronous(situation: Situation) -> Eligibility:
+    """Who is near enough to take over, whomever Patroni has chosen as standby."""
+    return replace(situation.eligibility, only_synchronous=False)
 
 
 def _why_not_by_turns(situation: Situation) -> str | None:
@@ -134,7 +139,7 @@ def _alone(situation: Situation) -> str | None:
     successor, and to stream: else it does not become the synchronous standby. Where one member is asked for nobody stays
     beside it, which is the manifest's word.
     """
-    eligibility = replace(situation.eligibility, only_synchronous=False)
+    eligibility = _asynchronous(situation)
     beside_it = situation.cluster.instances - (not _leaves_leader(situation))
     if not situation.eligibility.only_synchronous or beside_it <= 0:
         return None
@@ -219,8 +224,5 @@ def fewer_replicas(body: Body, live: Live, replicas: Difference, situation: Situ
 
 def _above_leader(situation: Situation) -> int | None:
     """To how many replicas a leader that has to leave itself may be left, before it hands over; None where it may not."""
-    if not (_leaves_leader(situation) and situation.leads and _is_by_turns(situation)):
-        return None
-    if _successor(situation, situation.cluster.instances).name is not None or _why_not_by_turns(situation) is not None:
-        return None
-    return _leaders_ordinal(situation) + 1
+    may_not = not (_leaves_leader(situation) and situation.leads and _is_by_turns(situation))
+    return None if may_not or _why_not_by_turns(situation) is not None else _leaders_ordinal(situation) + 1
