@@ -103,30 +103,29 @@ class Applier:
         at_work: list[p.Step] = []
         failures: list[tuple[p.Step, str]] = []
 
-        def lost(step: p.Step, why: str) -> Outcome:
-            return Outcome(tuple(done), step, why, is_conflict=True, failures=tuple(failures), at_work=tuple(at_work))
+        def outcome(failed: p.Step | None, said: str | None, *, is_conflict: bool = False) -> Outcome:
+            return Outcome(tuple(done), failed, said, is_conflict, tuple(failures), tuple(at_work))
 
         for step in steps:
             self._check_lead()
             try:
                 await _HANDLERS[type(step)](self, target, step)
             except (Conflict, LookAgain) as conflict:
-                return lost(step, str(conflict))
+                return outcome(step, str(conflict), is_conflict=True)
             except StillAtWork:
                 at_work.append(step)
                 continue
             except (KubeError, ExternalError) as error:
                 if _is_stale(error):
-                    return lost(step, str(error))
+                    return outcome(step, str(error), is_conflict=True)
                 self._told(target, step, str(error))
                 failures.append((step, str(error)))
                 if step.holds_up:
-                    return Outcome(tuple(done), step, str(error), failures=tuple(failures), at_work=tuple(at_work))
+                    return outcome(step, str(error))
                 continue
             self._told(target, step, None)
             done.append(step)
-        failed, said = failures[0] if failures else (None, None)
-        return Outcome(tuple(done), failed, said, failures=tuple(failures), at_work=tuple(at_work))
+        return outcome(*failures[0]) if failures else outcome(None, None)
 
     async def announce(self, target: Target, intent: Intent, resource_version: str) -> str:
         """Write the intent on the resource, if it is still the one that the decision was made from; its new version."""

@@ -408,13 +408,9 @@ def _keep_what_is_not_known(status: dict[str, Any], previous: Mapping[str, Any])
 
 
 def _is_held_up(disruptive: Step, steps: tuple[Step, ...], outcome: Outcome) -> bool:
-    """Whether a step beside which nobody is interrupted has failed, or is at work, of those that are to be done before it."""
+    """Whether of the steps that are to be done before it one stands against it."""
     before = {id(step) for step in takewhile(lambda step: step is not disruptive, steps)}
-    failed = outcome.failed
-    if failed is not None and id(failed) in before and (outcome.is_conflict or failed.holds_up):
-        return True
-    undone = (*(step for step, _ in outcome.failures), *outcome.at_work)
-    return any(id(step) in before and step.holds_up_disruption for step in undone)
+    return any(id(step) in before for step in outcome.hindrances)
 
 
 def _failure(step: Step, error: str) -> Outcome:

@@ -433,7 +433,10 @@ class Switchover(Step):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestartMember(Step):
-    """Ask Patroni to restart one member's PostgreSQL, only where its restart is pending. `cause`: for the fleet's budget."""
+    """Ask Patroni to restart one member's PostgreSQL, only where its restart is pending.
+
+    `cause`: of this restart, the same in every cluster that has it.
+    """
 
     disruptive: ClassVar[bool] = True
     name: str

@@ -37,7 +37,7 @@ from howdah.core.plan import (
 )
 from howdah.core.pooler_rolls import roll_poolers
 from howdah.core.pooling import remove_poolers, user_lists
-from howdah.core.rollout import LOOK_AGAIN_S, MemberView, beyond_budget, next_replacement
+from howdah.core.rollout import LOOK_AGAIN_S, MemberView, beyond_budget, is_marked, next_replacement
 from howdah.core.scaling import scale_in
 from howdah.core.silence import LEADER_LABELS, expired_lock, silent_leader
 from howdah.core.situation import Situation
@@ -218,9 +218,7 @@ def system_passwords(situation: Situation) -> Decision:
 
 def _is_for_a_password(pod: Pod) -> bool:
     """Whether it is marked because of an edited password."""
-    meta = pod.metadata
-    is_marked = meta.annotation(names.ROLLING_UPDATE_REQUIRED) == "true"
-    return is_marked and (meta.annotation(names.REPLACE_REASON) or "").startswith(_EDITED)
+    return is_marked(pod) and (pod.metadata.annotation(names.REPLACE_REASON) or "").startswith(_EDITED)
 
 
 def _is_younger(pod: Pod, situation: Situation) -> bool:

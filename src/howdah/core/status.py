@@ -43,9 +43,14 @@ class Outcome:
     @property
     def permits_disruption(self) -> bool:
         """Whether nothing that came before stands against interrupting somebody now."""
-        if self.is_conflict or (self.failed is not None and self.failed.holds_up):
-            return False
-        return not any(step.holds_up_disruption for step in (*(step for step, _ in self.failures), *self.at_work))
+        return not self.is_conflict and not self.hindrances
+
+    @property
+    def hindrances(self) -> tuple[Step, ...]:
+        """The steps that failed, lost a race or are at work, and beside which nobody is to be interrupted."""
+        ended = self.failed is not None and (self.is_conflict or self.failed.holds_up)
+        undone = (*(step for step, _ in self.failures), *self.at_work)
+        return (*((self.failed,) if ended else ()), *(step for step in undone if step.holds_up_disruption))
 
 
 @dataclass(frozen=True, slots=True)
