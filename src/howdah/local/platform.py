@@ -7,7 +7,6 @@ import argparse
 import asyncio
 import contextlib
 import os
-import resource
 import signal
 import socket
 import stat
@@ -21,7 +20,7 @@ from howdah.kube.credentials import load_access
 from howdah.kube.errors import KubeError
 from howdah.kube.events import EventRecorder
 from howdah.kube.resources import NODES, PODS
-from howdah.local import configuration, log
+from howdah.local import configuration, descriptors, log
 from howdah.local.configuration import Platform
 from howdah.local.controllers.caches import Caches
 from howdah.local.controllers.garbage import GarbageCollector
@@ -108,13 +107,13 @@ def _change_mode(folder: Path, mode: int) -> None:
 
 async def run(platform: Platform) -> None:
     """Run until cancelled."""
-    descriptors = _raise_descriptors()
+    former = descriptors.raise_limit()
     fence = fencing.choose(f"howdah-{platform.identity}")
     await _until_api_answers(platform)
     access = load_access(str(platform.kubeconfig))
     async with Client(access, concurrency=64, field_manager="howdah-local") as client:
         name = await node_name(client, platform.directory)
-        node = make_node(platform, fence, access.server, name, descriptors)
+        node = make_node(platform, fence, access.server, name, former)
         with contextlib.suppress(OSError):  # who cleans at this moment has it; the supervisor tries again
             configuration.hold_runtime()
         _log.info("platform started", node=node.name, fencing=fence.name, addresses=node.addresses.block)
@@ -134,13 +133,6 @@ async def run(platform: Platform) -> None:
                 group.create_task(GarbageCollector(client).run())
         finally:
             await listening.cleanup()
-
-
-def _raise_descriptors() -> int:
-    """As many descriptors as we may have: each pod needs some. Returns the former limit, which programs expect."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return soft
 
 
 async def _until_api_answers(platform: Platform) -> None:

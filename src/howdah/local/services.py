@@ -8,7 +8,6 @@ import argparse
 import asyncio
 import contextlib
 import itertools
-import resource as limits
 import signal
 import socket
 import time
@@ -25,7 +24,7 @@ from howdah.kube.credentials import load_access
 from howdah.kube.errors import KubeError
 from howdah.kube.events import EventRecorder, Reference
 from howdah.kube.resources import ENDPOINTS, SERVICES
-from howdah.local import configuration, log
+from howdah.local import configuration, descriptors, log
 from howdah.local.controllers.caches import Caches, Object
 from howdah.local.listeners import holder_of
 from howdah.local.relay import Relay, close_at_once
@@ -311,8 +310,7 @@ def _wait_for(path: Path) -> None:
 
 async def run(kubeconfig: Path) -> None:
     """Run until cancelled."""
-    soft, hard = limits.getrlimit(limits.RLIMIT_NOFILE)
-    limits.setrlimit(limits.RLIMIT_NOFILE, (max(soft, hard), hard))
+    descriptors.raise_limit()
     await asyncio.to_thread(_wait_for, kubeconfig)
     async with Client(load_access(str(kubeconfig)), field_manager="howdah-services") as client:
         events = EventRecorder(client, "howdah-services")

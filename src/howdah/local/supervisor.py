@@ -22,7 +22,7 @@ from pathlib import Path
 
 import structlog
 
-from howdah.local import code, configuration
+from howdah.local import code, configuration, log
 from howdah.local.configuration import Command, Platform
 from howdah.local.files import write_whole
 from howdah.local.node import processes
@@ -91,7 +91,7 @@ def names(directory: Path) -> set[str]:
         if pid == os.getpid():
             continue
         with contextlib.suppress(OSError):  # it has ended, or is somebody else's
-            entries = (processes.PROC / str(pid) / "environ").read_bytes().split(b"\0")
+            entries = processes.environment(pid).split(b"\0")
             found.update(entry.removeprefix(prefix) for entry in entries if entry.startswith(prefix))
     # Another folder's path may begin like this one's, with a colon after it.
     return {name.decode(errors="replace") for name in found if not set(name) & set(b"/:")}
@@ -164,13 +164,13 @@ class Supervisor:
         try:
             return commands(configuration.load(self._directory))
         except (OSError, ValueError, KeyError) as problem:
-            _say("configuration not read; what runs is kept", problem=str(problem))
+            _log.warning("configuration not read; what runs is kept", problem=str(problem))
             return None
 
     async def _end_unwanted(self, wanted: Mapping[str, Command]) -> None:
         """What a former supervisor kept and nobody wants any more: it might hold a Lease for ever."""
         for name in await asyncio.to_thread(unwanted, self._directory, {*wanted, *self._kept}):
-            _say("process ended, for it is not wanted", name=name)
+            _log.warning("process ended, for it is not wanted", name=name)
             await stop(await asyncio.to_thread(running, self._directory, name), STOP_S)
 
     async def _follow(self, wanted: Mapping[str, Command]) -> None:
@@ -199,7 +199,7 @@ class Supervisor:
                 ended = {"problem": str(problem)}
             ran_s = time.monotonic() - began
             pause_s = FIRST_PAUSE_S if ran_s > GOOD_RUN_S else min(pause_s * 2, LONGEST_PAUSE_S)
-            _say("process ended", name=name, **ended, ran_s=round(ran_s, 1), again_in_s=pause_s)
+            _log.warning("process ended", name=name, **ended, ran_s=round(ran_s, 1), again_in_s=pause_s)
             kept.who, kept.restarts = None, kept.restarts + 1
             self._write_status()
             await asyncio.sleep(pause_s)
@@ -255,12 +255,6 @@ class Supervisor:
             await asyncio.to_thread(trim_logs, self._directory / "log")
 
 
-def _say(event: str, **fields: object) -> None:
-    """Our log is on the same disk as everything: that a line is lost must harm nobody."""
-    with contextlib.suppress(OSError):
-        _log.warning(event, **fields)
-
-
 def trim_logs(folder: Path) -> None:
     """Put full logs aside; their writers append, and so go on at the beginning of an emptied file."""
     for path in folder.glob("*.log"):
@@ -314,6 +308,7 @@ def main() -> None:
     directory = options.dir.resolve()
     if lock(directory) is None:
         sys.exit(f"{directory} has a supervisor already")
+    log.configure()
     asyncio.run(_run_until_told(directory, options.code or code.fingerprint()))
 
 

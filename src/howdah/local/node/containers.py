@@ -20,6 +20,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from howdah.local.files import write_whole
 from howdah.local.node import fencing, processes
 from howdah.local.node.death import until_dead
 from howdah.local.node.fencing import Fence, Run
@@ -121,10 +122,7 @@ async def _collect(launcher: "subprocess.Popen[bytes]") -> None:
 
 
 def _write(path: Path, content: Any) -> None:
-    temporary = path.with_name(path.name + ".new")
-    temporary.write_text(json.dumps(content))
-    temporary.chmod(0o600)
-    temporary.replace(path)
+    write_whole(path, json.dumps(content).encode(), sync=False)
 
 
 def log_path(folder: Path, attempt: int) -> Path:

@@ -118,7 +118,8 @@ def descendants(roots: Iterable[int]) -> set[int]:
     return found - dead
 
 
-def _environment(pid: int) -> bytes:
+def environment(pid: int) -> bytes:
+    """As the process was given it; empty where it has ended or is another user's."""
     try:
         return (PROC / str(pid) / "environ").read_bytes()
     except (FileNotFoundError, ProcessLookupError, PermissionError):  # gone, or another user's
@@ -144,9 +145,9 @@ def marked(variable: str, value: str, folders: Iterable[str] = ()) -> set[int]:
     for pid in all_pids():
         if pid == os.getpid():
             continue
-        environment = b"\0" + _environment(pid)
-        lost = b"\0PATH=" not in environment and (_working_folder(pid) + "/").startswith(prefixes)
-        if mark in environment or lost:
+        given = b"\0" + environment(pid)
+        lost = b"\0PATH=" not in given and (_working_folder(pid) + "/").startswith(prefixes)
+        if mark in given or lost:
             seen = _shown(pid)
             if seen is not None and seen.state not in DEAD_STATES:
                 found.add(pid)

@@ -4,7 +4,6 @@ A claim's folder is made when the claim is bound and removed when its deletion i
 a pod never makes one: a missing folder is an error that a person must see, not an empty database.
 """
 
-import contextlib
 import os
 import shutil
 from collections.abc import Mapping
@@ -12,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from howdah.local.files import write_whole
 from howdah.local.node.environment import ConfigError, Mounts, References, pod_field
 from howdah.local.node.fencing import User
 
@@ -63,14 +63,7 @@ def make_folder(path: Path, user: User | None) -> Path:
 def write_file(path: Path, text: str, user: User | None) -> None:
     """Replace a private file as a whole."""
     make_folder(path.parent, user)
-    temporary = path.with_name(f".{path.name}.new")
-    with contextlib.suppress(FileNotFoundError):
-        temporary.unlink()
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
-    own(temporary, user)
-    temporary.replace(path)
+    write_whole(path, text.encode(), owner=(user.uid, user.gid) if user is not None else None, sync=False)
 
 
 def _files_of_keys(keys: Mapping[str, str] | None, source: Mapping[str, Any], what: str) -> dict[str, str]:
