@@ -32,7 +32,7 @@ kube-down: ## stop it and remove its data
 	@$(KUBE_SCRIPTS)/down.sh "$(KUBE_DIR)" remove
 
 e2e-kube: kube-build kube-build-tools kube-build-reference $(VENV)/.dev ## everything that needs a real Kubernetes: a control plane, and real nodes where they can be had
-	@$(BIN)/pytest -m kubernetes tests
+	@HOWDAH_WITH_KUBERNETES=1 $(PYTEST) -q -m kubernetes tests
 	@if [ "$$(id -u)" = 0 ]; then $(MAKE) --no-print-directory e2e-nodes; else echo "left out: real nodes (they need root)"; fi
 
 .PHONY: nodes-parts nodes-up nodes-down nodes-shell e2e-nodes bench-nodes
