@@ -141,12 +141,13 @@ def _answers(program: Path, cache: Path, client: Client, session: Session, run: 
         "--request-timeout=15s",
     ]
     commands = [replace(command, seconds=command.seconds * patience) for command in session.commands]
-    return [_answer([str(program), *fixed], command, namespace) for command in commands]
+    return [_answer([str(program), *fixed], command, namespace, cache) for command in commands]
 
 
-def _answer(start: list[str], command: Command, namespace: str) -> Answer:
+def _answer(start: list[str], command: Command, namespace: str, scratch: Path) -> Answer:
     line, stdin = (text.replace("$namespace", namespace) for text in (command.line, command.stdin))
     environment = os.environ | {
+        "TMPDIR": str(scratch),  # kubectl keeps a copy of what it could not edit
         "KUBE_EDITOR": command.editor,
         "KUBECTL_EXTERNAL_DIFF": "diff -u -N",
         "GOGC": "off",  # each lives for a second: a fifth of its processor time went into collecting garbage
@@ -166,6 +167,7 @@ def _answer(start: list[str], command: Command, namespace: str) -> Answer:
             process.kill()
             out, errors = process.communicate()
             code = STOPPED
+    out, errors = (text.replace(str(scratch), "/tmp") for text in (out, errors))
     shown = {"stdout": _lines(out, namespace, command.lines), "stderr": _lines(errors, namespace, "")}
     return Answer(process.returncode if code is None else code, "", (), shown)
 

@@ -54,19 +54,24 @@ def api_of(environ: Mapping[str, str], context: str | None) -> Api:
     cluster = _named(config["clusters"], chosen["cluster"])["cluster"]
     server = urlsplit(cluster["server"])
     user = _named(config["users"], chosen["user"])["user"]
-    tls = ssl.create_default_context(cadata=_decoded(cluster, "certificate-authority-data").decode())
-    if "client-certificate-data" in user:
+    tls = ssl.create_default_context(cadata=_text(cluster, "certificate-authority"))
+    if "client-certificate" in user:
+        tls.load_cert_chain(user["client-certificate"], user["client-key"])
+    elif "client-certificate-data" in user:
         import tempfile
 
-        with tempfile.NamedTemporaryFile() as both:  # Python takes it from a file only
-            both.write(_decoded(user, "client-certificate-data") + _decoded(user, "client-key-data"))
+        with tempfile.NamedTemporaryFile("w") as both:  # Python takes it from a file only
+            both.write(_text(user, "client-certificate") + _text(user, "client-key"))
             both.flush()
             tls.load_cert_chain(both.name)
     return Api(server.hostname or "", server.port or 443, tls, user.get("token") or "")
 
 
-def _decoded(section: Mapping[str, str], key: str) -> bytes:
-    return base64.b64decode(section[key])
+def _text(section: Mapping[str, str], key: str) -> str:
+    """What stands in the kubeconfig itself, or in the file that it names."""
+    if f"{key}-data" in section:
+        return base64.b64decode(section[f"{key}-data"]).decode()
+    return Path(section[key]).read_text()
 
 
 def _named(entries: list[dict[str, Any]], name: str) -> dict[str, Any]:

@@ -263,6 +263,9 @@ async def test_environment_holds_references_paths_and_what_the_node_sets(platfor
     assert "KUBERNETES_SERVICE_HOST" not in env
     assert "v1\n" in text  # the secret's file; cat's complaint about another one may come between
     assert found["status"]["qosClass"] == "Guaranteed"
+    assert (
+        "-data" not in Path(env["KUBECONFIG"]).read_text()
+    )  # Patroni would copy it into /tmp, and leave it there when killed
     account = load_access(env["KUBECONFIG"])
     async with Client(account) as own:
         assert (await own.get(PODS, "env", namespace=NS))["metadata"]["uid"] == env["POD_UID"]

@@ -5,7 +5,6 @@ killed and proved dead before its folders and its address are given back.
 """
 
 import asyncio
-import base64
 import contextlib
 import json
 import os
@@ -257,7 +256,9 @@ class PodRunner:
         user = self._node.fence.user
         self._volumes = volumes.make_volumes(self._as_seen(), self.folder / "volumes", content, user)
         self._made = time.monotonic()
-        text = kubeconfig(self._node.server, ca, token, self.namespace)
+        authority = self.folder / "volumes" / ".ca.crt"
+        volumes.write_file(authority, ca, user)
+        text = kubeconfig(self._node.server, authority, token, self.namespace)
         volumes.write_file(self.folder / "volumes" / ".kubeconfig", text, user)
 
     async def _claim_folders(self) -> dict[str, Path]:
@@ -481,14 +482,17 @@ def view_of(container: Object, status: Object) -> ContainerView:
     )
 
 
-def kubeconfig(server: str, ca: str, token: str, namespace: str) -> str:
-    """Access to the API as the pod's service account (JSON is YAML). Patroni reads `token`, not `tokenFile`."""
-    data = base64.b64encode(ca.encode()).decode()
+def kubeconfig(server: str, ca: Path, token: str, namespace: str) -> str:
+    """Access to the API as the pod's service account (JSON is YAML).
+
+    Patroni reads `token`, not `tokenFile`; and what stands in place of a file it writes into one of its own in /tmp, which
+    stays there when it is killed.
+    """
     return json.dumps(
         {
             "apiVersion": "v1",
             "kind": "Config",
-            "clusters": [{"name": "local", "cluster": {"server": server, "certificate-authority-data": data}}],
+            "clusters": [{"name": "local", "cluster": {"server": server, "certificate-authority": str(ca)}}],
             "users": [{"name": "pod", "user": {"token": token}}],
             "contexts": [{"name": "local", "context": {"cluster": "local", "user": "pod", "namespace": namespace}}],
             "current-context": "local",
