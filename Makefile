@@ -38,13 +38,16 @@ requirements: $(VENV)/.dev ## pin the dependencies of pyproject.toml again, with
 
 # --- using it ---------------------------------------------------------------------------------------------------
 
+# Beside the folder of `howdah local`, whose clusters may be somebody's own: `make demo-down` removes all data.
+DEMO_DIR ?= $(shell test "$$(id -u)" = 0 && echo /var/lib/howdah/demo || echo "$${XDG_STATE_HOME:-$$HOME/.local/state}/howdah/demo")
+
 .PHONY: demo
 demo: $(VENV)/.local ## a highly available cluster on this machine, from examples/minimal.yaml
-	@$(BIN)/howdah local up examples/minimal.yaml
+	@$(BIN)/howdah local up --dir "$(DEMO_DIR)" examples/minimal.yaml
 
 .PHONY: demo-down
 demo-down: $(VENV)/.local ## remove all that the demo made
-	@$(BIN)/howdah local down --remove
+	@$(BIN)/howdah local down --dir "$(DEMO_DIR)" --remove
 
 # --- working on it ----------------------------------------------------------------------------------------------
 

@@ -170,9 +170,10 @@ def _what_next(clusters: Sequence[Key], status: Status) -> list[str]:
 
 
 def _removal(status: Status) -> tuple[str, str]:
-    if status.directory == default_directory().resolve() and Path("Makefile").is_file():
+    default = default_directory().resolve()
+    if status.directory == default.with_name("demo") and Path("Makefile").is_file():
         return "make demo-down", "remove all of it"
-    is_default = status.directory == default_directory().resolve()
+    is_default = status.directory == default
     where = "" if is_default else f" --dir {shlex.quote(str(status.directory))}"
     return f"{_howdah()} local down --remove{where}", "remove all of it"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -53,7 +54,7 @@ class Connection:
         from howdah.local.up import default_directory
 
         is_named = self.kubeconfig is not None or "KUBECONFIG" in os.environ
-        return "" if is_named else local_platform(default_directory())
+        return "" if is_named else local_platforms(default_directory().parent)
 
 
 def _log_to_stderr() -> None:
@@ -68,7 +69,7 @@ def _log_to_stderr() -> None:
     )
 
 
-def local_platform(directory: Path) -> str:
-    """A line that points at the platform in this folder, which is mostly what was meant; empty where there is none."""
-    there = directory / "kubeconfig"
-    return f"\nthere is a local platform: export KUBECONFIG={there}" if there.is_file() else ""
+def local_platforms(directory: Path) -> str:
+    """Lines that point at the platforms in this folder, one of which is mostly what was meant; empty where there is none."""
+    found = sorted(directory.glob("*/kubeconfig"))
+    return "".join(f"\nthere is a local platform: export KUBECONFIG={shlex.quote(str(path))}" for path in found)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from howdah.cli.options import local_platform
+from howdah.cli.options import local_platforms
 
 ROOT = Path(__file__).parents[3]
 NOWHERE = "apiVersion: v1\nkind: Config\ncurrent-context: c\n" + (
@@ -89,10 +89,13 @@ def test_help_imports_nothing_heavy() -> None:
     assert not imported & {"aiohttp", "pydantic", "psycopg", "yaml", "asyncio", "structlog", "prometheus_client"}
 
 
-def test_without_a_named_cluster_a_local_platform_is_pointed_at(tmp_path: Path) -> None:
-    assert local_platform(tmp_path) == ""
-    (tmp_path / "kubeconfig").touch()
-    assert f"export KUBECONFIG={tmp_path}/kubeconfig" in local_platform(tmp_path)
+def test_without_a_named_cluster_local_platforms_are_pointed_at(tmp_path: Path) -> None:
+    assert local_platforms(tmp_path / "never") == local_platforms(tmp_path) == ""
+    for name in ("demo", "local"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "kubeconfig").touch()
+        assert f"export KUBECONFIG={tmp_path}/{name}/kubeconfig" in local_platforms(tmp_path)
+    assert local_platforms(tmp_path).count("export") == 2
 
 
 def test_without_a_named_cluster_it_is_said_what_can_name_one(tmp_path: Path) -> None:
