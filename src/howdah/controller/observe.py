@@ -16,7 +16,7 @@ from howdah.kube.client import Client
 from howdah.kube.informer import Key
 from howdah.model import names
 from howdah.model.cluster import SecretRequest
-from howdah.model.observed import Live, Observed, PatroniObject, Pod, Revision
+from howdah.model.observed import Departed, Live, Observed, PatroniObject, Pod, Revision
 
 Clock = Callable[[], dt.datetime]
 
@@ -48,7 +48,7 @@ def from_caches(watch: Watch, key: Key, now: dt.datetime) -> Observed | None:
         serves_event_streams=watch.event_streams.is_served(key[0]),
         nodes=watch.nodes.of(pods),
         nodes_unseen=watch.nodes.unseen,
-        departed=tuple(departed for at, departed in watch.departed if at == key),
+        departed=_departed(watch, key),
     )
     return own(seen)
 
@@ -117,6 +117,15 @@ def _objects(watch: Watch, key: Key) -> dict[tuple[str, str], Live]:
         if found is not None:
             owned[(kind, name)] = found
     return owned
+
+
+def _departed(watch: Watch, key: Key) -> tuple[Departed, ...]:
+    now_s = asyncio.get_running_loop().time()
+    return tuple(
+        Departed(gone.name, gone.uid, gone.was_proved_dead, now_s - gone.at_s)
+        for gone in watch.departed
+        if gone.key == key
+    )
 
 
 def _unrenewed_s(watch: Watch, patroni: Mapping[tuple[str, str], PatroniObject]) -> dict[tuple[str, str], float]:

@@ -32,7 +32,7 @@ from howdah.kube.informer import Informer, Key
 from howdah.kube.resources import Resource
 from howdah.model import names
 from howdah.model.errors import ExternalError
-from howdah.model.observed import Claim, Departed, Live, Meta, PatroniObject, Pod, Revision, SecretMeta
+from howdah.model.observed import Claim, Live, Meta, PatroniObject, Pod, Revision, SecretMeta
 
 DEPARTED_KEPT = 64
 SWEEP_S = 1.0
@@ -94,6 +94,17 @@ class Denied:
         return self.kind, self.namespace or "*"
 
 
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """A member's pod that was seen to go at `at_s`, by the event loop's clock."""
+
+    key: Key
+    name: str
+    uid: str
+    was_proved_dead: bool
+    at_s: float
+
+
 class Watch:
     """All informers of one operator. For every cluster with news `notify(key)` is called, or `notify_soon(key)`.
 
@@ -116,7 +127,7 @@ class Watch:
         self.locks = Locks()
         self._earlier = asyncio.Event()  # something is due before what was waited for
         self.lags = Lags()
-        self.departed: deque[tuple[Key, Departed]] = deque(maxlen=DEPARTED_KEPT)
+        self.departed: deque[Gone] = deque(maxlen=DEPARTED_KEPT)
         self._informers: list[Informer[Any]] = []
         self._decoded: dict[str, Mapping[str, Any]] = {}
         self.clusters = self._all(client, POSTGRESQLS, Live, _resource, self._resource_key, labels="")
@@ -337,7 +348,8 @@ class Watch:
     def _pod_gone(self, pod: Pod) -> None:
         key = self._member_key(pod)
         if key is not None:
-            self.departed.append((key, Departed(pod.name, pod.metadata.uid, pod.is_proved_dead, self._clock())))
+            now_s = asyncio.get_running_loop().time()
+            self.departed.append(Gone(key, pod.name, pod.metadata.uid, pod.is_proved_dead, now_s))
 
     def _lock_seen(self, informer: Informer[PatroniObject], obj: PatroniObject) -> None:
         meta = obj.metadata

@@ -96,11 +96,10 @@ def dead_leader(situation: Situation) -> Decision:
     lock = observed.patroni.get(situation.cluster.names.leader_object)
     if gone is None or not gone.was_proved_dead or lock is None or not situation.members:
         return NOTHING
-    gone_s = (observed.now - gone.seen_at).total_seconds()
-    if situation.unrenewed_s is not None and situation.unrenewed_s < gone_s:
+    if situation.unrenewed_s is not None and situation.unrenewed_s < gone.gone_s:
         return NOTHING  # whoever has renewed the lock since then is another pod of this name
     is_lossless = situation.sync.leader == leader.name and bool(situation.sync.standbys)
-    left_s = 0.0 if is_lossless else RESTART_GRACE_S - gone_s
+    left_s = 0.0 if is_lossless else RESTART_GRACE_S - gone.gone_s
     if left_s > 0:
         why = f"the pod of leader {leader.name} is gone; its volume has all commits, so a new pod gets some seconds to start"
         return Decision(waits=(Wait(left_s, why),))

@@ -440,7 +440,7 @@ class Departed:
     name: str
     uid: str
     was_proved_dead: bool
-    seen_at: dt.datetime
+    gone_s: float  # since when, by our clock that only goes forward
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 import asyncio
 import datetime as dt
+from dataclasses import replace
 
 import pytest
 
@@ -55,8 +56,6 @@ async def test_a_departure_of_long_ago_takes_the_lock_from_nobody_whose_containe
     """It was replaced in order; what leads now is another pod of its name, and starts again by itself before its ttl."""
     async with rig() as operator:
         await operator.running()
-        an_hour = dt.timedelta(hours=1)
-        operator.watch._clock = lambda: dt.datetime.now(dt.UTC) - an_hour
         operator.kube.store.patch(
             PODS, POD, lambda body: {**body, "spec": {**body["spec"], "nodeName": "n0"}}, Writer("scheduler")
         )
@@ -66,9 +65,11 @@ async def test_a_departure_of_long_ago_takes_the_lock_from_nobody_whose_containe
         await operator.caught_up()
         operator.kube.store.delete(PODS, POD, grace_s=0)
         async with asyncio.timeout(30):
-            while not [departed for key, departed in operator.watch.departed if departed.was_proved_dead]:
+            while not [gone for gone in operator.watch.departed if gone.was_proved_dead]:
                 await asyncio.sleep(0.01)
-        operator.watch._clock = utc_now
+        an_hour_ago = [replace(gone, at_s=gone.at_s - 3600) for gone in operator.watch.departed]
+        operator.watch.departed.clear()
+        operator.watch.departed.extend(an_hour_ago)
         operator.pod(0)
         renew(operator)
         await operator.passes()

@@ -63,7 +63,7 @@ from unit.core.clusters import (
 ALTER = Statement(Kind.ALTER_ROLE, "foo", "postgres", sql.SQL("ALTER ROLE foo").format(), "role foo may log in")
 LACKING = replace(QUIET, statements=(("postgres", (ALTER,)),))
 EDITED = replace(QUIET, edited=frozenset({"standby"}), statements=(("postgres", (ALTER,)),))
-GONE = Departed(f"{NAME}-0", "uid-of-pod-0", was_proved_dead=True, seen_at=NOW - dt.timedelta(seconds=60))
+GONE = Departed(f"{NAME}-0", "uid-of-pod-0", was_proved_dead=True, gone_s=60)
 TWO = (pod(1), pod(2))
 
 
@@ -114,11 +114,11 @@ def test_a_resource_gets_our_finalizer_beside_those_of_others():
         ),
         ("its pod is gone, and nobody saw it go", TWO, {}, False, False),
         ("another pod is gone", TWO, {"departed": (replace(GONE, name="acid-a-9"),)}, False, False),
-        ("it is gone since a moment", TWO, {"departed": (replace(GONE, seen_at=NOW),)}, False, True),
+        ("it is gone since a moment", TWO, {"departed": (replace(GONE, gone_s=0),)}, False, True),
         (
             "it is gone since a moment, and a standby has all commits",
             TWO,
-            {"departed": (replace(GONE, seen_at=NOW),), "synchronous": ["acid-a-1"]},
+            {"departed": (replace(GONE, gone_s=0),), "synchronous": ["acid-a-1"]},
             True,
             False,
         ),
