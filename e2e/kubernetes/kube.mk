@@ -32,8 +32,12 @@ kube-down: ## stop it and remove its data
 	@$(KUBE_SCRIPTS)/down.sh "$(KUBE_DIR)" remove
 
 e2e-kube: kube-build kube-build-tools kube-build-reference $(VENV)/.dev ## everything that needs a real Kubernetes: a control plane, and real nodes where they can be had
-	@HOWDAH_WITH_KUBERNETES=1 $(PYTEST) -q -m kubernetes tests
-	@if [ "$$(id -u)" = 0 ]; then $(MAKE) --no-print-directory e2e-nodes; else echo "left out: real nodes (they need root)"; fi
+	@if [ "$$(id -u)" = 0 ]; then \
+	  $(MAKE) --no-print-directory nodes-parts && \
+	  HOWDAH_WITH_KUBERNETES=1 HOWDAH_WITH_IMAGES=1 $(PYTEST) -q -m kubernetes tests && $(MAKE) --no-print-directory e2e-nodes; \
+	else \
+	  HOWDAH_WITH_KUBERNETES=1 $(PYTEST) -q -m kubernetes tests && echo "left out: images and real nodes (they need root)"; \
+	fi
 
 .PHONY: nodes-parts nodes-up nodes-down nodes-shell e2e-nodes bench-nodes
 nodes-parts: kube-build kube-build-nodes kube-build-tools kube-images
