@@ -118,6 +118,36 @@ def _template(body: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
+HOST = [{"name": "STANDBY_HOST", "value": "primary.example.com"}, {"name": "STANDBY_PORT", "value": "5432"}]
+MINIMAL = next(case for case in ADOPTED if case.name == "minimal")
+
+
+class Following(Stage):
+    """The cluster follows another since it was made, by variables of its pods; its manifest has no section `standby`."""
+
+    def _dynamic(self) -> dict[str, Any]:
+        return {**super()._dynamic(), "standby_cluster": {"host": "primary.example.com", "port": 5432}}
+
+    def make(self, body: dict[str, Any], writer: Any) -> None:
+        if body["kind"] == "StatefulSet":
+            body = deepcopy(body)
+            body["spec"]["template"]["spec"]["containers"][0]["env"] += HOST
+        super().make(body, writer)
+
+
+def test_a_standby_cluster_that_follows_by_variables_is_not_promoted() -> None:
+    async def taken_over(stage: Stage) -> None:
+        stage.__class__ = Following
+        stage.load()
+        stage.patch(POSTGRESQLS, stage.key, {"spec": {"env": HOST}}, PERSON)
+        stage.seat()
+        stage.start_operator()
+        await stage.settled()
+        assert not stage.commands
+
+    play(MINIMAL, taken_over)
+
+
 def _said(body: dict[str, Any]) -> dict[str, Any]:
     """What a person would see of it."""
     metadata = {key: body["metadata"].get(key) for key in ("labels", "annotations", "ownerReferences")}

@@ -11,7 +11,6 @@ import msgspec
 
 from howdah.core.patroni.member import parse_leader
 from howdah.core.request.asked import LiveFacts, LiveStream
-from howdah.core.request.recovery import makes_standby
 from howdah.model import names
 from howdah.model.observed import Live, Observed
 from howdah.model.units import PgVersion
@@ -29,6 +28,7 @@ def live_facts(observed: Observed) -> LiveFacts:
             exists=dcs is not None,
             dcs=dcs,
             etcd_host=_etcd_host(observed, dcs),
+            was_standby=_was_standby(observed),
             at=observed.now,
             users_changed=_users_changed(observed),
             event_streams=streams,
@@ -43,7 +43,7 @@ def live_facts(observed: Observed) -> LiveFacts:
         claim_template=next((c for c in claims if c["metadata"]["name"] == names.DATA_VOLUME), None),
         spilo_bootstrap=_document(pod).get("bootstrap"),
         version=_version(pod),
-        follows=makes_standby(_variables(pod)),
+        was_standby=_was_standby(observed),
         at=observed.now,
         users_changed=_users_changed(observed),
         event_streams=streams,
@@ -61,7 +61,12 @@ def facts_version(observed: Observed) -> tuple[object, ...]:
     )
     users = tuple(sorted(_users_changed(observed).items()))
     dcs = _state_store(observed)
-    return (dcs, _etcd_host(observed, dcs), seen, users, streams, observed.serves_event_streams)
+    store = (dcs, _etcd_host(observed, dcs))
+    return (store, seen, users, streams, observed.serves_event_streams, _was_standby(observed))
+
+
+def _was_standby(observed: Observed) -> bool:
+    return observed.resource.meta.annotation(names.STANDBY) is not None
 
 
 def _users_changed(observed: Observed) -> dict[str, str]:

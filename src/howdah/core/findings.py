@@ -18,7 +18,7 @@ def findings_of(situation: Situation) -> Findings:
     return Findings(
         generation=cluster.generation,
         instances=cluster.instances,
-        is_standby=cluster.is_standby,
+        is_standby=situation.is_standby,
         is_initialized=situation.config.is_initialized,
         views=situation.views,
         leader=head.name if head is not None else None,

@@ -18,11 +18,12 @@ from howdah.core.credentials import kept_roles, rotations
 from howdah.core.inheritance import inherit
 from howdah.core.nodes import leave_nodes, leaving_members
 from howdah.core.obsolete import obsolete_objects
-from howdah.core.patroni.dynamic import dynamic_patch
+from howdah.core.patroni.dynamic import dynamic_patch, with_unsaid
 from howdah.core.patroni.restart import AGAIN_AFTER, Restart, restart_order
 from howdah.core.plan import (
     NOTHING,
     AnnotatePod,
+    AnnotateResource,
     Decision,
     Held,
     PatchDynamicConfiguration,
@@ -163,16 +164,22 @@ def kept_volumes(situation: Situation) -> Decision:
 def promotion(situation: Situation) -> Decision:
     """A standby cluster whose manifest no longer says so: that is the word that promotion needs.
 
-    Before its StatefulSet changes, for the template of that is where it is seen that it was one.
+    That it said so is kept on the resource: what its pods' variables say may come from the operator's options, which are
+    nobody's word about this cluster.
     """
     dynamic = situation.config.dynamic
+    has_mark = situation.observed.resource.meta.annotation(names.STANDBY) is not None
+    if situation.cluster.is_standby and not has_mark:
+        why = "the manifest asks for a standby cluster; when it does so no more, that is the word to promote it"
+        return Decision(steps=(AnnotateResource(reason=why, annotations={names.STANDBY: "true"}),))
     if not situation.cluster.is_promoted or situation.cluster.instances == 0:
         return NOTHING
     if dynamic is None:
         why = "the manifest promotes the cluster, and Patroni's configuration is not there"
         return Decision(waits=(Wait(LOOK_AGAIN_S, why),), ends=True)
     if "standby_cluster" not in dynamic:
-        return NOTHING
+        why = "the cluster is a primary of its own"
+        return Decision(steps=(AnnotateResource(reason=why, annotations={names.STANDBY: None}),) if has_mark else ())
     reason = "spec.standby is gone: the cluster is promoted to a primary of its own"
     return Decision(steps=(PatchDynamicConfiguration(reason=reason, patch={"standby_cluster": None}),))
 
@@ -184,7 +191,7 @@ def dynamic_configuration(situation: Situation) -> Decision:
         return NOTHING
     slots = asked_slots(situation)
     asked = {**situation.cluster.dynamic, "slots": slots} if slots else situation.cluster.dynamic
-    patch = dynamic_patch(asked, situation.config.dynamic)
+    patch = dynamic_patch(with_unsaid(asked, situation.config.dynamic), situation.config.dynamic)
     remembering = remember_slots(situation)
     if not patch:
         return Decision(steps=remembering)
@@ -332,7 +339,7 @@ def awaited(situation: Situation) -> Decision:
             f"Pod {stuck.name} {stuck.unhealthy}" if stuck is not None else "the first member initialises the database"
         )
         return Decision(waits=(Wait(AWAITED_S, why),))
-    if not situation.accepts_writes and not situation.cluster.is_standby and instances > 0:
+    if not situation.accepts_writes and not situation.is_standby and instances > 0:
         return Decision(waits=(Wait(LOOK_AGAIN_S, "no member accepts writes"),))
     for view in situation.views:
         if view.unhealthy is not None:

@@ -22,7 +22,7 @@ from howdah.core.request.identity import annotations, owner_references, service_
 from howdah.core.request.logical_backup import backup_credentials, logical_backup
 from howdah.core.request.options import database_options, rotation_rules, user_options
 from howdah.core.request.own import own_settings
-from howdah.core.request.recovery import clone_credentials, is_standby
+from howdah.core.request.recovery import clone_credentials, follows_unsaid, is_standby, makes_standby
 from howdah.core.request.roles import roles_elsewhere
 from howdah.core.request.scheduling import affinity, tolerations
 from howdah.core.request.services import budgets, services
@@ -132,7 +132,7 @@ def resolve(
         instances=instances,
         asked_instances=asked.spec.number_of_instances,
         is_standby=asked.is_standby,
-        is_promoted=live.follows and not asked.is_standby,
+        is_promoted=live.was_standby and not asked.is_standby and makes_standby(env) is None,
         spilo=spilo,
         dynamic=dynamic_configuration(asked),
         pod=_pod(asked, env),
@@ -157,6 +157,7 @@ def resolve(
                     *left_out,
                     *rotation_doubts(roles, access.rotation),
                     *hidden_variables(asked, env),
+                    *follows_unsaid(asked, env),
                     *shrinking(asked),
                     *([version.held] if version.held is not None else ()),
                     *faults.doubts(asked),

@@ -133,6 +133,11 @@ class Situation:
         return None if self.leader_is_silent else view.member.role
 
     @property
+    def is_standby(self) -> bool:
+        """Whether it follows another cluster: by its manifest, or by what Patroni was told, unless it is being promoted."""
+        return self.cluster.is_standby or (self.config.is_standby and not self.cluster.is_promoted)
+
+    @property
     def unrenewed_s(self) -> float | None:
         """For how long the leader lock has not been renewed; None where no renewal was seen."""
         place, observed = self.cluster.names.leader_object, self.observed

@@ -11,6 +11,7 @@ import msgspec
 
 from howdah.core.alignment import differences
 from howdah.core.objects.build import build
+from howdah.core.patroni.dynamic import UNSAID
 from howdah.core.plan import FleetBudget
 from howdah.core.resolve import resolve
 from howdah.core.situation import DatabaseLook, Situation, look
@@ -255,8 +256,11 @@ def situation(
 ) -> Situation:
     """A cluster in which all is as the manifest says, but for what the arguments change.
 
-    `without`: kinds of which no object exists. `objects` replaces live objects. Without pods there is no leader.
+    `without`: kinds of which no object exists. `objects` replaces live objects. Without pods there is no leader. What
+    `dynamic` says of synchronous replication the manifest asks for, unless `spec` has a section `patroni`.
     """
+    if (dynamic or {}).get("synchronous_mode") is True:
+        spec = {"patroni": {key: value for key, value in (dynamic or {}).items() if key in UNSAID}, **(spec or {})}
     asked = cluster(annotations, settings, **(spec or {}))
     intended = build(asked)
     found = {

@@ -56,18 +56,9 @@ def test_patronis_own_annotations_say_where_its_state_is(settings, dcs):
     assert live_facts(situation(*three(), settings=settings).observed).dcs == dcs
 
 
-@pytest.mark.parametrize(
-    ("spec", "follows"),
-    [
-        ({}, False),
-        ({"standby": {"standby_host": "other"}}, True),
-        ({"standby": {"s3_wal_path": "s3://b/p"}}, True),
-        ({"standby": {"gs_wal_path": "gs://b/p"}}, True),
-        ({"env": [{"name": "STANDBY_WALE_S3_PREFIX", "value": "s3://b/p"}]}, True),
-    ],
-)
-def test_whether_its_pods_start_as_a_standby_cluster(spec, follows):
-    assert live_facts(situation(*three(), spec=spec).observed).follows is follows
+@pytest.mark.parametrize(("annotations", "was_standby"), [({}, False), ({names.STANDBY: "true"}, True)])
+def test_that_its_manifest_asked_for_a_standby_cluster_is_known(annotations, was_standby):
+    assert live_facts(situation(*three(), annotations=annotations).observed).was_standby is was_standby
 
 
 def test_objects_that_patroni_has_not_written_say_nothing():

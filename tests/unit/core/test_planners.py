@@ -412,9 +412,20 @@ def test_after_a_restart_of_the_operator_a_settled_cluster_waits_for_nothing():
     assert situation(*three(), database=unread, status={**settled, "observedGeneration": 0}).awaits_databases
 
 
+def test_a_manifest_that_takes_synchronous_replication_out_ends_it():
+    waiting = {"synchronous_mode": True, "synchronous_mode_strict": True}
+    assert dynamic_configuration(situation(*three(), dynamic=waiting)).steps == ()
+    (step,) = dynamic_configuration(situation(*three(), spec={"patroni": {}}, dynamic=waiting)).steps
+    assert step.patch == {"synchronous_mode": False, "synchronous_mode_strict": False}
+    assert step.reason == "synchronous_mode: true → false; synchronous_mode_strict: true → false"
+
+
 # --- promotion ---------------------------------------------------------------------------------------------------------
 
 FOLLOWING = {"standby_cluster": {"host": "other"}}
+
+
+ASKED_ONCE = {names.STANDBY: "true"}
 
 
 def promoted(seen):
@@ -422,11 +433,19 @@ def promoted(seen):
 
 
 def test_a_cluster_whose_manifest_was_a_standbys_is_promoted_before_its_stateful_set_changes():
-    seen = promoted(situation(*three(), dynamic=FOLLOWING, without=("StatefulSet",)))
+    seen = promoted(situation(*three(), annotations=ASKED_ONCE, dynamic=FOLLOWING, without=("StatefulSet",)))
     steps = decide(seen).steps
     assert [type(step) for step in steps[:2]] == [PatchDynamicConfiguration, Create]
     assert steps[0].patch == {"standby_cluster": None}
-    assert promotion(promoted(situation(*three()))).steps == ()
+
+
+def test_that_a_manifest_asks_for_a_standby_cluster_is_kept_until_that_is_promoted():
+    (mark,) = promotion(situation(*three(), spec={"standby": {"standby_host": "other"}})).steps
+    assert mark.annotations == ASKED_ONCE
+    marked = situation(*three(), annotations=ASKED_ONCE, spec={"standby": {"standby_host": "other"}}, dynamic=FOLLOWING)
+    assert promotion(marked).steps == ()
+    (unmark,) = promotion(promoted(situation(*three(), annotations=ASKED_ONCE))).steps
+    assert unmark.annotations == {names.STANDBY: None}
 
 
 def test_a_standby_cluster_that_people_made_by_hand_is_not_promoted():

@@ -166,6 +166,36 @@ def test_the_team_prefix_is_asked_for_only_where_the_option_says_so(name: str, t
         assert _paths(error) == {"metadata.name"}
 
 
+# --- promotion ---------------------------------------------------------------------------------------------------------
+
+
+HOST = {"name": "STANDBY_HOST", "value": "primary"}
+OF_OPTION = Reference("ConfigMap", "pod-env", ("ns",))
+
+
+@pytest.mark.parametrize(
+    ("claim", "was_standby", "spec", "option", "expected"),
+    [
+        ("the section is gone", True, {}, {}, True),
+        ("it never had one", False, {}, {}, False),
+        ("it has one", True, {"standby": {"standby_host": "primary"}}, {}, False),
+        ("a variable of the manifest still says so", True, {"env": [HOST]}, {}, False),
+        ("a variable of the operator's options still says so", True, {}, {"STANDBY_WALE_S3_PREFIX": "s3://b"}, False),
+        ("a variable without a value says nothing", True, {"env": [{**HOST, "value": ""}]}, {}, True),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_cluster_is_promoted_when_its_manifest_asked_for_a_standby_and_nothing_does_any_more(
+    claim: str, was_standby: bool, spec: Json, option: dict[str, str], expected: bool
+) -> None:
+    settings = _settings(pod_environment_configmap="ns/pod-env")
+    references, live = References(config_maps={OF_OPTION: option}), LiveFacts(exists=True, was_standby=was_standby)
+    found = resolve(_manifest(**spec), settings, references, live)
+    assert found.is_promoted is expected, claim
+    said = [str(warning) for warning in found.warnings if "makes this a standby cluster" in str(warning)]
+    assert len(said) == (0 if expected or not was_standby or "standby" in spec else 1), claim
+
+
 # --- numbers -----------------------------------------------------------------------------------------------------------
 
 

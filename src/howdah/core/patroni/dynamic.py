@@ -1,7 +1,8 @@
 """What to change in Patroni's live (dynamic) configuration so that it says what the manifest asks: the smallest PATCH.
 
-Only keys that the manifest speaks of are touched; what people or other tools set beside them stays. A key that the
-manifest no longer speaks of stays too, for its absence is not a value; it is told (`left`), so that it can be shown.
+Only keys that the manifest speaks of are touched; what people or other tools set beside them stays, and so does a key
+that the manifest no longer speaks of, for its absence is not a value. But a manifest that says nothing of synchronous
+replication asks for none, as with the reference: who takes it out because commits wait for a lost standby means it.
 """
 
 from __future__ import annotations
@@ -18,6 +19,13 @@ _ABSENT_MEANS: Mapping[tuple[str, ...], Any] = {
     ("synchronous_node_count",): 1,
 }
 """Patroni's own defaults, https://patroni.readthedocs.io/en/latest/dynamic_configuration.html: to say them changes nothing."""
+
+UNSAID: Mapping[str, Any] = {
+    "synchronous_mode": False,
+    "synchronous_mode_strict": False,
+    "synchronous_node_count": 1,
+}
+"""What a manifest asks for that does not say these."""
 
 _BOOLEAN = {"on": True, "true": True, "yes": True, "off": False, "false": False, "no": False}
 
@@ -37,11 +45,10 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class DynamicPatch:
-    """The body for PATCH /config (empty: nothing to do), a line per key, and keys that are left as they are."""
+    """The body for PATCH /config (empty: nothing to do), and a line per key."""
 
     body: Mapping[str, Any]
     changes: tuple[Change, ...]
-    left: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
         """Whether there is anything to change."""
@@ -53,19 +60,23 @@ class DynamicPatch:
         return "; ".join(str(change) for change in self.changes)
 
 
-def dynamic_patch(
-    desired: Mapping[str, Any], live: Mapping[str, Any], *, previous: Mapping[str, Any] | None = None
-) -> DynamicPatch:
-    """The patch from `live` to one that contains `desired`; a desired None removes the key.
-
-    `previous`: what an earlier manifest asked (such as `bootstrap.dcs` of the live pods' SPILO_CONFIGURATION); keys
-    that only it names, and that are still in force, are reported in `left`.
-    """
+def dynamic_patch(desired: Mapping[str, Any], live: Mapping[str, Any]) -> DynamicPatch:
+    """The patch from `live` to one that contains `desired`; a desired None removes the key."""
     changes = tuple(_changes((), desired, live))
     body: dict[str, Any] = {}
     for change in changes:
         _set(body, change.path, change.becomes)
-    return DynamicPatch(body, changes, tuple(_left((), previous or {}, desired, live)))
+    return DynamicPatch(body, changes)
+
+
+def with_unsaid(desired: Mapping[str, Any], live: Mapping[str, Any]) -> Mapping[str, Any]:
+    """`desired` with what the manifest asks for by saying nothing.
+
+    Quorum commit stays where people chose it by hand: the manifest has no word for it, so its silence is none against it.
+    """
+    if "synchronous_mode" not in desired and str(live.get("synchronous_mode")).lower() == "quorum":
+        return desired
+    return {**UNSAID, **desired}
 
 
 def _changes(path: tuple[str, ...], desired: Mapping[str, Any], live: Mapping[str, Any]) -> list[Change]:
@@ -105,22 +116,6 @@ def _parameter(value: Any) -> str | bool:
 def boolean(value: Any) -> object:
     """A value as Patroni reads a switch, in all its spellings; any other as it is."""
     return _BOOLEAN.get(value.lower(), value) if isinstance(value, str) else value
-
-
-def _left(
-    path: tuple[str, ...], previous: Mapping[str, Any], desired: Mapping[str, Any], live: Mapping[str, Any]
-) -> list[str]:
-    found: list[str] = []
-    for key, value in sorted(previous.items()):
-        here, in_force, wanted = (*path, key), live.get(key, _MISSING), desired.get(key, _MISSING)
-        if wanted is not _MISSING and not isinstance(wanted, Mapping):
-            continue
-        if isinstance(value, Mapping) and isinstance(in_force, Mapping):
-            below = _left(here, value, wanted if isinstance(wanted, Mapping) else {}, in_force)
-            found += below
-        elif wanted is _MISSING and in_force is not _MISSING and _equal(value, in_force, here):
-            found.append(f"{'.'.join(here)}: {_said(in_force)} stays, although the manifest no longer asks for it")
-    return found
 
 
 def _set(body: dict[str, Any], path: tuple[str, ...], value: Any) -> None:

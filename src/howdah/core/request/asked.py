@@ -76,10 +76,10 @@ class LiveFacts:
 
     `claim_template`: of the live StatefulSet. `spilo_bootstrap`: section `bootstrap` of the SPILO_CONFIGURATION of its
     pod template. `dcs`: where Patroni keeps the state of this cluster, `etcd_host`: in which etcd. `version`: the major
-    that its pod template tells. `follows`: that template makes its pods a standby cluster. `at`: the moment of the look;
-    without one no maintenance window is asked about. `users_changed`: by the name of a pooler's user list, when a
-    password in it was changed last; its pods have to be made after that. `serves_event_streams`: Kubernetes knows the kind
-    FabricEventStream, and lets us see it.
+    that its pod template tells. `was_standby`: its manifest was seen to ask for a standby cluster, and nobody has promoted
+    that since. `at`: the moment of the look; without one no maintenance window is asked about. `users_changed`: by the
+    name of a pooler's user list, when a password in it was changed last; its pods have to be made after that.
+    `serves_event_streams`: Kubernetes knows the kind FabricEventStream, and lets us see it.
     """
 
     exists: bool = False
@@ -88,7 +88,7 @@ class LiveFacts:
     claim_template: Json | None = None
     spilo_bootstrap: Json | None = None
     version: PgVersion | None = None
-    follows: bool = False
+    was_standby: bool = False
     at: datetime | None = None
     users_changed: Mapping[str, str] = field(default_factory=dict)
     event_streams: tuple[LiveStream, ...] = ()

@@ -1,10 +1,12 @@
 """Variables that tell a member where the data come from: a clone's source, or the primary of a standby cluster."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from howdah.core.request.asked import Asked, Json
 from howdah.model import names
+from howdah.model.errors import Problem
 from howdah.model.settings import Settings
 from howdah.model.spec import Clone, Spec
 
@@ -19,9 +21,21 @@ def is_standby(spec: Spec) -> bool:
     )
 
 
-def makes_standby(variables: Mapping[str, str]) -> bool:
-    """Whether pods with these literal variables start as a standby cluster."""
-    return any(name == "STANDBY_HOST" or _STANDBY_BY_ENVIRONMENT.fullmatch(name) for name in variables)
+def makes_standby(environment: Iterable[Mapping[str, Any]]) -> str | None:
+    """The variable for which pods with these entries start as a standby cluster; None where there is none.
+
+    The manifest may say it, or what the operator's options add to every pod.
+    """
+    said = (str(entry["name"]) for entry in environment if entry.get("value") or entry.get("valueFrom"))
+    return next((name for name in said if name == "STANDBY_HOST" or _STANDBY_BY_ENVIRONMENT.fullmatch(name)), None)
+
+
+def follows_unsaid(asked: Asked, environment: Iterable[Mapping[str, Any]]) -> Iterator[Problem]:
+    """A standby cluster whose manifest does not say so. Nobody asked for its promotion."""
+    variable = makes_standby(environment)
+    if variable is not None and not asked.is_standby:
+        what = f"{variable} among the pods' variables makes this a standby cluster, though there is no section standby"
+        yield Problem("spec.standby", what, f"to promote it, take {variable} away, too")
 
 
 def variable(name: str, value: str) -> Json:

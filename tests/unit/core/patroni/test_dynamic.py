@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from howdah.core.patroni.dynamic import dynamic_patch
+from howdah.core.patroni.dynamic import dynamic_patch, with_unsaid
 
 LIVE = {
     "ttl": 30,
@@ -71,18 +71,35 @@ def test_every_change_has_its_reason():
     assert patch.reason == "postgresql.parameters.jit: absent → off; ttl: 30 → 40"
 
 
-def test_what_an_earlier_manifest_set_is_left_and_told():
-    previous = {"ttl": 30, "loop_wait": 11, "postgresql": {"parameters": {"work_mem": "4MB", "gone": "1"}}}
-    patch = dynamic_patch({"postgresql": {"parameters": {"max_connections": "100"}}}, LIVE, previous=previous)
-    assert patch.body == {}
-    assert patch.left == (
-        "postgresql.parameters.work_mem: 4MB stays, although the manifest no longer asks for it",
-        "ttl: 30 stays, although the manifest no longer asks for it",
-    )
-
-
-def test_what_the_manifest_still_asks_is_not_left_over():
-    assert dynamic_patch({"ttl": 40}, LIVE, previous={"ttl": 30}).left == ()
+@pytest.mark.parametrize(
+    ("claim", "desired", "live", "body"),
+    [
+        ("nobody asked", {}, {}, {}),
+        (
+            "the manifest does so no more",
+            {},
+            {"synchronous_mode": True, "synchronous_mode_strict": True, "synchronous_node_count": 2},
+            {"synchronous_mode": False, "synchronous_mode_strict": False, "synchronous_node_count": 1},
+        ),
+        ("as text", {}, {"synchronous_mode": "on"}, {"synchronous_mode": False}),
+        (
+            "it asks for less",
+            {"synchronous_mode": True},
+            {"synchronous_mode": True, "synchronous_mode_strict": True},
+            {"synchronous_mode_strict": False},
+        ),
+        ("people chose a quorum", {}, {"synchronous_mode": "quorum", "synchronous_node_count": 2}, {}),
+        (
+            "the manifest refuses",
+            {"synchronous_mode": False},
+            {"synchronous_mode": "quorum"},
+            {"synchronous_mode": False},
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_manifest_that_says_nothing_of_synchronous_replication_asks_for_none(claim, desired, live, body):
+    assert dynamic_patch(with_unsaid(desired, live), live).body == body, claim
 
 
 scalars = st.none() | st.booleans() | st.integers(0, 3) | st.sampled_from(["on", "off", "1", "x"])
