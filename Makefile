@@ -38,16 +38,14 @@ requirements: $(VENV)/.dev ## pin the dependencies of pyproject.toml again, with
 
 # --- using it ---------------------------------------------------------------------------------------------------
 
-# Beside the folder of `howdah local`, whose clusters may be somebody's own: `make demo-down` removes all data.
-DEMO_DIR ?= $(shell test "$$(id -u)" = 0 && echo /var/lib/howdah/demo || echo "$${XDG_STATE_HOME:-$$HOME/.local/state}/howdah/demo")
-
+# With a name of its own: `make demo-down` removes all data, and the clusters of `howdah local` may be somebody's own.
 .PHONY: demo
 demo: $(VENV)/.local ## a highly available cluster on this machine, from examples/minimal.yaml
-	@$(BIN)/howdah local up --dir "$(DEMO_DIR)" examples/minimal.yaml
+	@$(BIN)/howdah local up --name demo examples/minimal.yaml
 
 .PHONY: demo-down
 demo-down: $(VENV)/.local ## remove all that the demo made
-	@$(BIN)/howdah local down --dir "$(DEMO_DIR)" --remove
+	@$(BIN)/howdah local down --name demo --remove
 
 # --- working on it ----------------------------------------------------------------------------------------------
 

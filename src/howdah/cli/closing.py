@@ -170,10 +170,9 @@ def _what_next(clusters: Sequence[Key], status: Status) -> list[str]:
 
 
 def _removal(status: Status) -> tuple[str, str]:
-    default = default_directory().resolve()
-    if status.directory == default.with_name("demo") and Path("Makefile").is_file():
+    if status.directory == default_directory("demo").resolve() and Path("Makefile").is_file():
         return "make demo-down", "remove all of it"
-    is_default = status.directory == default
+    is_default = status.directory == default_directory().resolve()
     where = "" if is_default else f" --dir {shlex.quote(str(status.directory))}"
     return f"{_howdah()} local down --remove{where}", "remove all of it"
 

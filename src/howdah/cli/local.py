@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import os
+import re
 import shlex
 import socket
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -58,13 +59,28 @@ NEEDS = {"pgbouncer": _PGBOUNCER, "pooler": _PGBOUNCER}
 T = TypeVar("T")
 
 
-def up(manifests: Sequence[Path], directory: Path | None, *, operators: int, wait_s: float) -> None:
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A platform as a command names it: by its folder, or by a name where that is None."""
+
+    directory: Path | None = None
+    name: str = "local"
+
+    @property
+    def folder(self) -> Path:
+        """Raises Failed for a name that is none of a folder."""
+        if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,62}", self.name):
+            raise Failed(f"--name {self.name}: write lower-case letters, digits and -, such as demo", Exit.INVALID)
+        return self.directory or platform.default_directory(self.name)
+
+
+def up(manifests: Sequence[Path], where: Place, *, operators: int, wait_s: float) -> None:
     """Start, install, apply, wait, tell. What runs already is brought to what is asked for now."""
     documents = read_documents(manifests)
     present = installations(os.environ.get("PATH", ""))
     refuse_what_cannot_run(clusters(documents), present)
     progress = Progress()
-    place = directory or platform.default_directory()
+    place = where.folder
     try:
         _run(lambda: _up(_platform(place, operators), documents, present, progress, wait_s))
     finally:
@@ -150,23 +166,23 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def down(directory: Path | None, *, remove: bool) -> None:
+def down(where: Place, *, remove: bool) -> None:
     """Stop everything; with `remove` nothing is left, not even a file."""
     progress = Progress()
-    place = directory or platform.default_directory()
+    place = where.folder
     if not place.is_dir():
         say(f"no platform in {place}")
         return
     _run(lambda: platform.down(place, remove=remove, on_progress=progress.told))
-    if remove and directory is None:
+    if remove and where.directory is None:
         with suppress(OSError):  # others may keep something there
             place.parent.rmdir()
 
 
-def print_local_status(directory: Path | None, output: str) -> None:
+def print_local_status(where: Place, output: str) -> None:
     """Processes, kubeconfig, fencing."""
     check_format(output)
-    found = platform.status(directory or platform.default_directory())
+    found = platform.status(where.folder)
     if output != TEXT:
         print_data(_plain(found), output)
         return
@@ -192,9 +208,9 @@ def _plain(found: Status) -> dict[str, object]:
     return {**asdict(found), "directory": str(found.directory), "kubeconfig": str(found.kubeconfig)}
 
 
-def print_logs(directory: Path | None, process: str, *, follow: bool) -> None:
+def print_logs(where: Place, process: str, *, follow: bool) -> None:
     """The last lines, and with `follow` those to come."""
-    place = directory or platform.default_directory()
+    place = where.folder
     try:
         for line in platform.logs(place, process):
             say(line)

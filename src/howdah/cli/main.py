@@ -29,6 +29,7 @@ Namespace = Annotated[str | None, typer.Option("--namespace", "-n", help="namesp
 Output = Annotated[str, typer.Option("--output", "-o", help="text, json or yaml")]
 Documents = Annotated[str, typer.Option("--output", "-o", help="yaml or json")]
 Directory = Annotated[Path | None, typer.Option("--dir", help="folder of the platform")]
+PlatformName = Annotated[str, typer.Option("--name", help="one of several platforms, where no --dir is given")]
 Name = Annotated[str, typer.Argument(help="name of the postgresql resource")]
 Files = Annotated[list[Path], typer.Argument(help="manifests; - for standard input")]
 
@@ -208,34 +209,36 @@ def switchover(
 def local_up(
     manifests: Annotated[list[Path] | None, typer.Argument(help="manifests to apply")] = None,
     directory: Directory = None,
+    name: PlatformName = "local",
     operators: Annotated[int, typer.Option(help="replicas of the operator")] = 1,
     wait_s: Annotated[float, typer.Option("--wait", help="seconds to wait for the clusters")] = 120.0,
 ) -> None:
     """Start the platform and the operator, apply manifests, and wait until their clusters run."""
-    from howdah.cli.local import up
+    from howdah.cli.local import Place, up
 
-    up(manifests or [], directory, operators=operators, wait_s=wait_s)
+    up(manifests or [], Place(directory, name), operators=operators, wait_s=wait_s)
 
 
 @local.command("down")
 def local_down(
     directory: Directory = None,
+    name: PlatformName = "local",
     remove: Annotated[
         bool, typer.Option("--remove", help="also remove all data; what else is in the folder stays")
     ] = False,
 ) -> None:
     """Stop everything that the platform runs."""
-    from howdah.cli.local import down
+    from howdah.cli.local import Place, down
 
-    down(directory, remove=remove)
+    down(Place(directory, name), remove=remove)
 
 
 @local.command("status")
-def local_status(directory: Directory = None, output: Output = "text") -> None:
+def local_status(directory: Directory = None, name: PlatformName = "local", output: Output = "text") -> None:
     """Show the platform's processes."""
-    from howdah.cli.local import print_local_status
+    from howdah.cli.local import Place, print_local_status
 
-    print_local_status(directory, output)
+    print_local_status(Place(directory, name), output)
 
 
 @local.command("logs")
@@ -243,11 +246,12 @@ def local_logs(
     process: Annotated[str, typer.Argument(help="process of the platform, such as operator-0")] = "operator-0",
     follow: Annotated[bool, typer.Option("--follow", "-f", help="go on as the log grows")] = False,
     directory: Directory = None,
+    name: PlatformName = "local",
 ) -> None:
     """Print the log of a process of the platform."""
-    from howdah.cli.local import print_logs
+    from howdah.cli.local import Place, print_logs
 
-    print_logs(directory, process, follow=follow)
+    print_logs(Place(directory, name), process, follow=follow)
 
 
 @app.command()

@@ -58,12 +58,12 @@ class Status:
     fencing: str
 
 
-def default_directory() -> Path:
-    """Where a platform lives if nobody says otherwise."""
+def default_directory(name: str = "local") -> Path:
+    """Where the platform of this name lives if nobody says otherwise, beside those of other names."""
     if fencing.needs_another_user():
-        return Path("/var/lib/howdah/local")
+        return Path("/var/lib/howdah") / name
     state = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
-    return Path(state) / "howdah" / "local"
+    return Path(state) / "howdah" / name
 
 
 async def up(platform: Platform, on_progress: Progress = lambda _: None, *, timeout_s: float = UP_TIMEOUT_S) -> Status:

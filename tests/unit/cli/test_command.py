@@ -98,6 +98,12 @@ def test_without_a_named_cluster_local_platforms_are_pointed_at(tmp_path: Path) 
     assert local_platforms(tmp_path).count("export") == 2
 
 
+@pytest.mark.parametrize("name", ["../other", "", "Demo"])
+def test_a_platforms_name_is_no_path(name: str) -> None:
+    done = howdah("local", "down", "--remove", "--name", name)
+    assert (done.returncode, "write lower-case letters" in done.stderr) == (2, True)
+
+
 def test_without_a_named_cluster_it_is_said_what_can_name_one(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "howdah.cli.main", "status"],
