@@ -6,12 +6,13 @@ changed template reaches them by `core.rollout`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from howdah.core.adoption import why_not_adopted
 from howdah.core.far_secrets import is_out_of_reach, look_again
 from howdah.core.objects.diff import Difference, Effect, compare, given_up, left_over
-from howdah.core.objects.ownership import is_of_reference, taken_over
+from howdah.core.objects.ownership import is_of_reference, taken_over, unintended_but_kept
 from howdah.core.objects.secrets import secret
 from howdah.core.plan import (
     NOTHING,
@@ -38,10 +39,13 @@ Body = Mapping[str, Any]
 
 
 def differences(intended: Body, live: Live) -> tuple[Difference, ...]:
-    """What of `intended` is not contained in the live object, and what we still own but no longer intend."""
+    """What of `intended` is not contained in the live object, and what we own, or are to take over, and do not intend."""
     body = live.body(intended["apiVersion"], intended["kind"])
-    left = given_up(live.managed_fields(), intended, body, manager=names.FIELD_MANAGER)
-    return compare(intended, body) + left_over(left, intended["kind"])
+    found = compare(intended, body)
+    entries = live.managed_fields()
+    left = given_up(_taken_over(entries, intended) or entries, intended, body, manager=names.FIELD_MANAGER)
+    compared = {one.path for one in found}  # a variable is compared as a whole, and what that costs is known
+    return found + left_over((path for path in left if path not in compared), intended["kind"])
 
 
 def missing_secrets(situation: Situation) -> Decision:
@@ -110,14 +114,16 @@ def align(body: Body, situation: Situation) -> Decision:
 
 def _aligned(body: Body, live: Live, situation: Situation) -> Decision:
     found = situation.differences.get((body["kind"], body["metadata"]["name"]), ())
-    if not found:
-        return Decision(steps=_taking_over(body, live) if is_of_reference(live) else ())
     if is_pooler_roll(body, found):
         return NOTHING  # late in a pass: see `pooler_rolls`
-    steps = _replacing(body, live, found) or _sized(body, live, found, situation)
-    why_held = held_adoption(live, situation, found)
-    if why_held is not None:
-        return Decision(held=tuple(Held(step, why_held) for step in steps))
+    if found:
+        steps = _replacing(body, live, found) or _sized(body, live, found, situation)
+    else:
+        steps = _taking_over(body, live) if is_of_reference(live) else ()
+    if (why := held_adoption(live, situation, found)) is not None:
+        return Decision(held=tuple(Held(step, why) for step in steps))
+    if (why := _held_by_pods(body, live, situation)) is not None:
+        return _without_taking_over(steps, why, live, found)
     return Decision(steps=steps)
 
 
@@ -187,7 +193,7 @@ def applying(body: Body, live: Live, found: tuple[Difference, ...]) -> tuple[Ste
 
 def _taking_over(body: Body, live: Live) -> tuple[Step, ...]:
     """Nothing for an object whose fields are ours already. Other than its ownership nothing of it changes."""
-    entries = taken_over(live.managed_fields())
+    entries = _taken_over(live.managed_fields(), body)
     if entries is None:
         return ()
     kind, name = body["kind"], body["metadata"]["name"]
@@ -202,18 +208,36 @@ def _taking_over(body: Body, live: Live) -> tuple[Step, ...]:
     return (mine,)
 
 
+def _taken_over(entries: Iterable[Body], body: Body) -> tuple[Body, ...] | None:
+    return taken_over(entries, leaving=unintended_but_kept(body))
+
+
 def held_adoption(live: Live, situation: Situation, found: tuple[Difference, ...]) -> str | None:
     """A template of pods that howdah has not made stays until a person says otherwise."""
-    if not any(d.effect in (Effect.ROLL, Effect.REPLACE) for d in found):
+    if not any(d.effect in (Effect.ROLL, Effect.REPLACE) or d.is_one_way for d in found):
         return None
-    managers = {entry.manager for entry in live.meta.managed_fields or ()}
-    if names.FIELD_MANAGER in managers or not managers:
+    return why_not_adopted(live, situation.observed.resource)
+
+
+def _held_by_pods(body: Body, live: Live, situation: Situation) -> str | None:
+    """Why a StatefulSet is not taken over: the reference left pods of an older template, which only that keeps from a roll.
+
+    Or nobody knows yet what a pod was made from.
+    """
+    if body["kind"] != "StatefulSet":
         return None
-    if situation.observed.resource.meta.annotation(names.ADOPTED) == "true":
+    revisions = {pod.metadata.label(names.REVISION_LABEL) for pod in situation.observed.pods} - {None}
+    is_known = revisions <= set(situation.observed.templates)
+    if is_known and all(view.replace is None for view in situation.views):
         return None
-    return (
-        f"it was made by {', '.join(sorted(m for m in managers if m))}; annotate the resource with {names.ADOPTED}=true"
-    )
+    return why_not_adopted(live, situation.observed.resource)
+
+
+def _without_taking_over(steps: tuple[Step, ...], why: str, live: Live, found: tuple[Difference, ...]) -> Decision:
+    """What touches no pod is applied all the same, such as more instances; only to remove a field it has to be ours."""
+    is_ownership_enough = is_of_reference(live) and all(d.intended is not None for d in found)
+    waiting = tuple(s for s in steps if isinstance(s, TakeOver)) if is_ownership_enough else steps
+    return Decision(steps=tuple(s for s in steps if s not in waiting), held=tuple(Held(step, why) for step in waiting))
 
 
 def align_pod_annotations(situation: Situation) -> Decision:

@@ -38,7 +38,7 @@ from howdah.core.plan import (
 )
 from howdah.core.pooler_rolls import roll_poolers
 from howdah.core.pooling import remove_poolers, user_lists
-from howdah.core.rollout import LOOK_AGAIN_S, MemberView, beyond_budget, is_marked, next_replacement
+from howdah.core.rollout import LOOK_AGAIN_S, MemberView, awaiting_word, beyond_budget, is_marked, next_replacement
 from howdah.core.scaling import scale_in
 from howdah.core.silence import LEADER_LABELS, expired_lock, silent_leader
 from howdah.core.situation import Situation
@@ -285,6 +285,7 @@ def replacements(situation: Situation) -> Decision:
         leader_is_reachable=situation.leader_is_reachable,
         leaving=leaving_members(situation),
     )
+    decision = replace(decision, held=(*decision.held, *awaiting_word(situation.views)))
     return outside_windows(decision, situation)
 
 

@@ -55,6 +55,7 @@ class MemberView:
     is_leader: bool
     unhealthy: str | None  # why, as a sentence without subject
     replace: str | None  # why it has to be replaced, as a sentence
+    awaits_word: str | None = None  # why not before a person says so
     has_failed: bool = False  # waiting will not make it healthy
     copies_for_long: bool = False  # it may never get further, and only a person can tell
     cause: str = ""  # the same for every cluster that rolls for the same reason
@@ -63,6 +64,11 @@ class MemberView:
     @property
     def name(self) -> str:
         return self.pod.name
+
+    @property
+    def is_due(self) -> bool:
+        """Whether it has to be replaced and no person is asked first."""
+        return self.replace is not None and self.awaits_word is None
 
     @property
     def is_marked(self) -> bool:
@@ -213,7 +219,7 @@ def next_replacement(
     leaving: Set[str] = frozenset(),
 ) -> Decision:
     """What may happen next in a roll. `views` by ordinal; `leaving`: members on nodes that are to be emptied."""
-    due = tuple(view for view in views if view.replace is not None)
+    due = tuple(view for view in views if view.is_due)
     if not due:
         return NOTHING
     for rule in NEXT:
@@ -227,6 +233,11 @@ def next_replacement(
         chosen = min(followers, key=lambda v: (v.name in eligibility.synchronous, -v.pod.ordinal))
         return Decision(steps=(_replace(chosen),))
     return _hand_over(views, due[0], eligibility, leader_is_reachable=leader_is_reachable, leaving=leaving)
+
+
+def awaiting_word(views: Iterable[MemberView]) -> tuple[Held, ...]:
+    """The replacements that wait for a person's word."""
+    return tuple(Held(_replace(view), view.awaits_word) for view in views if view.awaits_word is not None)
 
 
 def _in_flight(views: tuple[MemberView, ...], due: tuple[MemberView, ...], **_: object) -> Decision | None:
@@ -266,7 +277,7 @@ def _missing(
 def _stopped_by_unhealthy(views: tuple[MemberView, ...], due: tuple[MemberView, ...], **_: object) -> Decision | None:
     """With a member unhealthy that was replaced already, nothing else is touched; one that failed stops the roll."""
     for view in views:
-        if view.unhealthy is None or view.replace is not None:
+        if view.unhealthy is None or view.is_due:
             continue
         why = f"Pod {view.name} {view.unhealthy}"
         if view.has_failed:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from howdah.core.adoption import why_not_adopted
 from howdah.core.objects.diff import Difference
 from howdah.core.patroni.member import (
     LEADING,
@@ -25,7 +26,7 @@ from howdah.core.postgres.removal import Kept
 from howdah.core.rollout import MemberView, copies_for_long, has_failed, replacement, restart_cause, unhealthy_reason
 from howdah.model import names
 from howdah.model.cluster import Cluster
-from howdah.model.observed import Observed, Pod
+from howdah.model.observed import Live, Observed, Pod
 from howdah.model.postgres.rotation import Rotation
 from howdah.model.postgres.statements import MAINTENANCE_DATABASE, Statement
 from howdah.model.volumes import CloudVolume
@@ -211,6 +212,7 @@ def _views(
     cluster: Cluster, observed: Observed, members: Mapping[str, Member], leader: Leader, template: Mapping[str, Any]
 ) -> Iterable[MemberView]:
     head, moment = members.get(leader.name or ""), _moment(cluster, observed, leader)
+    why_not = why_not_adopted(_stateful_set(observed), observed.resource)
     standing = _standing(observed)
     claims = {claim.metadata.name: claim for claim in observed.claims}
     for pod in observed.pods:
@@ -220,7 +222,7 @@ def _views(
         is_leader = pod.name == leader.name
         claim = claims.get(f"{names.DATA_VOLUME}-{pod.name}")
         unhealthy = unhealthy_reason(pod, members.get(pod.name), head, is_leader=is_leader, claim=claim)
-        yield MemberView(
+        view = MemberView(
             pod=pod,
             member=members.get(pod.name),
             is_leader=is_leader,
@@ -231,6 +233,8 @@ def _views(
             cause=cause,
             restart_cause=restart_cause(pod, members.get(pod.name)),
         )
+        may_go = view.replace is None or view.is_marked or view.cannot_come_up
+        yield view if may_go else replace(view, awaits_word=why_not)
 
 
 def _moment(cluster: Cluster, observed: Observed, leader: Leader) -> dt.datetime:
@@ -250,8 +254,12 @@ def _standing(observed: Observed) -> Mapping[str, Any] | None:
     """The template that the live StatefulSet has; not decoded where it cannot be compared with that of any pod."""
     if len(observed.templates) == 0:
         return None
-    live = observed.objects.get(("StatefulSet", observed.resource.meta.name))
+    live = _stateful_set(observed)
     return live.body("apps/v1", "StatefulSet")["spec"]["template"] if live is not None else None
+
+
+def _stateful_set(observed: Observed) -> Live | None:
+    return observed.objects.get(("StatefulSet", observed.resource.meta.name))
 
 
 def _template(intended: Iterable[Mapping[str, Any]]) -> Mapping[str, Any]:

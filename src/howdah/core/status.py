@@ -181,7 +181,7 @@ def phase(previous: str, findings: Findings, plan: Plan, outcome: Outcome) -> st
         return "Updating" if any(step.disruptive for step in outcome.done) else "SyncFailed"
     if findings.database_error is not None:
         return "SyncFailed"
-    is_changing = bool(plan.steps) or findings.awaits_databases or any(view.replace for view in findings.views)
+    is_changing = bool(plan.steps) or findings.awaits_databases or any(view.is_due for view in findings.views)
     return "Updating" if is_changing else "Running"
 
 

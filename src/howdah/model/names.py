@@ -36,7 +36,9 @@ USERS_SEEN = "howdah.dev/users-seen"
 USERS_CHANGED = "howdah.dev/users-changed"
 """On a pooler's user list, and so on its pods: when a password in it was changed last; not there before that."""
 ADOPTED = "howdah.dev/adopt"
-"""On the resource, "true": a person said that pods may be rolled for differences between the reference and howdah."""
+"""On the resource, "true": a person said that pods may be rolled for differences between the reference and howdah.
+
+Also for those between pods and a StatefulSet that the reference wrote; and that credentials may move into a Secret."""
 
 CLUSTER = "howdah.dev/cluster"
 """On a Secret in another namespace than its cluster's: the cluster, as `namespace/name`. Its labels do not tell."""

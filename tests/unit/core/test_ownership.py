@@ -7,7 +7,7 @@ applier's entry, the same apply removes it, and a third one changes nothing.
 import pytest
 
 from howdah.core.objects.given_up import given_up
-from howdah.core.objects.ownership import taken_over
+from howdah.core.objects.ownership import KEEPER, KEPT_ANNOTATIONS, taken_over, unintended_but_kept
 from howdah.kube.resources import STATEFUL_SETS
 from howdah.kube.testing import Store
 from howdah.kube.testing.store import Writer
@@ -105,3 +105,40 @@ def test_all_that_moves_is_one_entry_and_ours_comes_first():
     assert (first["manager"], first["operation"]) == (FIELD_MANAGER, "Apply")
     assert first["fieldsV1"] == {"f:spec": {"f:a": {}, "f:b": {".": {}, "f:c": {}}}}
     assert rest == [other, status]
+
+
+# --- what is left as the reference wrote it ----------------------------------------------------------------------------
+
+(IDLE,) = KEPT_ANNOTATIONS
+
+
+def service(**annotations):
+    return {"metadata": {"name": "a", "annotations": annotations}}
+
+
+def annotated(manager, operation="Update", *keys):
+    return entry(manager, operation, **{"f:metadata": {"f:annotations": {f"f:{key}": {} for key in keys}}})
+
+
+def test_the_timeout_of_a_load_balancer_does_not_become_ours_where_nobody_intends_it():
+    mine, kept = (
+        taken_over([annotated("postgres-operator", "Update", IDLE, "x")], leaving=unintended_but_kept(service())) or ()
+    )
+    assert mine == annotated(FIELD_MANAGER, "Apply", "x")
+    assert kept == annotated(KEEPER, "Update", IDLE)
+    assert taken_over([mine, kept], leaving=unintended_but_kept(service())) is None, "once"
+    assert taken_over(
+        [annotated("postgres-operator", "Update", IDLE)], leaving=unintended_but_kept(service(**{IDLE: "60"}))
+    ) == (annotated(FIELD_MANAGER, "Apply", IDLE),), "the manifest says it"
+
+
+def test_what_was_left_before_stays_left_when_the_reference_came_back_in_between():
+    before = [annotated(FIELD_MANAGER, "Apply", "x"), annotated(KEEPER, "Update", IDLE), entry("cloud")]
+    found = taken_over(
+        [*before, annotated("postgres-operator", "Update", IDLE, "y")], leaving=unintended_but_kept(service())
+    )
+    assert found == (
+        annotated(FIELD_MANAGER, "Apply", "y", "x"),
+        entry("cloud"),
+        annotated(KEEPER, "Update", IDLE),
+    ), "the server takes one entry of a manager"

@@ -32,13 +32,17 @@ class Effect(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One field. `intended` or `live` is None where that side does not have it; `reason` is for people."""
+    """One field. `intended` or `live` is None where that side does not have it; `reason` is for people.
+
+    `is_one_way`: the reference operator would roll pods for it, if it came back.
+    """
 
     path: str
     intended: Any
     live: Any
     effect: Effect
     reason: str
+    is_one_way: bool = False
 
 
 Rule = tuple[tuple[str, ...], Effect]
@@ -130,11 +134,17 @@ def template_differences(
 
 def _judged(found: Iterator[Found], rules: tuple[Rule, ...]) -> Iterator[Difference]:
     for one in found:
-        effect = Effect.PATCH if _is_credential(one) else _effect(one.steps, rules)
+        is_credential = _is_credential(one)
+        effect = Effect.PATCH if is_credential else _effect(one.steps, rules)
         if effect is Effect.IGNORE:
             continue
         path = _path(one.steps)
-        if _is_variable(one.steps):  # its value may be a credential, and reasons are read by many
+        if is_credential:
+            reason = (
+                f"{path} differs: the credential moves into a Secret, which the reference would undo by rolling pods"
+            )
+            yield Difference(path, None, None, effect, reason, is_one_way=True)
+        elif _is_variable(one.steps):  # its value may be a credential, and reasons are read by many
             yield Difference(path, None, None, effect, f"{path} differs")
         else:
             yield Difference(path, _or_none(one.intended), _or_none(one.live), effect, _reason(path, one))

@@ -18,6 +18,8 @@ def given_up(
 ) -> tuple[str, ...]:
     """Paths, the highest of each, that entries of `manager` hold and `intended` does not. Of a subresource: none.
 
+    Of maps whose keys are data, such as annotations, each key.
+
     What the server fills in by itself is left out: it would fill it in again. That is told by the live value, for a field
     that the server would fill in may have been given another one.
     """
@@ -48,6 +50,8 @@ def _field(name: str, below: Mapping[str, Any], intended: Any, live: Any, path: 
     if isinstance(intended, Mapping) and name in intended:
         if below:
             yield from _missing(below, intended[name], there, here)
+    elif name in FREE_MAPS and below:
+        yield from _missing(below, {}, there, here)  # its keys, for those of others beside them stay
     elif path.rpartition(".")[2] in FREE_MAPS or not _may_be_filled_in(name, below, there):
         yield here
 

@@ -233,7 +233,7 @@ def _key(**key: Any) -> str:
     ("fields", "expected"),
     [
         ({"f:metadata": {"f:labels": {"f:team": {}, "f:gone": {}}}}, ("metadata.labels.gone",)),
-        ({"f:metadata": {"f:annotations": {".": {}, "f:a.b/c": {}}}}, ("metadata.annotations",)),
+        ({"f:metadata": {"f:annotations": {".": {}, "f:a.b/c": {}}}}, ("metadata.annotations[a.b/c]",)),
         ({"f:spec": {"f:replicas": {}, "f:minReadySeconds": {}}}, ()),  # the server fills it in
         (
             {"f:metadata": {"f:labels": {"f:type": {}}}},
