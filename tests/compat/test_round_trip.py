@@ -11,14 +11,16 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import yaml
 
 from adapters.apiserver.client import Server
 from golden.rendering import HERE as GOLDEN
+from howdah.core.alignment import differences
 from howdah.core.objects.build import build
 from howdah.core.objects.diff import compare, given_up, template_differences
-from howdah.core.objects.ownership import taken_over
+from howdah.core.objects.ownership import KEPT_ANNOTATIONS, taken_over, unintended_but_kept
 from howdah.core.resolve import resolve
 from howdah.kube.client import Client
 from howdah.kube.credentials import load_access
@@ -32,6 +34,7 @@ from howdah.kube.resources import (
     STATEFUL_SETS,
 )
 from howdah.model.names import FIELD_MANAGER
+from howdah.model.observed import Live
 from howdah.model.settings import settings_from_configmap
 
 KINDS = {
@@ -115,8 +118,46 @@ async def test_what_is_left_out_later_is_given_up_and_goes(kubeconfig: Path) -> 
         assert template_differences(intended, now) == ()
 
 
-async def _own(client: Client, live: Json) -> Json:
-    entries = taken_over(_entries(live))
+async def test_of_what_only_the_reference_wrote_the_idle_timeout_and_what_others_wrote_too_stay(
+    kubeconfig: Path,
+) -> None:
+    namespace = f"taken-over-{uuid.uuid4().hex[:6]}"
+    bodies = _objects("endpoints-load-balancer", namespace)
+    body = next(b for b in bodies if b["kind"] == "Service" and b["spec"]["type"] == "LoadBalancer")
+    name, (idle,) = body["metadata"]["name"], KEPT_ANNOTATIONS
+    before = dict(body["metadata"].get("annotations") or {})
+    theirs = {
+        **body,
+        "metadata": {**body["metadata"], "annotations": {**before, idle: "3600", "of-v1": "x", "both": "x"}},
+    }
+    access = load_access(str(kubeconfig))
+    async with Client(access, field_manager="postgres-operator") as reference, Client(access) as ours:
+        await ours.create(NAMESPACES, {"metadata": {"name": namespace}})
+        await reference.create(SERVICES, theirs)
+        metadata = {"name": name, "namespace": namespace, "annotations": {"both": "x"}}
+        both = {"apiVersion": "v1", "kind": "Service", "metadata": metadata}
+        live = await ours.apply(SERVICES, both, field_manager="cloud")
+        surplus = [d.path for d in differences(body, _decoded(live))]
+        assert surplus == ["metadata.annotations.both", "metadata.annotations.of-v1"]
+        live = await _own(ours, live, leaving=unintended_but_kept(body))
+        for _ in range(2):
+            live = await ours.apply(SERVICES, _with_uid(body, live), field_manager=FIELD_MANAGER, force=True)
+            assert live["metadata"]["annotations"] == {**before, idle: "3600", "both": "x"}
+            assert differences(body, _decoded(live)) == ()
+        # A person's word wins, and that it is taken back is followed, too.
+        asked = {**body, "metadata": {**body["metadata"], "annotations": {**before, idle: "60"}}}
+        live = await ours.apply(SERVICES, _with_uid(asked, live), field_manager=FIELD_MANAGER, force=True)
+        assert live["metadata"]["annotations"][idle] == "60"
+        live = await ours.apply(SERVICES, _with_uid(body, live), field_manager=FIELD_MANAGER, force=True)
+        assert live["metadata"]["annotations"] == {**before, "both": "x"}
+
+
+def _decoded(body: Json) -> Live:
+    return msgspec.json.decode(msgspec.json.encode(body), type=Live)
+
+
+async def _own(client: Client, live: Json, leaving: frozenset[str] = frozenset()) -> Json:
+    entries = taken_over(_entries(live), leaving=leaving)
     if entries is None:  # an account that says nothing but its name has no fields to own
         return live
     patch = [
