@@ -35,6 +35,16 @@ async def test_a_database_gets_the_owner_that_is_written(server: Server) -> None
     assert [statement.kind for statement in outcome.done] == [Kind.DATABASE_OWNER]
 
 
+@pytest.mark.parametrize("listed", [{}, {"shop_owner": []}])
+async def test_an_application_goes_on_to_log_in_with_a_role_that_a_prepared_database_takes_for_its_group(
+    server: Server, listed: dict[str, list[str]]
+) -> None:
+    await settle(server, desired_state({"shop_owner": []}, {"shop": "shop_owner"}, None, rules=RULES))
+    await settle(server, desired_state(listed, {}, {"shop": {}}, rules=RULES))
+    assert server.sql("SELECT current_user", "shop", "shop_owner", "secret of shop_owner") == [("shop_owner",)]
+    assert server.sql("SELECT rolcanlogin FROM pg_roles WHERE rolname = 'shop_data_owner'") == [(False,)]
+
+
 async def test_an_existing_prepared_database_keeps_its_owner(server: Server) -> None:
     server.sql("CREATE ROLE somebody")
     server.sql("CREATE DATABASE shop OWNER somebody")
