@@ -43,6 +43,8 @@ class Ties:
     """On the leader."""
     objects: Mapping[str, int] = field(default_factory=dict)
     """By database ("" is none): how many objects it owns or has privileges on."""
+    owned: frozenset[str] = frozenset()
+    """Of these databases: where it owns something that can be another role's."""
     members: tuple[str, ...] = ()
     """Roles that are members of it, without those that may only administer it."""
 
