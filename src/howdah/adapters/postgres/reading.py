@@ -60,9 +60,9 @@ SELECT r.rolname, r.rolsuper, r.rolcreatedb, r.rolcreaterole, r.rolinherit, r.ro
 
 _DATABASES = """
 SELECT d.datname, r.rolname, d.datallowconn, pg_encoding_to_char(d.encoding), d.datcollate, d.datconnlimit,
-       current_setting('server_version_num')::int
+       d.datistemplate, current_setting('server_version_num')::int
   FROM pg_database d JOIN pg_authid r ON r.oid = d.datdba
- WHERE NOT d.datistemplate
+ WHERE d.datname NOT IN ('template0', 'template1')
 """
 
 _CONTENTS = """
@@ -142,7 +142,8 @@ async def observe(target: Target, interest: Interest) -> Catalogue:
     contents: dict[str, Contents] = {}
     publishing: dict[str, Publishing] = {}
     unread: dict[str, str] = {}
-    inside = {*interest.databases, *(databases if interest.every_database else ())}
+    every = {name for name, database in databases.items() if not database.is_template}
+    inside = {*interest.databases, *(every if interest.every_database else ())}
     for name in sorted(inside | set(interest.published)):
         live = databases.get(name)
         if live is None or not live.takes_connections:

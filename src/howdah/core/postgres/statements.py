@@ -226,7 +226,8 @@ def drop_publication(name: str) -> Composed:
 
 
 def _tables(tables: Sequence[Table]) -> Composed:
-    return sql.SQL(", ").join(sql.Identifier(*table) for table in tables)
+    """Without the children of a table that others inherit from; partitions are their parent's rows anyway."""
+    return sql.SQL(", ").join(sql.SQL("ONLY {}").format(sql.Identifier(*table)) for table in tables)
 
 
 def repair_password_sql(role: str, verifier: str) -> str:

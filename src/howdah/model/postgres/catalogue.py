@@ -82,7 +82,7 @@ INVALID = -2
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """A database that is not a template."""
+    """A database, but for `template0` and `template1`."""
 
     name: str
     owner: str
@@ -90,6 +90,8 @@ class Database:
     encoding: str = ""
     locale: str = ""
     connection_limit: int = -1
+    is_template: bool = False
+    """Whether others may be made from it by anybody who may make databases."""
 
     @property
     def is_invalid(self) -> bool:
