@@ -2,7 +2,8 @@
 
 An answer holds for `ANSWER_HOLDS_S`, however many clusters ask; a pass that comes later takes it nevertheless, and is
 asked for again where the next one differs. Without an answer it is tried again every `RETRY_S`. After a restart nothing is
-known until the API answers: nobody is dropped for that.
+known until the API answers: nobody is dropped for that. A team that the API does not know is taken for absent when it says so
+a second time, knows others meanwhile, and never knew this one: until then it may be a wrong address, or a gap in its data.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from howdah.model.teams import Teams
 
 ANSWER_HOLDS_S = 300.0
 RETRY_S = 60.0
+DENIALS = 2
 FIRST_ANSWER_S = 2.0  # so long a pass waits for a first answer, so that most clusters are made in one go
 
 _log = structlog.get_logger("howdah.teams")
@@ -35,9 +37,27 @@ class _Known:
     members: tuple[str, ...] | None = None
     error: str | None = None
     answered_at: float = float("-inf")  # seconds of the loop's clock
+    was_known: bool = False
+    denials: int = 0
+    denied_at: float = float("-inf")  # when it was denied first
     tried: asyncio.Event = field(default_factory=asyncio.Event)
     task: asyncio.Task[None] | None = None
     askers: set[Key] = field(default_factory=set)
+
+    def take(self, members: tuple[str, ...] | None, now_s: float) -> None:
+        """What the API answers."""
+        self.has_answer, self.members, self.error, self.answered_at = True, members, None, now_s
+        if members is not None:
+            self.was_known = True
+            return
+        self.denials += 1
+        if self.denials == 1:
+            self.denied_at = now_s
+
+    def is_absent(self, others: Iterable[_Known]) -> bool:
+        """Whether there is no such team, and not just a failure that looks like it."""
+        is_denied = self.members is None and not self.was_known and self.denials >= DENIALS
+        return is_denied and any(one.members is not None and one.answered_at >= self.denied_at for one in others)
 
 
 class Directory:
@@ -80,6 +100,7 @@ class Directory:
             Teams(),
             {team: known.members for team, known in found if known.members is not None},
             frozenset(team for team, known in found if known.has_answer and known.members is None),
+            frozenset(team for team, known in found if known.is_absent(self._known.values())),
             tuple(_problem(team, known) for team, known in found if _is_doubtful(known)),
             is_complete=all(known.has_answer for _, known in found),
         )
@@ -138,15 +159,14 @@ class Directory:
         known.task = None
 
     async def _tried(self, team: str, known: _Known) -> bool:
-        before = (known.has_answer, known.members, known.error)
+        before = (known.has_answer, known.members, known.error, known.denials >= DENIALS)
         try:
-            known.members = await self._api.members(team, await self._token())
-            known.has_answer, known.error = True, None
-            known.answered_at = asyncio.get_running_loop().time()
+            members = await self._api.members(team, await self._token())
+            known.take(members, asyncio.get_running_loop().time())
         except (ExternalError, KubeError) as error:
             known.error = str(error)
         known.tried.set()
-        if before != (known.has_answer, known.members, known.error):
+        if before != (known.has_answer, known.members, known.error, known.denials >= DENIALS):
             _log.info("team", team=team, members=len(known.members or ()), error=known.error)
             self._tell(known.askers)
         return known.error is None

@@ -93,6 +93,7 @@ async def case(
     given: Settings | None = None,
     beforehand: Callable[[FakeKubernetes], None] = good_token,
     has_crd: bool = True,
+    holds_s: float = 300,
     **teams: list[str],
 ) -> AsyncIterator[Case]:
     kinds = (POSTGRESQLS, POSTGRES_TEAMS) if has_crd else (POSTGRESQLS,)
@@ -109,7 +110,9 @@ async def case(
             token_changed=lambda: directory.try_again(),
         )
         token = Token(client, NAMESPACE, token_reference(asked), sources)
-        directory = Directory(TeamsApi(api.url, timeout_s=1), token=token, notify=told.append, retry_s=0.05)
+        directory = Directory(
+            TeamsApi(api.url, timeout_s=1), token=token, notify=told.append, holds_s=holds_s, retry_s=0.05
+        )
         running = asyncio.create_task(sources.run())
         async with asyncio.timeout(HANGS_S):
             await sources.synced()
@@ -205,6 +208,55 @@ async def test_who_left_is_known_only_from_an_answer_with_a_list(answer: dict[st
         assert elsewhere.people == ()
         assert elsewhere.departures is not None
         assert elsewhere.departures.is_complete is is_complete
+
+
+async def test_a_team_that_only_a_postgres_team_knows_keeps_nobody_from_leaving() -> None:
+    given = settings(enable_team_member_deprecation=True)
+    async with case(given=given, holds_s=0, acid=["anna"]) as it:
+        it.team("own", additionalTeams={"acid": ["virtual"]}, additionalMembers={"virtual": ["bea"]})
+        await it.until(lambda: bool(it.sources.teams()[0].people))
+        cluster = await it.cluster()
+        assert not cluster.access.elsewhere.departures.is_complete  # said once, it may be a failure
+        assert [str(warning) for warning in cluster.warnings if "nobody is taken for gone" in str(warning)] != []
+        cluster = await complete(it)
+        assert not [warning for warning in cluster.warnings if "nobody is taken for gone" in str(warning)]
+        assert [role.name for role in cluster.access.elsewhere.people] == ["bea", "anna"]
+        it.team("own", additionalTeams={"acid": ["virtual"]}, additionalMembers={"virtual": []})
+        await it.until(lambda: not it.sources.teams()[0].people["virtual"])
+        assert [role.name for role in (await complete(it)).access.elsewhere.people] == ["anna"]
+
+
+async def complete(it: Case) -> Cluster:
+    async with asyncio.timeout(HANGS_S):
+        while not (cluster := await it.cluster()).access.elsewhere.departures.is_complete:
+            await asyncio.sleep(0.01)
+    return cluster
+
+
+@pytest.mark.parametrize(
+    ("additional", "word"),
+    [
+        ({"friends": ["x"]}, "for some minutes"),  # the API knew it
+        ({"elsewhere": ["x"]}, "needs an entry in additionalMembers"),  # nobody gives it people
+    ],
+)
+async def test_a_team_that_may_have_members_drops_nobody_however_often_it_is_denied(
+    additional: dict[str, list[str]], word: str
+) -> None:
+    given = settings(enable_team_member_deprecation=True)
+    async with case(given=given, holds_s=0, acid=["anna"], friends=["fred"]) as it:
+        it.team("own", additionalTeams={"acid": ["friends"]}, additionalMembers=additional)
+        await it.until(lambda: bool(it.sources.teams()[0].people))
+        assert "fred" in await it.people()
+        del it.api.teams["friends"]
+        before = len(it.api.asked)
+        async with asyncio.timeout(HANGS_S):
+            while "fred" in await it.people() or it.api.asked[before:].count("friends") < 4:
+                await asyncio.sleep(0.01)
+        cluster = await it.cluster()
+        assert not cluster.access.elsewhere.departures.is_complete
+        said = [str(warning) for warning in cluster.warnings if "nobody is taken for gone" in str(warning)]
+        assert ['"friends"' in one and word in one for one in said] == [True]
 
 
 async def test_a_token_that_comes_later_is_used_at_once() -> None:

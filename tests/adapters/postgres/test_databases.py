@@ -1,18 +1,22 @@
 """Databases on a real server: owners, schemas, extensions, and privileges that do what they are for."""
 
+from dataclasses import replace
+
 import psycopg
 import pytest
 
 from adapters.postgres.conftest import MAJORS, only
 from adapters.postgres.passes import RULES, missing, one_pass, passwords, settle
 from adapters.postgres.servers import Server
-from howdah.adapters.postgres import apply
-from howdah.core.postgres.difference import difference
+from howdah.adapters.postgres import apply, observe
+from howdah.core.postgres.difference import difference, interest
 from howdah.core.postgres.manifest import desired_state
 from howdah.core.postgres.prepared import DatabaseSection, SchemaSection
 from howdah.model.postgres.catalogue import EMPTY, Catalogue
-from howdah.model.postgres.desired import Desired
+from howdah.model.postgres.desired import Desired, PasswordLookup
 from howdah.model.postgres.statements import Kind
+
+LOOKUP = PasswordLookup("pooler", "one", "postgres")
 
 
 def plain(databases: dict[str, str], *users: str) -> Desired:
@@ -33,6 +37,33 @@ async def test_a_database_gets_the_owner_that_is_written(server: Server) -> None
     await settle(server, plain({"shop": "one"}, "one", "two"))
     outcome = await settle(server, plain({"shop": "two"}, "one", "two"))
     assert [statement.kind for statement in outcome.done] == [Kind.DATABASE_OWNER]
+
+
+async def test_a_database_that_people_marked_as_template_is_there_and_stays_theirs(server: Server) -> None:
+    desired = replace(desired_state({"one": []}, {"shop": "one"}, {"made": {}}, rules=RULES), lookup=LOOKUP)
+    await settle(server, desired)
+    try:
+        server.sql("ALTER DATABASE shop IS_TEMPLATE true; ALTER DATABASE made IS_TEMPLATE true")
+        server.sql("DROP SCHEMA data CASCADE", "made")
+        await settle(server, desired)
+        assert server.sql("SELECT 1 FROM pg_namespace WHERE nspname = 'data'", "made") == [(1,)]
+        assert not {"template0", "template1", "shop"} & set((await seen(server, desired)).contents)
+    finally:
+        server.sql("ALTER DATABASE shop IS_TEMPLATE false; ALTER DATABASE made IS_TEMPLATE false")
+
+
+async def seen(server: Server, desired: Desired) -> Catalogue:
+    return await observe(server.target, interest(desired))
+
+
+@pytest.mark.parametrize("listed", [{}, {"shop_owner": []}])
+async def test_an_application_goes_on_to_log_in_with_a_role_that_a_prepared_database_takes_for_its_group(
+    server: Server, listed: dict[str, list[str]]
+) -> None:
+    await settle(server, desired_state({"shop_owner": []}, {"shop": "shop_owner"}, None, rules=RULES))
+    await settle(server, desired_state(listed, {}, {"shop": {}}, rules=RULES))
+    assert server.sql("SELECT current_user", "shop", "shop_owner", "secret of shop_owner") == [("shop_owner",)]
+    assert server.sql("SELECT rolcanlogin FROM pg_roles WHERE rolname = 'shop_data_owner'") == [(False,)]
 
 
 async def test_an_existing_prepared_database_keeps_its_owner(server: Server) -> None:

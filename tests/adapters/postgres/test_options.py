@@ -1,12 +1,13 @@
 """`userOptions` and `databaseOptions` against real servers: given, kept, and roles that leave only when they may."""
 
+import asyncio
 import datetime as dt
 from dataclasses import replace
 
 import psycopg
 import pytest
+from psycopg import sql
 
-from adapters.postgres.conftest import MAJORS, only
 from adapters.postgres.passes import RULES, passwords, settle
 from adapters.postgres.servers import Server
 from howdah.adapters.postgres import PasswordChecks, apply, observe
@@ -15,9 +16,11 @@ from howdah.core.postgres.manifest import desired_state
 from howdah.core.postgres.options import MADE_BY_US, with_options
 from howdah.core.postgres.removal import Kept, farewells
 from howdah.core.postgres.rotation import interest_in_logins, removals
+from howdah.core.postgres.statements import end_privileges, hand_over
 from howdah.model.postgres.desired import DatabaseOptions, Desired, UserOptions
 from howdah.model.postgres.rotation import RotationRules
-from howdah.model.postgres.statements import Statement
+from howdah.model.postgres.statements import Kind, Statement
+from steady import HANGS_S
 
 NOW = dt.datetime(2026, 11, 25, tzinfo=dt.UTC)
 
@@ -189,16 +192,63 @@ async def test_the_rotated_logins_of_a_dropped_user_go_before_it(server: Server)
     assert not exists(server, "old")
 
 
-@only(max(MAJORS))
 async def test_what_a_role_comes_to_own_while_it_is_handed_over_is_not_dropped(server: Server) -> None:
-    """Nobody can note an owner down between REASSIGN OWNED and DROP OWNED."""
-    from howdah.core.postgres.statements import hand_over
-
-    server.sql("CREATE ROLE old; CREATE ROLE heir; GRANT CREATE ON SCHEMA public TO old")
-    with server.session() as handing, server.session() as making:
+    server.sql("CREATE ROLE old; GRANT CREATE ON SCHEMA public TO old")
+    with server.session() as ending, server.session() as making:
         making.execute("SET lock_timeout TO 300")
-        with handing.transaction():
-            handing.execute(hand_over("old", "heir"))
+        with ending.transaction():
+            ending.execute(end_privileges("old"))
             with pytest.raises(psycopg.errors.LockNotAvailable):
                 making.execute("SET ROLE old; CREATE TABLE late ()")
-    server.sql("DROP OWNED BY old, heir")
+        server.sql("GRANT CREATE ON SCHEMA public TO old")
+        with making.transaction():
+            making.execute("SET ROLE old; CREATE TABLE made AS SELECT 42 AS n")
+            with pytest.raises(psycopg.errors.ObjectInUse, match='somebody is just giving something to "old"'):
+                ending.execute(end_privileges("old"))
+        with pytest.raises(psycopg.errors.ObjectInUse, match='"old" owns something'):
+            ending.execute(end_privileges("old"))
+    assert server.sql("SELECT n FROM made") == [(42,)]
+    server.sql("DROP OWNED BY old")
+
+
+async def test_who_reads_what_a_leaving_role_owns_keeps_nobody_from_making_a_table(server: Server) -> None:
+    server.sql("CREATE ROLE old; CREATE ROLE heir; CREATE TABLE busy (); ALTER TABLE busy OWNER TO old")
+    server.sql("CREATE DATABASE other")
+    step = Statement(Kind.HAND_OVER, "old", "postgres", hand_over("old", "heir"), "hand over")
+    with server.session() as reading, server.session("other") as working:
+        reading.execute("BEGIN; SELECT FROM busy")
+        waiting = asyncio.create_task(apply(replace(server.target, lock_timeout_s=HANGS_S), [step], {}))
+        await waits_for_a_lock(server)
+        working.execute("SET lock_timeout TO 1000; CREATE TEMP TABLE mine ()")
+        reading.execute("COMMIT")
+        assert (await waiting).failed == ()
+    assert server.sql("SELECT tableowner FROM pg_tables WHERE tablename = 'busy'") == [("heir",)]
+    server.sql("DROP TABLE busy")
+
+
+async def waits_for_a_lock(server: Server) -> None:
+    query = "SELECT 1 FROM pg_stat_activity WHERE application_name = 'howdah' AND wait_event_type = 'Lock'"
+    async with asyncio.timeout(HANGS_S):
+        while not server.sql(query):
+            await asyncio.sleep(0.05)
+
+
+async def test_who_uses_a_policy_of_a_leaving_role_keeps_the_others_for_a_moment_only(server: Server) -> None:
+    """Its privileges end under a lock that every CREATE would wait for."""
+    server.sql("CREATE ROLE old; CREATE TABLE busy (); CREATE POLICY p ON busy TO old")
+    with server.session() as reading, server.session() as ending:
+        reading.execute("BEGIN; SELECT FROM busy")
+        ending.execute("SET lock_timeout TO '60s'")
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            ending.execute(end_privileges("old"))
+        assert ending.execute("SHOW lock_timeout").fetchone() == ("1min",)
+    server.sql("DROP TABLE busy")
+
+
+async def test_a_name_that_needs_quotes_is_handed_over_too(server: Server) -> None:
+    name = """it's $$ \\ "odd\""""
+    quoted = sql.Identifier(name)
+    server.sql(sql.SQL("CREATE ROLE {0}; GRANT CREATE ON SCHEMA public TO {0}").format(quoted))
+    with server.session() as ending:
+        ending.execute(end_privileges(name))
+    server.sql(sql.SQL("DROP ROLE {}").format(quoted))

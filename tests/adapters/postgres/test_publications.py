@@ -79,6 +79,20 @@ async def test_one_that_shall_not_be_there_is_dropped_and_those_of_others_stay(s
     assert await look(shop, publishing()) == (frozenset({("shop", NAME)}), ())
 
 
+async def test_tables_that_inherit_are_not_published_with_their_parent_and_partitions_are(shop: Server) -> None:
+    shop.sql(
+        "CREATE TABLE child () INHERITS (orders); CREATE TABLE years (id int PRIMARY KEY) PARTITION BY LIST (id)",
+        "shop",
+    )
+    shop.sql("CREATE TABLE year PARTITION OF years FOR VALUES IN (1)", "shop")
+    await settle(shop, publishing(ORDERS, ("public", "years")))
+    assert held(shop) == {NAME: {"public.orders", "public.year"}}
+    assert (await look(shop, publishing(ORDERS, ("public", "years"))))[0] == {("shop", NAME)}
+    shop.sql(f"ALTER PUBLICATION {NAME} SET TABLE orders, child", "shop")  # as the reference leaves it
+    await settle(shop, publishing(ORDERS))
+    assert held(shop) == {NAME: {"public.orders"}}
+
+
 @only(min(MAJORS))
 async def test_a_database_that_does_not_exist_is_said(server: Server) -> None:
     desired = publishing(ORDERS, database="nowhere")

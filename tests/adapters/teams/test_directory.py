@@ -147,3 +147,49 @@ async def test_a_team_that_nobody_asks_for_any_more_is_forgotten() -> None:
         asked = len(it.api.asked)
         await asyncio.sleep(0.05)
         assert len(it.api.asked) == asked
+
+
+async def test_a_team_is_absent_when_it_is_denied_again_while_another_is_known() -> None:
+    async with case(holds_s=0, acid=["anna"]) as it:
+        first = await it.of("acid", "virtual")
+        assert (first.unknown_teams, first.absent_teams) == ({"virtual"}, frozenset())
+        it.told.clear()
+        await denied(it, "acid", "virtual")
+        assert A in it.told
+        await it.until(lambda: it.directory._known["acid"].answered_at > it.directory._known["virtual"].denied_at)
+        second = await it.of("acid", "virtual")
+        assert (second.unknown_teams, second.absent_teams) == ({"virtual"}, {"virtual"})
+        it.api.teams["virtual"] = ["bea"]
+        await it.of("acid", "virtual")
+        await it.until(lambda: it.directory._known["virtual"].was_known)
+        assert (await it.of("acid", "virtual")).unknown_teams == frozenset()
+
+
+async def test_a_team_that_was_known_or_whose_api_knows_nobody_is_not_absent() -> None:
+    async with case(holds_s=0, acid=["anna"], gone=["gert"]) as it:
+        await it.of("gone")
+        del it.api.teams["gone"]
+        await denied(it, "gone")
+        assert (await it.of("acid", "gone")).absent_teams == frozenset()
+    async with case(holds_s=0) as it:
+        await denied(it, "virtual", "acid")
+        found = await it.of("virtual", "acid")
+        assert (found.unknown_teams, found.absent_teams) == ({"virtual", "acid"}, frozenset())
+
+
+async def test_who_answered_before_the_api_broke_is_no_proof() -> None:
+    async with case(holds_s=0, acid=["anna"]) as it:
+        await it.of("acid", key=B)
+        it.api.teams.clear()
+        await denied(it, "virtual")
+        assert (await it.of("virtual")).absent_teams == frozenset()
+
+
+async def denied(it: Case, *teams: str) -> None:
+    """Asked until each of them that the API does not know was denied twice."""
+    async with asyncio.timeout(HANGS_S):
+        while True:
+            await it.of(*teams)
+            if all(it.directory._known[team].denials >= 2 for team in teams if team not in it.api.teams):
+                return
+            await asyncio.sleep(0.01)

@@ -43,9 +43,11 @@ SELECT r.rolname, r.rolsuper, r.rolcreatedb, r.rolcreaterole, r.rolinherit, r.ro
        shobj_description(r.oid, 'pg_authid'),
        CASE WHEN r.rolname = ANY(%(leaving)s::name[]) OR r.is_dated THEN json_build_array(
          (SELECT count(*) FROM pg_stat_activity v WHERE v.usesysid = r.oid),
-         (SELECT json_object_agg(coalesce(d.datname, ''), o.count)
-            FROM (SELECT dbid, count(*) FROM pg_shdepend
-                   WHERE refclassid = 'pg_authid'::regclass AND refobjid = r.oid GROUP BY dbid) o
+         (SELECT json_object_agg(coalesce(d.datname, ''), json_build_array(o.ties, o.owned))
+            FROM (SELECT dbid, count(*) AS ties, count(*) FILTER (
+                           WHERE deptype = 'o' AND classid NOT IN ('pg_default_acl'::regclass, 'pg_user_mapping'::regclass)
+                         ) AS owned
+                    FROM pg_shdepend WHERE refclassid = 'pg_authid'::regclass AND refobjid = r.oid GROUP BY dbid) o
             LEFT JOIN pg_database d ON d.oid = o.dbid),
          (SELECT json_agg(DISTINCT p.rolname) FROM pg_auth_members a JOIN pg_authid p ON p.oid = a.member
            WHERE a.roleid = r.oid AND NOT a.admin_option)) END
@@ -58,9 +60,9 @@ SELECT r.rolname, r.rolsuper, r.rolcreatedb, r.rolcreaterole, r.rolinherit, r.ro
 
 _DATABASES = """
 SELECT d.datname, r.rolname, d.datallowconn, pg_encoding_to_char(d.encoding), d.datcollate, d.datconnlimit,
-       current_setting('server_version_num')::int
+       d.datistemplate, current_setting('server_version_num')::int
   FROM pg_database d JOIN pg_authid r ON r.oid = d.datdba
- WHERE NOT d.datistemplate
+ WHERE d.datname NOT IN ('template0', 'template1')
 """
 
 _CONTENTS = """
@@ -140,7 +142,8 @@ async def observe(target: Target, interest: Interest) -> Catalogue:
     contents: dict[str, Contents] = {}
     publishing: dict[str, Publishing] = {}
     unread: dict[str, str] = {}
-    inside = {*interest.databases, *(databases if interest.every_database else ())}
+    every = {name for name, database in databases.items() if not database.is_template}
+    inside = {*interest.databases, *(every if interest.every_database else ())}
     for name in sorted(inside | set(interest.published)):
         live = databases.get(name)
         if live is None or not live.takes_connections:
@@ -201,7 +204,17 @@ def _role(row: tuple[Any, ...]) -> Role:
         valid_until,
         {database: _settings(found) for database, found in (of_databases or {}).items()},
         comment,
-        None if ties is None else Ties(ties[0], ties[1] or {}, tuple(ties[2] or ())),
+        None if ties is None else _ties(*ties),
+    )
+
+
+def _ties(sessions: int, found: Mapping[str, tuple[int, int]] | None, members: Collection[str] | None) -> Ties:
+    there = found or {}
+    return Ties(
+        sessions,
+        {database: count for database, (count, _) in there.items()},
+        frozenset(database for database, (_, owned) in there.items() if owned),
+        tuple(members or ()),
     )
 
 

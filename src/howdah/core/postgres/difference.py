@@ -103,9 +103,21 @@ def unmet(desired: Desired, catalogue: Catalogue) -> tuple[str, ...]:
     )
     return (
         *(f'role "{other}" does not exist, so "{name}" has no membership with it' for other, name in missing),
+        *_logging_in(desired, catalogue),
         *fixed,
         *fixed_options(desired, catalogue),
     )
+
+
+def _logging_in(desired: Desired, catalogue: Catalogue) -> Iterator[str]:
+    """Roles that would be made without LOGIN, and have it: somebody may be using it."""
+    for role in desired.roles:
+        live = catalogue.roles.get(role.name)
+        if role.keeps_login and role.flags.login is False and live is not None and live.flags.login:
+            yield (
+                f'role "{role.name}" was there before the prepared database and logs in, which it keeps; '
+                f'ALTER ROLE "{role.name}" NOLOGIN ends that'
+            )
 
 
 def unreadable(desired: Desired, catalogue: Catalogue) -> tuple[str, ...]:
@@ -141,7 +153,8 @@ def _roles(desired: Desired, catalogue: Catalogue, matching: frozenset[str]) -> 
 
 
 def _role_changes(role: DesiredRole, live: Role, *, has_password: bool) -> Iterator[Statement]:
-    differing = {name: value for name, value in role.flags.spoken() if getattr(live.flags, name) is not value}
+    flags = replace(role.flags, login=None) if role.keeps_login else role.flags
+    differing = {name: value for name, value in flags.spoken() if getattr(live.flags, name) is not value}
     if differing:
         names = ", ".join(name if value else f"no{name}" for name, value in differing.items())
         yield Statement(

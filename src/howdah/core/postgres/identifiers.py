@@ -9,6 +9,7 @@ _ROLE_NAME = re.compile(r"[a-z0-9]([-_a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-_a-z0-9]*[
 _DATABASE_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _PARAMETER_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_$]*(\.[A-Za-z_][A-Za-z0-9_$]*)*")
 _RESERVED_ROLES = frozenset({"public", "none"})
+_TEMPLATES = frozenset({"template0", "template1"})
 
 LIST_PARAMETERS = frozenset(
     {
@@ -36,7 +37,30 @@ def role_name_fault(name: str) -> str | None:
 
 
 def database_name_fault(name: str) -> str | None:
-    """Why `name` cannot be a database or schema of a manifest, or None. The pattern is the reference's."""
+    """Why `name` cannot be a database of a manifest, or None."""
+    if name in _TEMPLATES:
+        return f'"{name}" is what PostgreSQL makes databases from; choose another name'
+    return plain_name_fault(name)
+
+
+def prepared_name_fault(name: str) -> str | None:
+    """Why `name` cannot be a prepared database, or None: its roles begin with it."""
+    if f"{name}_".startswith("pg_"):
+        return (
+            f'"{name}" would have roles that begin with "pg_", which PostgreSQL keeps for itself; choose another name'
+        )
+    return database_name_fault(name)
+
+
+def schema_name_fault(name: str) -> str | None:
+    """Why `name` cannot be a schema of a manifest, or None."""
+    if name == "information_schema" or name.startswith("pg_"):
+        return f'"{name}" is reserved by PostgreSQL; choose another name'
+    return plain_name_fault(name)
+
+
+def plain_name_fault(name: str) -> str | None:
+    """Why `name` needs quotes or is too long, or None. The pattern is the reference's."""
     if not _DATABASE_NAME.fullmatch(name):
         return f'"{name}" is not a plain name; write letters, digits and "_", not beginning with a digit'
     return length_fault(name)

@@ -9,7 +9,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from enum import IntEnum
 
-from howdah.core.postgres.identifiers import database_name_fault, length_fault, role_name_fault
+from howdah.core.postgres.identifiers import (
+    database_name_fault,
+    length_fault,
+    prepared_name_fault,
+    role_name_fault,
+    schema_name_fault,
+)
 from howdah.core.postgres.prepared import (
     DatabaseSection,
     prepared_database,
@@ -162,12 +168,12 @@ def _prepared_sections(
         return
     for name, section in sorted((prepared or {rules.cluster.replace("-", "_"): None}).items()):
         path = f"spec.preparedDatabases.{name}"
-        if (fault := database_name_fault(name)) is not None:
+        if (fault := prepared_name_fault(name)) is not None:
             warnings.append(_left_out(path, fault))
             continue
         known = DatabaseSection(**section) if section else DatabaseSection()
         schemas = schema_sections(known)
-        faults = {schema: fault for schema in schemas if (fault := database_name_fault(schema)) is not None}
+        faults = {schema: fault for schema in schemas if (fault := schema_name_fault(schema)) is not None}
         warnings.extend(_left_out(f"{path}.schemas.{schema}", fault) for schema, fault in faults.items())
         usable = {schema: options for schema, options in schemas.items() if schema not in faults}
         if not usable:

@@ -128,7 +128,9 @@ def _roles(one: _Set) -> Iterator[DesiredRole]:
         name = f"{one.prefix}_{kind}"
         shared = {"search_path": one.search_path}
         owns = kind == "owner"
-        yield DesiredRole(name, Flags(login=False), member_of, (admin,), shared, owns_databases=owns)
+        # An application may log in with one that was there before the section was.
+        group = Flags(login=False)
+        yield DesiredRole(name, group, member_of, (admin,), shared, owns_databases=owns, keeps_login=True)
         if one.has_users:
             user = f"{name}_user"
             source = PasswordSource(user, one.namespace)

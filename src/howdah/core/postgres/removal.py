@@ -1,9 +1,9 @@
 """Roles that shall go: rotated logins past their retention, and users that the manifest says to drop.
 
-One step at a time, each decided anew from the catalogue: no more logins, then what it owns is handed over (only where
-the manifest says to whom), then it is dropped. A role that we did not make, that somebody is connected with, or that owns
-something which nobody inherits stays, and why is said. A replica has sessions of its own: one that cannot be asked may have
-some.
+One step at a time, each decided anew from the catalogue: no more logins, then what it owns is handed over and its
+privileges end (only where the manifest says to whom), then it is dropped. A role that we did not make, that somebody is
+connected with, or that owns something which nobody inherits stays, and why is said. A replica has sessions of its own: one
+that cannot be asked may have some.
 """
 
 from collections.abc import Iterator
@@ -94,12 +94,21 @@ def _next_steps(removal: Removal, live: Role, ties: Ties) -> Iterator[Statement]
         reason = f'role "{name}" is to be dropped, so nobody may log in with it'
         yield Statement(Kind.ALTER_ROLE, name, MAINTENANCE_DATABASE, statement, reason)
     elif ties.objects and removal.reassign_to is not None:
-        for database in sorted({database or MAINTENANCE_DATABASE for database in ties.objects}):
-            statement = make.hand_over(name, removal.reassign_to)
-            reason = f'what role "{name}" owns in database "{database}" goes to "{removal.reassign_to}"'
-            yield Statement(Kind.HAND_OVER, name, database, statement, reason)
+        yield from _handed_over(name, removal.reassign_to, ties)
     else:
         yield Statement(Kind.DROP_ROLE, name, MAINTENANCE_DATABASE, make.drop_role(name), _reason(removal))
+
+
+def _handed_over(name: str, heir: str, ties: Ties) -> Iterator[Statement]:
+    """What it owns first, which may wait for whoever uses it; its privileges when it owns nothing any more."""
+    owned = {database or MAINTENANCE_DATABASE for database in ties.owned}
+    for database in sorted({database or MAINTENANCE_DATABASE for database in ties.objects}):
+        if database in owned:
+            reason = f'what role "{name}" owns in database "{database}" goes to "{heir}"'
+            yield Statement(Kind.HAND_OVER, name, database, make.hand_over(name, heir), reason)
+        else:
+            reason = f'the privileges of role "{name}" in database "{database}" end'
+            yield Statement(Kind.END_PRIVILEGES, name, database, make.end_privileges(name), reason)
 
 
 def _reason(removal: Removal) -> str:

@@ -72,14 +72,46 @@ def drop_role(name: str) -> sql.Composed:
 
 
 def hand_over(role: str, heir: str) -> sql.Composed:
-    """All that `role` owns in this database goes to `heir`, then its privileges here end.
+    """REASSIGN OWNED: all that `role` owns in this database, and of what belongs to none, goes to `heir`."""
+    return sql.SQL("REASSIGN OWNED BY {} TO {}").format(sql.Identifier(role), sql.Identifier(heir))
 
-    DROP OWNED would drop what the role came to own in between, so nobody may note an owner down until both are done.
+
+def end_privileges(role: str) -> sql.Composed:
+    """DROP OWNED in one string, which the server takes as one transaction: the privileges of `role` in this database end.
+
+    What it owned here would be dropped. So that it owns nothing, nobody may note an owner down meanwhile (which every
+    CREATE does, so this lock must be short), and nobody may have done so and not committed yet: who does keeps the role
+    locked until then (shdepLockAndCheckObject in pg_shdepend.c).
     """
+    text = sql.SQL(_OWNS_NOTHING).format(
+        role=sql.Literal(role),
+        in_use=sql.Literal(f'somebody is just giving something to "{role}"'),
+        owns=sql.Literal(f'"{role}" owns something in this database'),
+    )
     return sql.SQL(
-        "LOCK TABLE pg_catalog.pg_shdepend IN SHARE ROW EXCLUSIVE MODE; "
-        "REASSIGN OWNED BY {role} TO {heir}; DROP OWNED BY {role} RESTRICT"
-    ).format(role=sql.Identifier(role), heir=sql.Identifier(heir))
+        "SET LOCAL lock_timeout TO '500ms'; "  # less than deadlock_timeout, so that nobody is the victim of this
+        "LOCK TABLE pg_catalog.pg_shdepend IN SHARE ROW EXCLUSIVE MODE; DO {check}; DROP OWNED BY {role} RESTRICT"
+    ).format(check=sql.Literal(text.as_string(None)), role=sql.Identifier(role))
+
+
+# Default privileges and user mappings end with their role: REASSIGN OWNED leaves them, DROP OWNED drops them.
+_OWNS_NOTHING = """
+DECLARE owner pg_catalog.oid := (SELECT oid FROM pg_catalog.pg_authid WHERE rolname = {role});
+BEGIN
+  IF EXISTS (SELECT FROM pg_catalog.pg_locks
+              WHERE locktype = 'object' AND classid = 'pg_catalog.pg_authid'::pg_catalog.regclass AND objid = owner
+                AND pid IS DISTINCT FROM pg_catalog.pg_backend_pid()) THEN
+    RAISE object_in_use USING MESSAGE = {in_use};
+  END IF;
+  IF EXISTS (SELECT FROM pg_catalog.pg_shdepend
+              WHERE refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass AND refobjid = owner AND deptype = 'o'
+                AND classid NOT IN ('pg_catalog.pg_default_acl'::pg_catalog.regclass,
+                                    'pg_catalog.pg_user_mapping'::pg_catalog.regclass)
+                AND dbid = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())) THEN
+    RAISE object_in_use USING MESSAGE = {owns};
+  END IF;
+END
+"""
 
 
 def grant_role(role: str, member: str, *, admin: bool) -> sql.Composed:
@@ -194,7 +226,8 @@ def drop_publication(name: str) -> Composed:
 
 
 def _tables(tables: Sequence[Table]) -> Composed:
-    return sql.SQL(", ").join(sql.Identifier(*table) for table in tables)
+    """Without the children of a table that others inherit from; partitions are their parent's rows anyway."""
+    return sql.SQL(", ").join(sql.SQL("ONLY {}").format(sql.Identifier(*table)) for table in tables)
 
 
 def repair_password_sql(role: str, verifier: str) -> str:

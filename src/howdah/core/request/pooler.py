@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from howdah.core.postgres.identifiers import database_name_fault, role_name_fault
+from howdah.core.postgres.identifiers import plain_name_fault, role_name_fault
 from howdah.core.request.asked import Asked, Json
 from howdah.core.request.recovery import from_secret, variable
 from howdah.core.request.resources import pooler_defaults, resources
@@ -121,7 +121,7 @@ def _path(field: str, written: object) -> str:
 def _schema_fault(schema: str) -> str | None:
     if schema.lower().startswith("pg_"):
         return f'"{schema}" is reserved by PostgreSQL; choose another name'
-    return database_name_fault(schema)
+    return plain_name_fault(schema)
 
 
 def _section(asked: Asked) -> ConnectionPooler:

@@ -1,12 +1,13 @@
 """Roles from beside the manifest: which objects they are read from, and what becomes of what is in them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from howdah.core.postgres.infrastructure import entries, infrastructure_roles
-from howdah.core.postgres.teams import people, teams_asked
+from howdah.core.postgres.teams import PATH, people, teams_asked
 from howdah.core.request.asked import Asked, Reference
 from howdah.model.errors import Problem
 from howdah.model.postgres.desired import Departures, Elsewhere, RoleRules
+from howdah.model.postgres.people import Membership
 from howdah.model.settings import InfrastructureRoleSecret, NamespacedName, Settings
 from howdah.model.teams import Teams
 
@@ -58,7 +59,9 @@ def roles_elsewhere(asked: Asked, rules: RoleRules) -> tuple[Elsewhere, tuple[Pr
     if asked.is_standby or not heeds_teams(settings):
         return Elsewhere(infrastructure), doubts
     members, odd = people(settings, references.membership, asked.spec.team_id, rules)
-    return Elsewhere(infrastructure, members, _departures(asked)), (*doubts, *odd)
+    departures = _departures(asked)
+    held = () if departures is None else tuple(_held(references.membership))
+    return Elsewhere(infrastructure, members, departures), (*doubts, *odd, *held)
 
 
 def _departures(asked: Asked) -> Departures | None:
@@ -66,5 +69,16 @@ def _departures(asked: Asked) -> Departures | None:
     if not asked.settings.enable_team_member_deprecation or not asked.settings.role_deletion_suffix:
         return None
     membership = asked.references.membership
-    is_complete = membership.is_complete and not membership.unknown_teams
+    is_complete = membership.is_complete and not membership.doubtful_teams
     return Departures(asked.settings.role_deletion_suffix, is_complete)
+
+
+def _held(membership: Membership) -> Iterator[Problem]:
+    """Why nobody is taken for gone; what is not known for another reason is among the problems of `people`."""
+    for team in sorted(membership.doubtful_teams):
+        message = f'nobody is taken for gone, for team "{team}" may have members that the teams API does not tell'
+        if team in membership.teams.people:
+            hint = "it is believed when it knows other teams, and has not known this one, for some minutes"
+        else:
+            hint = "a team that only a PostgresTeam knows needs an entry in additionalMembers, which may be empty"
+        yield Problem(PATH, message, hint)

@@ -43,6 +43,8 @@ class Ties:
     """On the leader."""
     objects: Mapping[str, int] = field(default_factory=dict)
     """By database ("" is none): how many objects it owns or has privileges on."""
+    owned: frozenset[str] = frozenset()
+    """Of these databases: where it owns something that can be another role's."""
     members: tuple[str, ...] = ()
     """Roles that are members of it, without those that may only administer it."""
 
@@ -80,7 +82,7 @@ INVALID = -2
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """A database that is not a template."""
+    """A database, but for `template0` and `template1`."""
 
     name: str
     owner: str
@@ -88,6 +90,8 @@ class Database:
     encoding: str = ""
     locale: str = ""
     connection_limit: int = -1
+    is_template: bool = False
+    """Whether others may be made from it by anybody who may make databases."""
 
     @property
     def is_invalid(self) -> bool:

@@ -83,6 +83,8 @@ class DesiredRole:
     """A member of a team: logs in by PAM, so that no password is known or touched."""
     rotates: bool = False
     """Counts for `enable_password_rotation`, unless it owns databases."""
+    keeps_login: bool = False
+    """Whether it logs in is decided when it is made; of one that exists it is left as it is."""
     connection_limit: int | None = None
     valid_until: str | None = None
     """As `core.postgres.options.instant` writes it; None is not spoken of."""

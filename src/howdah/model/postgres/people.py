@@ -15,10 +15,17 @@ class Membership:
     """By team, what the teams API said; a team that it was not asked for, or did not answer for, is not there."""
     unknown_teams: frozenset[str] = frozenset()
     """The teams API knows no team of this name."""
+    absent_teams: frozenset[str] = frozenset()
+    """Of these: it never knew them, and said so again while it knew others, which is no passing failure."""
     problems: tuple[str, ...] = ()
     """Why something is not known, or may be out of date; sentences for people."""
     is_complete: bool = True
     """Everything that was asked for was answered once, and every `PostgresTeam` was read."""
+
+    @property
+    def doubtful_teams(self) -> frozenset[str]:
+        """Unknown teams that may have members nevertheless: all but those to which a `PostgresTeam` alone gives people."""
+        return self.unknown_teams - (self.absent_teams & self.teams.people.keys())
 
 
 NOBODY = Membership()

@@ -22,6 +22,7 @@ class Kind(StrEnum):
     GRANT_ROLE = "grant role"
     COMMENT_ROLE = "comment role"
     HAND_OVER = "hand over what a role owns"
+    END_PRIVILEGES = "end the privileges of a role"
     DROP_ROLE = "drop role"
     CREATE_DATABASE = "create database"
     DATABASE_OWNER = "change database owner"

@@ -148,6 +148,20 @@ def test_only_flags_that_are_spoken_of_and_differ_are_altered() -> None:
     assert texts(desired, catalogue(live_role("app"))) == ['ALTER ROLE "app" CREATEDB NOLOGIN']
 
 
+def test_a_prepared_role_is_made_without_login_and_takes_it_from_nobody_who_has_it() -> None:
+    desired = desired_state({}, {}, {"foo": {}}, rules=RoleRules("c", "ns"))
+    assert 'CREATE ROLE "foo_owner" NOLOGIN' in texts(desired, NOTHING)
+    there = catalogue(live_role("foo_owner"))
+    assert [
+        text for text in texts(desired, there) if text.startswith('ALTER ROLE "foo_owner" ') if "LOGIN" in text
+    ] == []
+    said = [sentence for sentence in unmet(desired, there) if '"foo_owner" was there before' in sentence]
+    assert len(said) == 1
+    off = live_role("foo_owner")
+    asleep = catalogue(replace(off, flags=replace(off.flags, login=False)))
+    assert not [sentence for sentence in unmet(desired, asleep) if "logs in" in sentence]
+
+
 def test_a_password_is_set_unless_it_matches_and_is_never_in_the_statement() -> None:
     desired = Desired((DesiredRole("app", Flags(login=True), password=SOURCE),))
     live = catalogue(live_role("app", verifier=Verifier("md5x")))

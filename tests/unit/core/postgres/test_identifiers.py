@@ -5,7 +5,9 @@ import pytest
 from howdah.core.postgres.identifiers import (
     database_name_fault,
     parameter_name_fault,
+    prepared_name_fault,
     role_name_fault,
+    schema_name_fault,
     setting_items,
 )
 
@@ -41,6 +43,25 @@ def test_what_cannot_be_a_role_is_told(name: str, word: str) -> None:
 )
 def test_names_of_databases_are_plain(name: str, is_fine: bool) -> None:
     assert (database_name_fault(name) is None) is is_fine
+    assert (schema_name_fault(name) is None) is is_fine
+
+
+@pytest.mark.parametrize(
+    ("name", "database", "prepared", "schema"),
+    [
+        ("template0", False, False, True),
+        ("template1", False, False, True),
+        ("pg_x", True, False, False),
+        ("pg", True, False, True),
+        ("pgx", True, True, True),
+        ("information_schema", True, True, False),
+        ("postgres", True, True, True),
+        ("public", True, True, True),
+    ],
+)
+def test_names_that_postgresql_keeps_for_itself(name: str, database: bool, prepared: bool, schema: bool) -> None:
+    checks = (database_name_fault, prepared_name_fault, schema_name_fault)
+    assert tuple(check(name) is None for check in checks) == (database, prepared, schema)
 
 
 @pytest.mark.parametrize(

@@ -120,6 +120,26 @@ def test_prepared_names_that_are_not_plain_are_left_out() -> None:
     ]
 
 
+def test_names_of_the_server_are_left_out_and_told() -> None:
+    """The reference makes what it can and fails at the rest in every sync; the cluster runs."""
+    desired = state(
+        {"app": []},
+        {"template1": "app"},
+        {"pg": {}, "template0": {}, "good": {"schemas": {"pg_x": {}, "information_schema": {}, "data": {}}}},
+    )
+    assert desired.errors == ()
+    assert [database.name for database in desired.databases] == ["good"]
+    assert [schema.name for schema in desired.databases[0].schemas] == ["data"]
+    assert [problem.path for problem in desired.warnings] == [
+        "spec.databases.template1",
+        "spec.preparedDatabases.good.schemas.information_schema",
+        "spec.preparedDatabases.good.schemas.pg_x",
+        "spec.preparedDatabases.pg",
+        "spec.preparedDatabases.template0",
+    ]
+    assert all("this entry is left out" in problem.hint for problem in desired.warnings)
+
+
 def test_prepared_names_that_the_server_would_cut_are_a_mistake() -> None:
     desired = state(prepared={"x" * 60: {}})
     assert all("PostgreSQL keeps 63" in problem.message + problem.hint for problem in desired.errors)
