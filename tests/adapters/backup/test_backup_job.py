@@ -81,9 +81,8 @@ def member(kube: FakeKubernetes, name: str, status: str = '{"role": "primary", "
     kube.store.seed(PODS, {"metadata": metadata, "spec": {"containers": []}, "status": ready})
 
 
-async def run(store: S3, server: Server, folder: Path, **changes: str) -> tuple[int, str, str]:
-    """Exit code, what it logs, what it leaves as its last words."""
-    environ = {
+def environment(store: S3, server: Server, folder: Path, **changes: str) -> dict[str, str]:
+    return {
         "PATH": os.environ["PATH"],
         "PYTHONPATH": str(REPOSITORY / "src"),
         "KUBECONFIG": str(folder / "kubeconfig"),
@@ -110,9 +109,20 @@ async def run(store: S3, server: Server, folder: Path, **changes: str) -> tuple[
         "AWS_SECRET_ACCESS_KEY": SECRET,
         **changes,
     }
-    process = await asyncio.create_subprocess_exec(
-        *ended_with_us(sys.executable, "-m", "howdah.instance.backup"), env=environ, stderr=asyncio.subprocess.PIPE
-    )
+
+
+async def run(store: S3, server: Server, folder: Path, **changes: str) -> tuple[int, str, str]:
+    """Exit code, what it logs, what it leaves as its last words."""
+    process = await started(environment(store, server, folder, **changes))
+    return await end_of(process, folder)
+
+
+async def started(environ: Mapping[str, str]) -> asyncio.subprocess.Process:
+    command = ended_with_us(sys.executable, "-m", "howdah.instance.backup")
+    return await asyncio.create_subprocess_exec(*command, env=environ, stderr=asyncio.subprocess.PIPE)
+
+
+async def end_of(process: asyncio.subprocess.Process, folder: Path) -> tuple[int, str, str]:
     ending = asyncio.create_task(process.communicate())
     done, _ = await asyncio.wait({ending}, timeout=PATIENCE_S)
     if not done:
@@ -243,13 +253,35 @@ async def test_a_dump_that_breaks_off_is_no_dump(
     with newest.session("shop") as session:
         session.execute("BEGIN; LOCK TABLE orders")
         running = asyncio.create_task(run(store, newest, tmp_path))
-        cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-        async with asyncio.timeout(60):
-            while not newest.sql(cut):
-                await asyncio.sleep(0.05)
+        await until_it_waits(newest, "SELECT pg_terminate_backend(pid)")
     code, said, _ = await running
     assert code == 1, said
     assert dumps(store) == before
+
+
+async def until_it_waits(server: Server, then: str) -> None:
+    """For a table that is locked."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not server.sql(f"{then} FROM pg_stat_activity WHERE wait_event_type = 'Lock'"):
+            await asyncio.sleep(0.05)
+
+
+def forget_dumps(store: S3) -> None:
+    for key in dumps(store):
+        (store.folder / BUCKET / key).unlink()
+
+
+async def test_a_database_that_admits_nobody_is_named(
+    newest: Server, store: S3, kube: FakeKubernetes, tmp_path: Path
+) -> None:
+    newest.reset()
+    newest.sql("CREATE DATABASE closed ALLOW_CONNECTIONS false")
+    member(kube, "acid-a-0")
+    code, said, _ = await run(store, newest, tmp_path)
+    assert code == 0, said
+    assert "sending parts of 16 MiB, 4 at once" in said
+    assert "database closed admits no sessions: it is not in the dump" in said
+    forget_dumps(store)
 
 
 def sessions_of_the_job(server: Server, since: int) -> set[bool]:

@@ -51,7 +51,7 @@ class Dump:
     """A running pg_dumpall; leaving the context ends it, whatever happened."""
 
     def __init__(self, program: Path, conninfo: str, environ: Mapping[str, str]) -> None:
-        """`conninfo` has no password: libpq takes PGPASSWORD from `environ`."""
+        """`conninfo` has no password: libpq takes PGPASSWORD from `environ`, and what a session begins with."""
         self.sent_bytes = 0
         self._process = subprocess.Popen(
             [program, "--dbname", conninfo, "--no-password", f"--lock-wait-timeout={LOCK_TIMEOUT_MS}"],

@@ -18,15 +18,18 @@ from pathlib import Path
 from psycopg.conninfo import make_conninfo
 
 from howdah.adapters.objectstore import Store
+from howdah.core.backup.parts import MIB, parts
 from howdah.core.backup.request import BackupRequest, backup_request, dump_key, dump_time
 from howdah.core.backup.retention import outdated
 from howdah.core.backup.source import Source, sources
 from howdah.instance.backup.dump import Dump, DumpFailed, pg_dumpall
+from howdah.instance.backup.survey import Survey, survey
 from howdah.instance.ending import end
 from howdah.kube.client import Client
 from howdah.kube.credentials import load_access
 from howdah.kube.errors import KubeError
 from howdah.kube.resources import PODS
+from howdah.model.backups import Parts
 from howdah.model.errors import ExternalError, InvalidSpec
 from howdah.model.observed import Pod
 
@@ -54,17 +57,27 @@ def main() -> None:
 def back_up(request: BackupRequest, environ: Mapping[str, str], *, now: dt.datetime) -> str:
     """The key of the new dump."""
     program = pg_dumpall(environ.get("PG_DIR") or PG_DIR, request.major, environ.get("PATH", ""))
-    source = _found(request, program.with_name("pg_isready"))
+    source = _found(request, program.with_name("pg_isready"), environ)
     log.info("dumping %s: %s", source.name, source.why)
-    store, key = Store(request.store), dump_key(request.store.folder, int(now.timestamp()))
-    with Dump(program, _conninfo(request, source), environ) as dump:
-        store.put(key, dump.chunks())
-        arrived = store.size_bytes(key)
-        if arrived != dump.sent_bytes:
-            raise DumpFailed(f"{key}: {dump.sent_bytes} bytes were sent, {arrived} are there")
-    log.info("%s: %d bytes", key, arrived)
+    conninfo, store = _conninfo(request, source), Store(request.store)
+    there_is = survey(program.with_name("psql"), conninfo, environ)
+    key = dump_key(request.store.folder, int(now.timestamp()))
+    with Dump(program, conninfo, environ) as dump:
+        store.put(key, dump.chunks(), _cut(there_is))
+    arrived = store.described(key)
+    if arrived is None or arrived.size_bytes != dump.sent_bytes:
+        raise DumpFailed(f"{key}: {dump.sent_bytes} bytes were sent, {arrived.size_bytes if arrived else 0} are there")
+    log.info("%s: %d bytes", key, dump.sent_bytes)
     _clean(request, store, now)
     return key
+
+
+def _cut(there_is: Survey | None) -> Parts:
+    cut = parts(there_is.size_bytes if there_is is not None else None)
+    log.info("sending parts of %d MiB, %d at once", cut.size_bytes // MIB, cut.at_once)
+    for name in there_is.closed if there_is is not None else ():
+        log.warning("database %s admits no sessions: it is not in the dump", name)
+    return cut
 
 
 def _clean(request: BackupRequest, store: Store, now: dt.datetime) -> None:
@@ -95,13 +108,13 @@ def _conninfo(request: BackupRequest, source: Source) -> str:
     )
 
 
-def _found(request: BackupRequest, pg_isready: Path) -> Source:
+def _found(request: BackupRequest, pg_isready: Path, environ: Mapping[str, str]) -> Source:
     """The best member that answers; members may come and go while we look. Raises ExternalError for none."""
     for trial in range(request.tries):
         if trial:
             time.sleep(request.pause_s)
         for source in asyncio.run(_look(request)):
-            if _answers(source, request.port, pg_isready, os.environ):
+            if _answers(source, request.port, pg_isready, environ):
                 return source
     message = f"no member of {request.namespace}/{request.cluster} answered in {request.tries} tries"
     raise ExternalError("postgres", transient=True, message=message)
@@ -118,4 +131,7 @@ def _answers(source: Source, port: int, pg_isready: Path, environ: Mapping[str, 
     """Whether it takes connections, with TLS or without: the dump itself says why a session as asked for is not to be had."""
     command = [str(pg_isready), "-q", "-h", source.address, "-p", str(port), "-t", str(READY_TIMEOUT_S)]
     environ = {**environ, "PGSSLMODE": "prefer"}
-    return subprocess.run(command, check=False, timeout=READY_TIMEOUT_S * 2, env=environ).returncode == 0
+    try:
+        return subprocess.run(command, check=False, timeout=READY_TIMEOUT_S * 2, env=environ).returncode == 0
+    except subprocess.TimeoutExpired:
+        return False
