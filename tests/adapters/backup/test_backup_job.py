@@ -1,6 +1,7 @@
 """The backup's container as the Job starts it: real servers, a real S3; what it writes restores into an empty server."""
 
 import asyncio
+import contextlib
 import gzip
 import os
 import signal
@@ -15,7 +16,7 @@ import pytest
 
 from adapters.backup.stores import BUCKET, KEY, S3, SECRET, s3
 from adapters.postgres import tls
-from adapters.postgres.servers import PASSWORD, Server, installations, start
+from adapters.postgres.servers import PASSWORD, Server, installations, start, start_replica
 from howdah.kube.resources import PODS
 from howdah.kube.testing import FakeKubernetes
 from lifetimes import ended_with_us
@@ -176,7 +177,7 @@ def restore(key: str, store: S3, server: Server) -> None:
     for name in ("robot_zmon", "zalandos", "cron_admin", "admin", "standby"):
         server.sql(f"DROP ROLE IF EXISTS {name}")
     psql = MAJORS[server.major] / "psql"
-    environ = {**os.environ, "PGPASSWORD": PASSWORD}
+    environ = {**os.environ, "PGPASSWORD": PASSWORD, "PGOPTIONS": "-c role=none -c local_preload_libraries="}
     place = ["-h", "127.0.0.1", "-p", str(server.port), "-U", "postgres", "-d", "postgres"]
     subprocess.run(
         [psql, "-X", "-q", *place], input=gzip.decompress(store.read(key)), env=environ, check=True, timeout=100
@@ -271,6 +272,48 @@ def forget_dumps(store: S3) -> None:
         (store.folder / BUCKET / key).unlink()
 
 
+OF_AN_OWNER = (
+    "role = owner_of_shop",
+    "default_transaction_isolation = serializable",
+    "local_preload_libraries = nowhere",
+    "client_encoding = LATIN1",
+    "client_min_messages = debug5",
+    "search_path = nowhere",
+    "statement_timeout = 1",
+    "idle_in_transaction_session_timeout = 1",
+)
+
+
+async def test_whatever_its_owner_sets_for_a_database_all_of_it_is_dumped(
+    newest: Server, store: S3, kube: FakeKubernetes, tmp_path: Path
+) -> None:
+    """From a replica, which refuses serializable transactions."""
+    fill(newest)
+    newest.sql("CREATE TABLE of_others AS SELECT '€ 5' AS price", "shop")
+    for setting in OF_AN_OWNER:
+        newest.sql(f"ALTER DATABASE shop SET {setting}", user="owner_of_shop", password="hush")
+    replica = start_replica(newest, MAJORS[newest.major])
+    try:
+        member(kube, "acid-a-0")
+        before = set(dumps(store))
+        code, said, _ = await run(store, replica, tmp_path)
+    finally:
+        replica.stop()
+    newest.sql("ALTER DATABASE shop RESET ALL")
+    assert code == 0, said
+    assert "DEBUG" not in said
+    (key,) = set(dumps(store)) - before
+    other = start(newest.major, MAJORS[newest.major])
+    try:
+        restore(key, store, other)
+        other.sql("ALTER DATABASE shop RESET ALL")
+        assert other.sql("SELECT price FROM of_others", "shop") == [("€ 5",)]
+        assert contents(other)["orders"] == contents(newest)["orders"]
+    finally:
+        other.stop()
+    forget_dumps(store)
+
+
 async def test_a_database_that_admits_nobody_is_named(
     newest: Server, store: S3, kube: FakeKubernetes, tmp_path: Path
 ) -> None:
@@ -282,6 +325,39 @@ async def test_a_database_that_admits_nobody_is_named(
     assert "sending parts of 16 MiB, 4 at once" in said
     assert "database closed admits no sessions: it is not in the dump" in said
     forget_dumps(store)
+
+
+@contextlib.asynccontextmanager
+async def asking_for_the_password() -> AsyncIterator[tuple[int, list[bytes]]]:
+    """Its port, and what it was told: whoever has a member's address asks for the password in the clear."""
+    told: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                length = int.from_bytes(await reader.readexactly(4))
+                body = await reader.readexactly(length - 4)
+                if int.from_bytes(body[:4]) not in (80877103, 80877104):  # questions for TLS and GSS
+                    break
+                writer.write(b"N")
+            writer.write(b"R" + (8).to_bytes(4) + (3).to_bytes(4))
+            told.append(await reader.read(1000))
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        yield server.sockets[0].getsockname()[1], told
+
+
+async def test_the_password_is_never_sent_to_who_asks_for_it(
+    newest: Server, store: S3, kube: FakeKubernetes, tmp_path: Path
+) -> None:
+    member(kube, "acid-a-0")
+    async with asking_for_the_password() as (port, told):
+        code, said, _ = await run(store, newest, tmp_path, PGPORT=str(port))
+    assert code == 1, said
+    assert told, "the job has asked for sessions"
+    assert PASSWORD.encode() not in b"".join(told)
 
 
 def sessions_of_the_job(server: Server, since: int) -> set[bool]:

@@ -21,6 +21,7 @@ from howdah.adapters.objectstore import Store
 from howdah.core.backup.parts import MIB, parts
 from howdah.core.backup.request import BackupRequest, backup_request, dump_key, dump_time
 from howdah.core.backup.retention import outdated
+from howdah.core.backup.session import session_variables
 from howdah.core.backup.source import Source, sources
 from howdah.instance.backup.dump import Dump, DumpFailed, pg_dumpall
 from howdah.instance.backup.survey import Survey, survey
@@ -60,9 +61,10 @@ def back_up(request: BackupRequest, environ: Mapping[str, str], *, now: dt.datet
     source = _found(request, program.with_name("pg_isready"), environ)
     log.info("dumping %s: %s", source.name, source.why)
     conninfo, store = _conninfo(request, source), Store(request.store)
-    there_is = survey(program.with_name("psql"), conninfo, environ)
+    there_is = survey(program.with_name("psql"), conninfo, session_variables(environ, all_utf8=False))
+    all_utf8 = there_is is not None and there_is.all_utf8
     key = dump_key(request.store.folder, int(now.timestamp()))
-    with Dump(program, conninfo, environ) as dump:
+    with Dump(program, conninfo, session_variables(environ, all_utf8=all_utf8)) as dump:
         store.put(key, dump.chunks(), _cut(there_is))
     arrived = store.described(key)
     if arrived is None or arrived.size_bytes != dump.sent_bytes:
@@ -128,9 +130,12 @@ async def _look(request: BackupRequest) -> tuple[Source, ...]:
 
 
 def _answers(source: Source, port: int, pg_isready: Path, environ: Mapping[str, str]) -> bool:
-    """Whether it takes connections, with TLS or without: the dump itself says why a session as asked for is not to be had."""
+    """Whether it takes connections, with TLS or without: the dump itself says why a session as asked for is not to be had.
+
+    The password is not needed for that, and would be sent to whoever asks for it.
+    """
     command = [str(pg_isready), "-q", "-h", source.address, "-p", str(port), "-t", str(READY_TIMEOUT_S)]
-    environ = {**environ, "PGSSLMODE": "prefer"}
+    environ = {**environ, "PGSSLMODE": "prefer", "PGPASSWORD": ""}
     try:
         return subprocess.run(command, check=False, timeout=READY_TIMEOUT_S * 2, env=environ).returncode == 0
     except subprocess.TimeoutExpired:
