@@ -2,21 +2,24 @@
 
 import asyncio
 import contextlib
+import datetime as dt
 import gzip
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from adapters.backup.stores import BUCKET, KEY, S3, SECRET, s3
+from adapters.backup.stores import BUCKET, KEY, S3, SECRET, Answer, behind, s3
 from adapters.postgres import tls
 from adapters.postgres.servers import PASSWORD, Server, installations, start, start_replica
+from howdah.core.backup.request import backup_request
+from howdah.instance.backup.job import back_up
 from howdah.kube.resources import PODS
 from howdah.kube.testing import FakeKubernetes
 from lifetimes import ended_with_us
@@ -267,9 +270,90 @@ async def until_it_waits(server: Server, then: str) -> None:
             await asyncio.sleep(0.05)
 
 
+def refusing(*methods: str) -> Callable[[str, str], Answer | None]:
+    """As a policy does, but for uploads that are given up."""
+    return lambda method, path: (403, {}) if method in methods and "uploadId" not in path else None
+
+
+@pytest.mark.parametrize(
+    ("says", "words"),
+    [
+        (refusing("HEAD", "GET", "DELETE"), "does not say whether it is whole; nothing is deleted"),
+        (refusing("GET"), "those that are too old are not all deleted"),
+        (lambda method, path: (403, {}) if method == "POST" and "delete" in path else None, "not all deleted"),
+    ],
+    ids=["write-only", "no-list", "no-delete"],
+)
+async def test_a_dump_that_the_store_took_is_a_success_whatever_else_it_refuses(
+    says: Callable[[str, str], Answer | None],
+    words: str,
+    newest: Server,
+    store: S3,
+    kube: FakeKubernetes,
+    tmp_path: Path,
+) -> None:
+    member(kube, "acid-a-0")
+    ancient = f"{FOLDER}/1.sql.gz"
+    store.write(ancient)
+    before = set(dumps(store))
+    with behind(store, says) as strict:
+        code, said, _ = await run(strict, newest, tmp_path, LOGICAL_BACKUP_S3_RETENTION_TIME="1 day")
+    assert code == 0, said
+    assert words in said
+    assert before < set(dumps(store))
+    forget_dumps(store)
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [((200, {"Content-Length": "7"}), "7 are there"), ((404, {}), "there is no object")],
+    ids=["other-size", "nothing"],
+)
+async def test_what_arrives_otherwise_than_it_was_sent_is_no_dump(
+    answer: Answer, words: str, newest: Server, store: S3, kube: FakeKubernetes, tmp_path: Path
+) -> None:
+    member(kube, "acid-a-0")
+    ancient = f"{FOLDER}/1.sql.gz"
+    store.write(ancient)
+    written = {"Last-Modified": "Thu, 26 Nov 2026 12:00:00 GMT", "ETag": '"x"'}
+    status, headers = answer
+    with behind(store, lambda method, _: (status, {**written, **headers}) if method == "HEAD" else None) as lying:
+        code, _, last = await run(lying, newest, tmp_path, LOGICAL_BACKUP_S3_RETENTION_TIME="1 day")
+    assert code == 1
+    assert words in last
+    assert ancient in dumps(store)
+    if status == 200:
+        assert dumps(store) == [ancient]
+    forget_dumps(store)
+
+
 def forget_dumps(store: S3) -> None:
     for key in dumps(store):
         (store.folder / BUCKET / key).unlink()
+
+
+@pytest.mark.parametrize(("days", "is_kept"), [(0, False), (365, True), (-365, True)])
+async def test_a_clock_that_is_wrong_deletes_nothing(
+    days: int,
+    is_kept: bool,
+    newest: Server,
+    store: S3,
+    kube: FakeKubernetes,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    member(kube, "acid-a-0")
+    young, old = (f"{FOLDER}/{int(time.time()) - age * 86400}.sql.gz" for age in (5, 20))
+    for key in (young, old):
+        store.write(key)
+    environ = environment(store, newest, tmp_path, LOGICAL_BACKUP_S3_RETENTION_TIME="2 weeks")
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    off = dt.timedelta(days=days)
+    await asyncio.to_thread(back_up, backup_request(environ), environ, clock=lambda: dt.datetime.now(dt.UTC) + off)
+    assert young in dumps(store)
+    assert (old in dumps(store)) is is_kept
+    forget_dumps(store)
 
 
 OF_AN_OWNER = (
