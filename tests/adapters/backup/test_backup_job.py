@@ -270,6 +270,34 @@ async def until_it_waits(server: Server, then: str) -> None:
             await asyncio.sleep(0.05)
 
 
+async def test_a_run_that_is_ended_from_outside_leaves_no_part_of_a_dump(
+    newest: Server, store: S3, kube: FakeKubernetes, tmp_path: Path
+) -> None:
+    """As when its node is drained: parts of an upload that nobody gives up are paid for, and not to be seen."""
+    fill(newest)
+    member(kube, "acid-a-0")
+    before, given_up = dumps(store), []
+
+    def says(method: str, path: str) -> Answer | None:
+        if method == "DELETE" and "uploadId" in path:
+            given_up.append(path)
+        return None
+
+    with behind(store, says) as seen, newest.session("shop") as session:
+        session.execute("BEGIN; LOCK TABLE orders")
+        process = await started(environment(seen, newest, tmp_path))
+        await until_it_waits(newest, "SELECT pid")
+        process.send_signal(signal.SIGTERM)
+        code, said, last = await end_of(process, tmp_path)
+    assert code == 1, said
+    assert last == "ended from outside (SIGTERM)\n"
+    assert dumps(store) == before
+    assert given_up
+    async with asyncio.timeout(PATIENCE_S):
+        while newest.sql("SELECT pid FROM pg_stat_activity WHERE application_name = 'logical-backup'"):
+            await asyncio.sleep(0.05)
+
+
 def refusing(*methods: str) -> Callable[[str, str], Answer | None]:
     """As a policy does, but for uploads that are given up."""
     return lambda method, path: (403, {}) if method in methods and "uploadId" not in path else None
@@ -301,6 +329,21 @@ async def test_a_dump_that_the_store_took_is_a_success_whatever_else_it_refuses(
     assert code == 0, said
     assert words in said
     assert before < set(dumps(store))
+    forget_dumps(store)
+
+
+async def test_a_dump_whose_last_answer_got_lost_is_there_and_a_success(
+    newest: Server, store: S3, kube: FakeKubernetes, tmp_path: Path
+) -> None:
+    """The library asks again, and is told that there is no such upload."""
+    member(kube, "acid-a-0")
+    before = set(dumps(store))
+    with behind(store, loses=lambda method, path: method == "POST" and "uploadId" in path) as unlucky:
+        code, said, _ = await run(unlucky, newest, tmp_path)
+    assert code == 0, said
+    assert "the store did not confirm the upload" in said
+    (key,) = set(dumps(store)) - before
+    assert b"cluster dump complete" in gzip.decompress(store.read(key))
     forget_dumps(store)
 
 

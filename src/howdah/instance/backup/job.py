@@ -11,11 +11,13 @@ import contextlib
 import datetime as dt
 import logging
 import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import NoReturn
 
 from psycopg.conninfo import make_conninfo
 
@@ -45,16 +47,27 @@ EXIT_WRONG_ENVIRONMENT = 2
 log = logging.getLogger("howdah.instance.backup")
 
 
+class Interrupted(Exception):  # noqa: N818 - a state of the world
+    """Somebody ends this run from outside: its pod is deleted, its node is drained."""
+
+
 def main() -> None:
     """Ends with 0 when the dump is in the store."""
     logging.basicConfig(format="%(asctime)s %(levelname)s: %(message)s", level=logging.INFO, stream=sys.stderr)
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
         request = backup_request(os.environ)
         back_up(request, os.environ, clock=lambda: dt.datetime.now(dt.UTC))
     except InvalidSpec as error:
         end(EXIT_WRONG_ENVIRONMENT, "wrong environment: " + " | ".join(str(problem) for problem in error.problems))
-    except (ExternalError, DumpFailed, KubeError) as error:
+    except (ExternalError, DumpFailed, KubeError, Interrupted) as error:
         end(EXIT_FAILED, str(error))
+
+
+def _interrupt(*_: object) -> NoReturn:
+    """Once: what the exception ends is not to be ended by another. Without a handler, process 1 would not notice the signal."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise Interrupted("ended from outside (SIGTERM)")
 
 
 def back_up(request: BackupRequest, environ: Mapping[str, str], *, clock: Callable[[], dt.datetime]) -> str:
@@ -68,7 +81,7 @@ def back_up(request: BackupRequest, environ: Mapping[str, str], *, clock: Callab
     all_utf8 = there_is is not None and there_is.all_utf8
     key = dump_key(request.store.folder, int(began.timestamp()))
     with Dump(program, conninfo, session_variables(environ, all_utf8=all_utf8)) as dump:
-        store.put(key, dump.chunks(), _cut(there_is))
+        _send(store, key, dump, _cut(there_is))
     log.info("%s: %d bytes", key, dump.sent_bytes)
     arrived = _arrived(store, key, dump.sent_bytes)
     if request.retention is not None and arrived is not None:
@@ -83,6 +96,24 @@ def _cut(there_is: Survey | None) -> Parts:
     for name in there_is.closed if there_is is not None else ():
         log.warning("database %s admits no sessions: it is not in the dump", name)
     return cut
+
+
+def _send(store: Store, key: str, dump: Dump, cut: Parts) -> None:
+    """An upload whose last answer got lost is complete, and the store knows nothing of it when it is asked for that again."""
+    try:
+        store.put(key, dump.chunks(), cut)
+    except ExternalError as error:
+        if not dump.is_whole or not _is_there(store, key, dump.sent_bytes):
+            raise
+        log.warning("the store did not confirm the upload, and the whole dump is there: %s", error)
+
+
+def _is_there(store: Store, key: str, sent_bytes: int) -> bool:
+    try:
+        found = store.described(key)
+    except ExternalError:
+        return False
+    return found is not None and found.size_bytes == sent_bytes
 
 
 def _arrived(store: Store, key: str, sent_bytes: int) -> Stored | None:
@@ -121,7 +152,7 @@ def _clean(store: Store, folder: str, retention: Retention, now: dt.datetime | N
 def _as_warning(message: str) -> Iterator[None]:
     try:
         yield
-    except ExternalError as error:
+    except (ExternalError, Interrupted) as error:
         log.warning("%s: %s", message, error)
 
 
