@@ -13,15 +13,14 @@ import obstore
 from obstore.exceptions import BaseError
 from obstore.store import AzureStore, GCSStore, ObjectStore, S3Store
 
-from howdah.model.backups import StoreRequest
+from howdah.model.backups import Parts, Stored, StoreRequest
 from howdah.model.errors import ExternalError
 
-PART_BYTES = 16 * 1024 * 1024
-PARTS_AT_ONCE = 4
-PART_TIMEOUT = dt.timedelta(seconds=120)
 CALL_TIMEOUT = dt.timedelta(seconds=20)
 """Of what moves no data: tried again on a new connection, where a kept one has gone silent."""
-RETRY_FOR = dt.timedelta(seconds=180)
+LEAST_RETRY_S = 180.0
+RETRIED = 1.5
+"""Times the timeout: one try that ends by it is followed by another."""
 DELETED_AT_ONCE = 500
 
 
@@ -30,25 +29,31 @@ class Store:
 
     def __init__(self, request: StoreRequest) -> None:
         """Nothing is asked of the store yet; credentials come from the environment where the request has none."""
+        self._request = request
         try:
-            self._store = _opened(request, PART_TIMEOUT)
             self._asked = _opened(request, CALL_TIMEOUT)
         except BaseError as error:
             raise _external(error) from error
 
-    def put(self, key: str, chunks: Iterator[bytes]) -> None:
+    def put(self, key: str, chunks: Iterator[bytes], parts: Parts) -> None:
         """Upload what `chunks` yields; what it raises is raised here, and then there is no object."""
+        source = _Source(chunks)
         try:
-            obstore.put(self._store, key, chunks, chunk_size=PART_BYTES, max_concurrency=PARTS_AT_ONCE)
+            store = _opened(self._request, dt.timedelta(seconds=parts.timeout_s))
+            obstore.put(store, key, iter(source), chunk_size=parts.size_bytes, max_concurrency=parts.at_once)
         except (BaseError, FileNotFoundError) as error:
-            raise _external(error) from error
+            # Where giving up fails, too, the library tells that alone.
+            raise source.failure or _external(error) from error
 
-    def size_bytes(self, key: str) -> int:
-        """Of an object."""
+    def described(self, key: str) -> Stored | None:
+        """None for an object that is not there. Who may only write may not ask."""
         try:
-            return int(obstore.head(self._asked, key)["size"])
-        except (BaseError, FileNotFoundError) as error:
+            found = obstore.head(self._asked, key)
+        except FileNotFoundError:
+            return None
+        except BaseError as error:
             raise _external(error) from error
+        return Stored(int(found["size"]), found["last_modified"])
 
     def keys(self, folder: str) -> tuple[str, ...]:
         """Everything below `folder`."""
@@ -60,18 +65,33 @@ class Store:
     def delete(self, keys: Iterable[str]) -> None:
         """Objects that are gone already are no failure."""
         wanted = list(keys)
-        try:
-            for start in range(0, len(wanted), DELETED_AT_ONCE):
+        for start in range(0, len(wanted), DELETED_AT_ONCE):
+            try:
                 obstore.delete(self._asked, wanted[start : start + DELETED_AT_ONCE])
-        except FileNotFoundError:
-            return
-        except BaseError as error:
-            raise _external(error) from error
+            except FileNotFoundError:
+                continue
+            except BaseError as error:
+                raise _external(error) from error
+
+
+class _Source:
+    """Remembers what the chunks raised."""
+
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._chunks = chunks
+        self.failure: Exception | None = None
+
+    def __iter__(self) -> Iterator[bytes]:
+        try:
+            yield from self._chunks
+        except Exception as error:
+            self.failure = error
+            raise
 
 
 def _opened(request: StoreRequest, timeout: dt.timedelta) -> ObjectStore:
     client: Any = {"timeout": timeout, "connect_timeout": dt.timedelta(seconds=10)}
-    retry: Any = {"max_retries": 8, "retry_timeout": RETRY_FOR}
+    retry: Any = {"max_retries": 8, "retry_timeout": max(dt.timedelta(seconds=LEAST_RETRY_S), timeout * RETRIED)}
     if request.provider == "gcs":
         account: dict[str, Any] = {"service_account": request.key_file} if request.key_file else {}
         return GCSStore(request.container, client_options=client, retry_config=retry, **account)

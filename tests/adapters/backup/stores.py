@@ -1,14 +1,17 @@
 """A throw-away S3 server on loopback: rclone over a folder, which checks signatures."""
 
 import contextlib
+import http.client
 import os
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from lifetimes import ended_with_us
@@ -68,6 +71,62 @@ def s3() -> Iterator[S3]:
         finally:
             process.kill()
             process.wait()
+
+
+Answer = tuple[int, Mapping[str, str]]
+Says = Callable[[str, str], Answer | None]
+"""Of a method and a path: status and headers, or None for what the server itself says."""
+Loses = Callable[[str, str], bool]
+"""Whether what the server itself said gets lost."""
+
+
+@contextlib.contextmanager
+def behind(store: S3, says: Says = lambda *_: None, loses: Loses = lambda *_: False) -> Iterator[S3]:
+    """The same store, where somebody between answers some requests: a policy, or a server that is not well."""
+
+    class Between(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+        def do_GET(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            answer = says(self.command, self.path)
+            if answer is not None:
+                self._say(*answer, b"")
+                return
+            asked = http.client.HTTPConnection("127.0.0.1", store.port, timeout=HANGS_S)
+            try:  # Host is signed, and stays as it is
+                asked.request(self.command, self.path, body, dict(self.headers))
+                response = asked.getresponse()
+                content = response.read()
+                if loses(self.command, self.path):
+                    self.close_connection = True
+                else:
+                    self._say(response.status, dict(response.getheaders()), content)
+            finally:
+                asked.close()
+
+        do_HEAD = do_PUT = do_POST = do_DELETE = do_GET  # noqa: N815 - names of the base class
+
+        def _say(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+            self.send_response_only(status)
+            for name, value in headers.items():
+                if name.lower() not in ("content-length", "transfer-encoding", "connection"):
+                    self.send_header(name, value)
+            length = headers.get("Content-Length", "0") if self.command == "HEAD" else str(len(body))
+            self.send_header("Content-Length", length)
+            self.end_headers()
+            self.wfile.write(body)
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Between)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield replace(store, port=server.server_port)
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 def _wait(port: int, process: subprocess.Popen[bytes]) -> None:

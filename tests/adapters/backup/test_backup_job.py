@@ -1,21 +1,25 @@
 """The backup's container as the Job starts it: real servers, a real S3; what it writes restores into an empty server."""
 
 import asyncio
+import contextlib
+import datetime as dt
 import gzip
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from adapters.backup.stores import BUCKET, KEY, S3, SECRET, s3
+from adapters.backup.stores import BUCKET, KEY, S3, SECRET, Answer, behind, s3
 from adapters.postgres import tls
-from adapters.postgres.servers import PASSWORD, Server, installations, start
+from adapters.postgres.servers import PASSWORD, Server, installations, start, start_replica
+from howdah.core.backup.request import backup_request
+from howdah.instance.backup.job import back_up
 from howdah.kube.resources import PODS
 from howdah.kube.testing import FakeKubernetes
 from lifetimes import ended_with_us
@@ -81,9 +85,8 @@ def member(kube: FakeKubernetes, name: str, status: str = '{"role": "primary", "
     kube.store.seed(PODS, {"metadata": metadata, "spec": {"containers": []}, "status": ready})
 
 
-async def run(store: S3, server: Server, folder: Path, **changes: str) -> tuple[int, str, str]:
-    """Exit code, what it logs, what it leaves as its last words."""
-    environ = {
+def environment(store: S3, server: Server, folder: Path, **changes: str) -> dict[str, str]:
+    return {
         "PATH": os.environ["PATH"],
         "PYTHONPATH": str(REPOSITORY / "src"),
         "KUBECONFIG": str(folder / "kubeconfig"),
@@ -110,9 +113,20 @@ async def run(store: S3, server: Server, folder: Path, **changes: str) -> tuple[
         "AWS_SECRET_ACCESS_KEY": SECRET,
         **changes,
     }
-    process = await asyncio.create_subprocess_exec(
-        *ended_with_us(sys.executable, "-m", "howdah.instance.backup"), env=environ, stderr=asyncio.subprocess.PIPE
-    )
+
+
+async def run(store: S3, server: Server, folder: Path, **changes: str) -> tuple[int, str, str]:
+    """Exit code, what it logs, what it leaves as its last words."""
+    process = await started(environment(store, server, folder, **changes))
+    return await end_of(process, folder)
+
+
+async def started(environ: Mapping[str, str]) -> asyncio.subprocess.Process:
+    command = ended_with_us(sys.executable, "-m", "howdah.instance.backup")
+    return await asyncio.create_subprocess_exec(*command, env=environ, stderr=asyncio.subprocess.PIPE)
+
+
+async def end_of(process: asyncio.subprocess.Process, folder: Path) -> tuple[int, str, str]:
     ending = asyncio.create_task(process.communicate())
     done, _ = await asyncio.wait({ending}, timeout=PATIENCE_S)
     if not done:
@@ -166,7 +180,7 @@ def restore(key: str, store: S3, server: Server) -> None:
     for name in ("robot_zmon", "zalandos", "cron_admin", "admin", "standby"):
         server.sql(f"DROP ROLE IF EXISTS {name}")
     psql = MAJORS[server.major] / "psql"
-    environ = {**os.environ, "PGPASSWORD": PASSWORD}
+    environ = {**os.environ, "PGPASSWORD": PASSWORD, "PGOPTIONS": "-c role=none -c local_preload_libraries="}
     place = ["-h", "127.0.0.1", "-p", str(server.port), "-U", "postgres", "-d", "postgres"]
     subprocess.run(
         [psql, "-X", "-q", *place], input=gzip.decompress(store.read(key)), env=environ, check=True, timeout=100
@@ -243,13 +257,234 @@ async def test_a_dump_that_breaks_off_is_no_dump(
     with newest.session("shop") as session:
         session.execute("BEGIN; LOCK TABLE orders")
         running = asyncio.create_task(run(store, newest, tmp_path))
-        cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-        async with asyncio.timeout(60):
-            while not newest.sql(cut):
-                await asyncio.sleep(0.05)
+        await until_it_waits(newest, "SELECT pg_terminate_backend(pid)")
     code, said, _ = await running
     assert code == 1, said
     assert dumps(store) == before
+
+
+async def until_it_waits(server: Server, then: str) -> None:
+    """For a table that is locked."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not server.sql(f"{then} FROM pg_stat_activity WHERE wait_event_type = 'Lock'"):
+            await asyncio.sleep(0.05)
+
+
+async def test_a_run_that_is_ended_from_outside_leaves_no_part_of_a_dump(
+    newest: Server, store: S3, kube: FakeKubernetes, tmp_path: Path
+) -> None:
+    """As when its node is drained: parts of an upload that nobody gives up are paid for, and not to be seen."""
+    fill(newest)
+    member(kube, "acid-a-0")
+    before, given_up = dumps(store), []
+
+    def says(method: str, path: str) -> Answer | None:
+        if method == "DELETE" and "uploadId" in path:
+            given_up.append(path)
+        return None
+
+    with behind(store, says) as seen, newest.session("shop") as session:
+        session.execute("BEGIN; LOCK TABLE orders")
+        process = await started(environment(seen, newest, tmp_path))
+        await until_it_waits(newest, "SELECT pid")
+        process.send_signal(signal.SIGTERM)
+        code, said, last = await end_of(process, tmp_path)
+    assert code == 1, said
+    assert last == "ended from outside (SIGTERM)\n"
+    assert dumps(store) == before
+    assert given_up
+    async with asyncio.timeout(PATIENCE_S):
+        while newest.sql("SELECT pid FROM pg_stat_activity WHERE application_name = 'logical-backup'"):
+            await asyncio.sleep(0.05)
+
+
+def refusing(*methods: str) -> Callable[[str, str], Answer | None]:
+    """As a policy does, but for uploads that are given up."""
+    return lambda method, path: (403, {}) if method in methods and "uploadId" not in path else None
+
+
+@pytest.mark.parametrize(
+    ("says", "words"),
+    [
+        (refusing("HEAD", "GET", "DELETE"), "does not say whether it is whole; nothing is deleted"),
+        (refusing("GET"), "those that are too old are not all deleted"),
+        (lambda method, path: (403, {}) if method == "POST" and "delete" in path else None, "not all deleted"),
+    ],
+    ids=["write-only", "no-list", "no-delete"],
+)
+async def test_a_dump_that_the_store_took_is_a_success_whatever_else_it_refuses(
+    says: Callable[[str, str], Answer | None],
+    words: str,
+    newest: Server,
+    store: S3,
+    kube: FakeKubernetes,
+    tmp_path: Path,
+) -> None:
+    member(kube, "acid-a-0")
+    ancient = f"{FOLDER}/1.sql.gz"
+    store.write(ancient)
+    before = set(dumps(store))
+    with behind(store, says) as strict:
+        code, said, _ = await run(strict, newest, tmp_path, LOGICAL_BACKUP_S3_RETENTION_TIME="1 day")
+    assert code == 0, said
+    assert words in said
+    assert before < set(dumps(store))
+    forget_dumps(store)
+
+
+async def test_a_dump_whose_last_answer_got_lost_is_there_and_a_success(
+    newest: Server, store: S3, kube: FakeKubernetes, tmp_path: Path
+) -> None:
+    """The library asks again, and is told that there is no such upload."""
+    member(kube, "acid-a-0")
+    before = set(dumps(store))
+    with behind(store, loses=lambda method, path: method == "POST" and "uploadId" in path) as unlucky:
+        code, said, _ = await run(unlucky, newest, tmp_path)
+    assert code == 0, said
+    assert "the store did not confirm the upload" in said
+    (key,) = set(dumps(store)) - before
+    assert b"cluster dump complete" in gzip.decompress(store.read(key))
+    forget_dumps(store)
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [((200, {"Content-Length": "7"}), "7 are there"), ((404, {}), "there is no object")],
+    ids=["other-size", "nothing"],
+)
+async def test_what_arrives_otherwise_than_it_was_sent_is_no_dump(
+    answer: Answer, words: str, newest: Server, store: S3, kube: FakeKubernetes, tmp_path: Path
+) -> None:
+    member(kube, "acid-a-0")
+    ancient = f"{FOLDER}/1.sql.gz"
+    store.write(ancient)
+    written = {"Last-Modified": "Thu, 26 Nov 2026 12:00:00 GMT", "ETag": '"x"'}
+    status, headers = answer
+    with behind(store, lambda method, _: (status, {**written, **headers}) if method == "HEAD" else None) as lying:
+        code, _, last = await run(lying, newest, tmp_path, LOGICAL_BACKUP_S3_RETENTION_TIME="1 day")
+    assert code == 1
+    assert words in last
+    assert ancient in dumps(store)
+    if status == 200:
+        assert dumps(store) == [ancient]
+    forget_dumps(store)
+
+
+def forget_dumps(store: S3) -> None:
+    for key in dumps(store):
+        (store.folder / BUCKET / key).unlink()
+
+
+@pytest.mark.parametrize(("days", "is_kept"), [(0, False), (365, True), (-365, True)])
+async def test_a_clock_that_is_wrong_deletes_nothing(
+    days: int,
+    is_kept: bool,
+    newest: Server,
+    store: S3,
+    kube: FakeKubernetes,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    member(kube, "acid-a-0")
+    young, old = (f"{FOLDER}/{int(time.time()) - age * 86400}.sql.gz" for age in (5, 20))
+    for key in (young, old):
+        store.write(key)
+    environ = environment(store, newest, tmp_path, LOGICAL_BACKUP_S3_RETENTION_TIME="2 weeks")
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    off = dt.timedelta(days=days)
+    await asyncio.to_thread(back_up, backup_request(environ), environ, clock=lambda: dt.datetime.now(dt.UTC) + off)
+    assert young in dumps(store)
+    assert (old in dumps(store)) is is_kept
+    forget_dumps(store)
+
+
+OF_AN_OWNER = (
+    "role = owner_of_shop",
+    "default_transaction_isolation = serializable",
+    "local_preload_libraries = nowhere",
+    "client_encoding = LATIN1",
+    "client_min_messages = debug5",
+    "search_path = nowhere",
+    "statement_timeout = 1",
+    "idle_in_transaction_session_timeout = 1",
+)
+
+
+async def test_whatever_its_owner_sets_for_a_database_all_of_it_is_dumped(
+    newest: Server, store: S3, kube: FakeKubernetes, tmp_path: Path
+) -> None:
+    """From a replica, which refuses serializable transactions."""
+    fill(newest)
+    newest.sql("CREATE TABLE of_others AS SELECT '€ 5' AS price", "shop")
+    for setting in OF_AN_OWNER:
+        newest.sql(f"ALTER DATABASE shop SET {setting}", user="owner_of_shop", password="hush")
+    replica = start_replica(newest, MAJORS[newest.major])
+    try:
+        member(kube, "acid-a-0")
+        before = set(dumps(store))
+        code, said, _ = await run(store, replica, tmp_path)
+    finally:
+        replica.stop()
+    newest.sql("ALTER DATABASE shop RESET ALL")
+    assert code == 0, said
+    assert "DEBUG" not in said
+    (key,) = set(dumps(store)) - before
+    other = start(newest.major, MAJORS[newest.major])
+    try:
+        restore(key, store, other)
+        other.sql("ALTER DATABASE shop RESET ALL")
+        assert other.sql("SELECT price FROM of_others", "shop") == [("€ 5",)]
+        assert contents(other)["orders"] == contents(newest)["orders"]
+    finally:
+        other.stop()
+    forget_dumps(store)
+
+
+async def test_a_database_that_admits_nobody_is_named(
+    newest: Server, store: S3, kube: FakeKubernetes, tmp_path: Path
+) -> None:
+    newest.reset()
+    newest.sql("CREATE DATABASE closed ALLOW_CONNECTIONS false")
+    member(kube, "acid-a-0")
+    code, said, _ = await run(store, newest, tmp_path)
+    assert code == 0, said
+    assert "sending parts of 16 MiB, 4 at once" in said
+    assert "database closed admits no sessions: it is not in the dump" in said
+    forget_dumps(store)
+
+
+@contextlib.asynccontextmanager
+async def asking_for_the_password() -> AsyncIterator[tuple[int, list[bytes]]]:
+    """Its port, and what it was told: whoever has a member's address asks for the password in the clear."""
+    told: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                length = int.from_bytes(await reader.readexactly(4))
+                body = await reader.readexactly(length - 4)
+                if int.from_bytes(body[:4]) not in (80877103, 80877104):  # questions for TLS and GSS
+                    break
+                writer.write(b"N")
+            writer.write(b"R" + (8).to_bytes(4) + (3).to_bytes(4))
+            told.append(await reader.read(1000))
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        yield server.sockets[0].getsockname()[1], told
+
+
+async def test_the_password_is_never_sent_to_who_asks_for_it(
+    newest: Server, store: S3, kube: FakeKubernetes, tmp_path: Path
+) -> None:
+    member(kube, "acid-a-0")
+    async with asking_for_the_password() as (port, told):
+        code, said, _ = await run(store, newest, tmp_path, PGPORT=str(port))
+    assert code == 1, said
+    assert told, "the job has asked for sessions"
+    assert PASSWORD.encode() not in b"".join(told)
 
 
 def sessions_of_the_job(server: Server, since: int) -> set[bool]:

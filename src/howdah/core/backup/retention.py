@@ -13,6 +13,7 @@ _PART = re.compile(r"(\d+)\s*(second|sec|minute|min|hour|day|week|fortnight|mont
 _DAYS = {"day": 1, "week": 7, "fortnight": 14}
 _SECONDS = {"second": 1, "sec": 1, "minute": 60, "min": 60, "hour": 3600}
 _MONTHS = {"month": 1, "year": 12}
+CLOCKS_DIFFER = dt.timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,3 +53,13 @@ def outdated(times: Iterable[int], retention: Retention, now: dt.datetime) -> tu
     known = sorted(times)
     limit = retention.cutoff(now).timestamp()
     return tuple(time for time in known[:-1] if time < limit)
+
+
+def reckoned_from(began: dt.datetime, ended: dt.datetime, written: dt.datetime) -> dt.datetime | None:
+    """The moment from which ages count: the earlier one of the dump's begin and of when the store says it was `written`.
+
+    None where our clock and the store's differ by more than an hour: then nothing is known to be old. Amazon's says when the
+    upload began, others when it was complete, so that anything from our begin to our end is right.
+    """
+    is_agreed = began - CLOCKS_DIFFER <= written <= ended + CLOCKS_DIFFER
+    return min(began, written) if is_agreed else None

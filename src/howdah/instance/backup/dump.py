@@ -51,8 +51,9 @@ class Dump:
     """A running pg_dumpall; leaving the context ends it, whatever happened."""
 
     def __init__(self, program: Path, conninfo: str, environ: Mapping[str, str]) -> None:
-        """`conninfo` has no password: libpq takes PGPASSWORD from `environ`."""
+        """`conninfo` has no password: libpq takes PGPASSWORD from `environ`, and what a session begins with."""
         self.sent_bytes = 0
+        self.is_whole = False
         self._process = subprocess.Popen(
             [program, "--dbname", conninfo, "--no-password", f"--lock-wait-timeout={LOCK_TIMEOUT_MS}"],
             stdout=subprocess.PIPE,
@@ -82,6 +83,7 @@ class Dump:
             if packed := packing.compress(plain):
                 yield self._counted(packed)
         self._check(tail)
+        self.is_whole = True
         yield self._counted(packing.flush())
 
     def _counted(self, packed: bytes) -> bytes:

@@ -4,7 +4,7 @@ import datetime as dt
 
 import pytest
 
-from howdah.core.backup.retention import Retention, outdated
+from howdah.core.backup.retention import Retention, outdated, reckoned_from
 
 NOW = dt.datetime(2026, 3, 31, 12, 0, tzinfo=dt.UTC)
 
@@ -48,3 +48,25 @@ def test_only_what_is_older_goes() -> None:
 def test_the_newest_stays_however_old_it_is() -> None:
     assert outdated([day("2020-01-01"), day("2020-01-02")], Retention.parse("1 day"), NOW) == (day("2020-01-01"),)
     assert outdated([], Retention.parse("1 day"), NOW) == ()
+
+
+HOUR = dt.timedelta(hours=1)
+
+
+@pytest.mark.parametrize(
+    ("took", "written", "expected"),
+    [
+        (5 * HOUR, 5 * HOUR, 0 * HOUR),  # complete when we ended
+        (5 * HOUR, 0 * HOUR, 0 * HOUR),  # Amazon's: when the upload began
+        (0 * HOUR, -HOUR / 2, -HOUR / 2),
+        (0 * HOUR, HOUR / 2, 0 * HOUR),
+        (0 * HOUR, -2 * HOUR, None),  # our clock is ahead: what is young looks old
+        (0 * HOUR, 2 * HOUR, None),
+        (5 * HOUR, 7 * HOUR, None),
+    ],
+)
+def test_ages_count_from_a_moment_that_job_and_store_agree_about(
+    took: dt.timedelta, written: dt.timedelta, expected: dt.timedelta | None
+) -> None:
+    found = reckoned_from(NOW, NOW + took, NOW + written)
+    assert found == (None if expected is None else NOW + expected)
