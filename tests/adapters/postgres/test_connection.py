@@ -68,7 +68,9 @@ async def test_the_owner_of_a_database_decides_nothing_about_our_session_there(s
     harm = HARM | {k: v for since, more in HARM_SINCE.items() if server.major >= since for k, v in more.items()}
     with server.session("appdb", "app", "app") as session:
         for name, value in harm.items():
-            session.execute(sql.SQL("ALTER DATABASE appdb SET {} TO {}").format(sql.Identifier(name), sql.Literal(value)))
+            session.execute(
+                sql.SQL("ALTER DATABASE appdb SET {} TO {}").format(sql.Identifier(name), sql.Literal(value))
+            )
     async with connect(server.target, "appdb") as session:
         names = ("standard_conforming_strings", "default_transaction_isolation", "client_min_messages")
         timeouts = sorted(name for name in harm if name.endswith("timeout"))
