@@ -12,6 +12,7 @@ import pytest
 from howdah.adapters.kubernetes import POSTGRESQLS
 from howdah.kube.resources import (
     CONFIGMAPS,
+    EVENTS,
     PERSISTENT_VOLUME_CLAIMS,
     POD_DISRUPTION_BUDGETS,
     PODS,
@@ -317,6 +318,34 @@ def test_a_cluster_of_one_member_rolls_in_place() -> None:
         await world.converge(name)
         world.edit_password(name, "standby", "edited")
         world.edit_password(name, "postgres", "edited")
+        await world.is_steady(name)
+
+    simulate(scenario)
+
+
+@pytest.mark.parametrize("look", [1, 2, 3])
+def test_pods_get_a_password_that_was_changed_when_another_change_had_been_read_already(look: int) -> None:
+    """Manifest and Secrets come together where they are kept together."""
+
+    async def scenario(world: World) -> None:
+        hand = world.start_operator(lag_s=0.5)
+        name = world.create(numberOfInstances=3)
+        await world.converge(name)
+        reads = 0
+
+        def is_read() -> None:
+            nonlocal reads
+            reads += 1
+            if reads == look:
+                world.edit_password(name, "postgres", "edited")
+
+        hand.when_read = is_read
+        world.change(name, users={"late": []})
+        await world.converge(name)
+        machines = world.machinery.dcs_of(NAMESPACE, name).machines()
+        assert reads > look
+        assert [machine.superuser_password for machine in machines] == ["edited"] * 3
+        assert not world.store.select(EVENTS, NAMESPACE, lambda event: event["reason"] == "StepFailed")
         await world.is_steady(name)
 
     simulate(scenario)

@@ -20,7 +20,7 @@ import msgspec
 from howdah.adapters.kubernetes import POSTGRESQLS, RESOURCES
 from howdah.controller import user_list
 from howdah.controller.copies import read_password
-from howdah.controller.databases import Databases, StillAtWork
+from howdah.controller.databases import Databases, Overtaken, StillAtWork
 from howdah.controller.members import Members
 from howdah.controller.observe import Clock, utc_now
 from howdah.controller.passwords import change_secret, new_password
@@ -110,7 +110,7 @@ class Applier:
             self._check_lead()
             try:
                 await _HANDLERS[type(step)](self, target, step)
-            except (Conflict, LookAgain) as conflict:
+            except (Conflict, LookAgain, Overtaken) as conflict:
                 return outcome(step, str(conflict), is_conflict=True)
             except StillAtWork:
                 at_work.append(step)

@@ -95,6 +95,10 @@ class StillAtWork(Exception):  # noqa: N818 - a state, not an error
     """The statements go on beside the pass, or wait for others that do; the cluster is looked at again when they end."""
 
 
+class Overtaken(Exception):  # noqa: N818 - likewise
+    """A password of pods was changed after the look: nothing is sent, for what was decided marks none of them for it."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Run:
     """A group of statements that is being run, on the leader whose pod has this uid."""
@@ -178,8 +182,8 @@ class Databases:
     async def run(self, situation: Situation, database: str, statements: tuple[Statement, ...]) -> None:
         """Run the statements that concern one database on the leader.
 
-        Raises ExternalError with what the server refused, and StillAtWork where they go on beside the pass; if they fail
-        then, the next call says so and tries nothing.
+        Raises ExternalError with what the server refused, Overtaken, and StillAtWork where they go on beside the pass; if
+        they fail then, the next call says so and tries nothing.
         """
         key = (situation.cluster.key.namespace, situation.cluster.key.name)
         known, now = self._known.setdefault(key, _Known()), asyncio.get_running_loop().time
@@ -228,14 +232,19 @@ class Databases:
             self.forget_look(situation)
 
     async def _send(self, situation: Situation, statements: tuple[Statement, ...]) -> None:
-        """Raises ExternalError with what the server refused."""
+        """Raises ExternalError with what the server refused, and Overtaken."""
         cluster = situation.cluster
-        passwords = passwords_in(await self._secrets(situation))
+        found_secrets = await self._secrets(situation)
+        if _is_overtaken(situation, found_secrets):
+            raise Overtaken("the password of a role of the system was changed in its Secret")
+        passwords = passwords_in(found_secrets)
         try:
             outcome = await self._server.apply(
                 _target(situation, passwords), statements, passwords, method=cluster.access.password_encryption
             )
         except AuthenticationFailed:
+            if not _sets_password(statements, cluster.access.super_username):
+                raise  # the next look is locked out, and marks the pods first
             await self._repair(situation, passwords)
             # Refused again, the password was not the reason: that is a failure, and no success to be repeated.
             await self._server.observe(_target(situation, passwords), NOTHING_IN_PARTICULAR)
@@ -305,8 +314,7 @@ class Databases:
             _log.info(
                 "cannot be brought in place", namespace=cluster.key.namespace, cluster=cluster.key.name, what=sentence
             )
-        system = {cluster.access.super_username, cluster.access.replication_username}
-        edited = frozenset(s.password.role for s in found if s.password is not None and s.password.role in system)
+        edited = frozenset(role for role in _system_roles(cluster) if _sets_password(found, role))
         return DatabaseLook(
             statements=by_database(found),
             edited=edited,
@@ -443,6 +451,26 @@ def _basis(situation: Situation) -> _Basis:
     versions = ((*place, s.metadata.resource_version) for place, s in _own_secrets(situation).items())
     request = (cluster.uid, cluster.generation, cluster.access)
     return _Basis(request, view.pod.metadata.uid if view else "", timeline, tuple(sorted(versions)))
+
+
+def _is_overtaken(situation: Situation, found: RoleSecrets) -> bool:
+    """Whether a Secret of a role of the system is another one than that which the decision was made from."""
+    system, seen = _system_roles(situation.cluster), _own_secrets(situation)
+    return any(
+        known.metadata.resource_version != secret["metadata"]["resourceVersion"]  # unique among all of a server
+        for request, secret in found
+        if request.username in system
+        if (known := seen.get((request.namespace, request.name))) is not None
+    )
+
+
+def _system_roles(cluster: Cluster) -> frozenset[str]:
+    """Roles whose passwords members get when they start."""
+    return frozenset({cluster.access.super_username, cluster.access.replication_username})
+
+
+def _sets_password(statements: Iterable[Statement], role: str) -> bool:
+    return any(s.password is not None and s.password.role == role for s in statements)
 
 
 def _own_secrets(situation: Situation) -> Mapping[tuple[str, str], SecretMeta]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import struct
 import subprocess
 import time
 from collections.abc import AsyncIterator
@@ -15,7 +16,7 @@ from adapters.postgres.conftest import MAJORS, only
 from adapters.postgres.servers import Server, start
 from adapters.postgres.tls import can_tls, certificate, settings
 from howdah.adapters.postgres import AuthenticationFailed, Target, connect, observe, server_settings
-from howdah.adapters.postgres.connection import NotWritable
+from howdah.adapters.postgres.connection import NotWritable, authentication
 from howdah.core.postgres.statements import repair_password_sql
 from howdah.model.errors import ExternalError
 from howdah.model.postgres.catalogue import Interest
@@ -46,6 +47,78 @@ async def test_a_session_is_pinned_against_what_roles_databases_and_files_say(se
             await session.execute("CREATE TEMP TABLE writable ()")
     finally:
         server.sql("ALTER ROLE postgres RESET ALL; ALTER DATABASE postgres RESET ALL")
+
+
+HARM = {
+    "role": "app",
+    "local_preload_libraries": "no_such_file",
+    "standard_conforming_strings": "off",
+    "default_transaction_isolation": "serializable",
+    "client_min_messages": "debug5",
+    "idle_in_transaction_session_timeout": "1",
+    "search_path": "evil",
+    "default_transaction_read_only": "on",
+}
+HARM_SINCE = {14: {"idle_session_timeout": "5s"}, 17: {"transaction_timeout": "5s"}}
+
+
+async def test_the_owner_of_a_database_decides_nothing_about_our_session_there(server: Server) -> None:
+    server.sql("CREATE ROLE app LOGIN PASSWORD 'app'")
+    server.sql("CREATE DATABASE appdb OWNER app")
+    harm = HARM | {k: v for since, more in HARM_SINCE.items() if server.major >= since for k, v in more.items()}
+    with server.session("appdb", "app", "app") as session:
+        for name, value in harm.items():
+            session.execute(
+                sql.SQL("ALTER DATABASE appdb SET {} TO {}").format(sql.Identifier(name), sql.Literal(value))
+            )
+    async with connect(server.target, "appdb") as session:
+        names = ("standard_conforming_strings", "default_transaction_isolation", "client_min_messages")
+        timeouts = sorted(name for name in harm if name.endswith("timeout"))
+        asked = ", ".join(f"current_setting('{name}')" for name in (*names, *timeouts))
+        cursor = await session.execute(f"SELECT current_user::text, session_user::text, {asked}")
+        said = await cursor.fetchone()
+    assert said == ("postgres", "postgres", "on", "read committed", "warning", *("0" for _ in timeouts))
+    seen = await observe(server.target, Interest(frozenset(), frozenset({"appdb"})))
+    assert (set(seen.contents), seen.unread) == ({"appdb"}, {})
+
+
+async def test_a_server_that_asks_for_the_password_in_clear_text_gets_none() -> None:
+    got = asyncio.get_running_loop().create_future()
+
+    async def impostor(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while (code := (await _packet(reader))[:4]) in (SSL_REQUEST, GSS_REQUEST):
+            writer.write(b"N")
+        assert code == PROTOCOL_3
+        writer.write(b"R" + struct.pack("!II", 8, CLEAR_TEXT_PASSWORD))
+        got.set_result(await reader.read())
+        writer.close()
+
+    listening = await asyncio.start_server(impostor, "127.0.0.1", 0)
+    async with listening:
+        target = Target("127.0.0.1", "postgres", "super secret", listening.sockets[0].getsockname()[1])
+        with pytest.raises(ExternalError, match="clear text") as told:
+            await observe(target, NOTHING)
+    async with asyncio.timeout(HANGS_S):
+        assert await got == b""
+    assert not isinstance(told.value, AuthenticationFailed)
+    assert not told.value.transient
+
+
+SSL_REQUEST, GSS_REQUEST, PROTOCOL_3 = (struct.pack("!I", code) for code in (80877103, 80877104, 196608))
+CLEAR_TEXT_PASSWORD = 3
+
+
+async def _packet(reader: asyncio.StreamReader) -> bytes:
+    (length,) = struct.unpack("!I", await reader.readexactly(4))
+    return await reader.readexactly(length - 4)
+
+
+def test_a_libpq_that_cannot_refuse_clear_text_is_not_given_the_password() -> None:
+    target = Target("127.0.0.1", "postgres", "super secret")
+    with pytest.raises(ExternalError, match=r"libpq 15 .* psycopg\[binary\]"):
+        authentication(target, 150010)
+    assert authentication(target, 160000) == {"require_auth": "!password"}
+    assert authentication(dataclasses.replace(target, ca_file="/ca.pem"), 150010) == {}
 
 
 async def test_a_wrong_password_is_told_apart(server: Server) -> None:

@@ -16,10 +16,11 @@ from adapters.postgres.conftest import MAJORS, only
 from adapters.postgres.passes import RULES
 from adapters.postgres.servers import Server
 from adapters.postgres.test_rotation import AtPort, Life, a_pass, begin, change, looked, operator
-from howdah.adapters.postgres import apply, observe
+from howdah.adapters.postgres import AuthenticationFailed, apply, observe
 from howdah.core.plan import ReplacePod, RunStatements
 from howdah.core.postgres.difference import interest
 from howdah.core.postgres.manifest import desired_state
+from howdah.kube.exec import ExecResult
 from howdah.kube.resources import EVENTS, PODS
 from howdah.model import names
 from howdah.model.errors import ExternalError
@@ -113,6 +114,28 @@ async def test_a_database_that_cannot_be_made_fails_alone_and_once(made: Rig, se
     assert "template" in message
     assert has_schema(server, "beta")
     assert has_role(server, "late")
+
+
+@dataclass
+class Refusing(AtPort):
+    """A server that takes the superuser's password everywhere but in database `alpha`."""
+
+    async def apply(self, target, statements, passwords, *, method):
+        if any(statement.group == "alpha" for statement in statements):
+            raise AuthenticationFailed("postgres", transient=False, message="password authentication failed")
+        return await AtPort.apply(self, target, statements, passwords, method=method)
+
+
+async def test_a_password_that_is_refused_is_set_only_where_that_was_decided(server: Server) -> None:
+    """Whoever sets it has to mark the pods first; a plan in which it is not set has marked none."""
+    ran = []
+    async with operator(server, at=Refusing(server, Life())) as found:
+        await begin(found, server)
+        found.kube.exec_handler = lambda *asked: ran.append(asked) or ExecResult(0, b"", b"")
+        change(found, databases={"alpha": "app"})
+        (*_, (status, _, message)) = await passes(found, 3)
+    assert (status, ran) == ("True", [])
+    assert "password authentication failed" in message
 
 
 # --- a database that nobody can look into ------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """The pooler's lookup function on real servers: who gets which verifier, and that it stays so."""
 
+import contextlib
 from dataclasses import replace
 
 import psycopg
@@ -7,6 +8,7 @@ import pytest
 
 from adapters.postgres.passes import RULES, missing, one_pass, passwords, settle
 from adapters.postgres.servers import Server
+from howdah.adapters.postgres import apply
 from howdah.core.postgres.manifest import desired_state
 from howdah.model.postgres.desired import Desired, PasswordLookup
 from howdah.model.postgres.statements import Kind
@@ -74,8 +76,13 @@ async def test_objects_of_the_caller_are_not_looked_at(server: Server) -> None:
     [
         ("GRANT EXECUTE ON FUNCTION pooler.user_lookup(text) TO PUBLIC", "is open to everybody"),
         ("REVOKE EXECUTE ON FUNCTION pooler.user_lookup(text) FROM pooler", "is not open to pooler"),
+        ("GRANT EXECUTE ON FUNCTION pooler.user_lookup(text) TO app, reader", "is open to app, reader"),
+        ("GRANT EXECUTE ON FUNCTION pooler.user_lookup(text) TO app WITH GRANT OPTION", "is open to app"),
         ("ALTER FUNCTION pooler.user_lookup(text) OWNER TO app", "belongs to app"),
         ("ALTER FUNCTION pooler.user_lookup(text) RESET search_path", "is another one"),
+        ("ALTER FUNCTION pooler.user_lookup(text) SET search_path TO pg_catalog", "is another one"),
+        ("ALTER FUNCTION pooler.user_lookup(text) SET role TO app", "is another one"),
+        ("ALTER SCHEMA pooler OWNER TO app", 'schema "pooler" of database "postgres" belongs to app'),
         ("DROP FUNCTION pooler.user_lookup(text)", "does not exist"),
         ("REVOKE USAGE ON SCHEMA pooler FROM pooler", "is not open to pooler"),
         (
@@ -95,6 +102,94 @@ async def test_what_somebody_changed_is_said_and_put_right(server: Server, spoil
     with server.session() as session:
         acl = session.execute("SELECT proacl::text FROM pg_proc WHERE proname = 'user_lookup'").fetchone()
     assert acl == ("{postgres=X/postgres,pooler=X/postgres}",)
+
+
+PLANTED = (
+    "CREATE SCHEMA pooler; GRANT USAGE ON SCHEMA pooler TO PUBLIC; CREATE TABLE pooler.data AS SELECT 1 AS id;"
+    "CREATE FUNCTION pooler.user_lookup(IN i_username text, OUT uname text, OUT phash text) RETURNS record "
+    "LANGUAGE sql AS $$ SELECT 'app', 'forged' $$;"
+    "GRANT EXECUTE ON FUNCTION pooler.user_lookup(text) TO evil, app WITH GRANT OPTION"
+)
+
+
+async def planted(server: Server, what: str = PLANTED) -> None:
+    """The owner of a database was there before the pooler."""
+    await settle(server, desired_state({"app": [], "evil": []}, {"foo": "app"}, None, rules=RULES))
+    server.sql(what, "foo", "app", "secret of app")
+
+
+async def test_what_a_databases_owner_made_in_its_place_opens_nothing_to_anybody(server: Server) -> None:
+    await planted(server)
+    await settle(server, wanted())
+    for user in ("evil", "app"):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege, match="permission denied for function user_lookup"):
+            asked(server, user, "postgres", "foo")
+    assert (asked(server, "pooler", "app", "foo")[1] or "").startswith("SCRAM-SHA-256$")
+
+
+async def test_a_databases_owner_cannot_put_another_one_in_its_place_but_keeps_what_is_there(server: Server) -> None:
+    await planted(server)
+    await settle(server, wanted())
+    with server.session("foo", "app", "secret of app") as session:
+        for attempt in (
+            "DROP FUNCTION pooler.user_lookup(text)",
+            "DROP SCHEMA pooler CASCADE",
+            "ALTER SCHEMA pooler RENAME TO other",
+            "GRANT EXECUTE ON FUNCTION pooler.user_lookup(text) TO evil",
+            PLANTED.replace("CREATE FUNCTION", "CREATE OR REPLACE FUNCTION").partition("AS id;")[2],
+        ):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                session.execute(attempt)
+        session.execute("INSERT INTO pooler.data VALUES (2); CREATE TABLE pooler.more ()")
+    assert (asked(server, "pooler", "app", "foo")[1] or "").startswith("SCRAM-SHA-256$")
+
+
+async def test_what_is_made_between_look_and_statement_is_not_taken_over(server: Server) -> None:
+    await planted(server, "CREATE SCHEMA pooler; GRANT USAGE ON SCHEMA pooler TO PUBLIC")
+    secrets = passwords(wanted())
+    statements = await missing(server, wanted(), secrets)
+    server.sql(PLANTED.replace("CREATE SCHEMA pooler;", ""), "foo", "app", "secret of app")
+    outcome = await apply(server.target, statements, secrets)
+    assert outcome.failed == ()
+    with pytest.raises(psycopg.errors.InsufficientPrivilege, match="permission denied for function user_lookup"):
+        asked(server, "evil", "postgres", "foo")
+
+
+async def test_default_privileges_do_not_open_it(server: Server) -> None:
+    await planted(server, "SELECT 1")
+    server.sql("ALTER DEFAULT PRIVILEGES GRANT EXECUTE ON FUNCTIONS TO evil", "foo")
+    await settle(server, wanted())
+    ((acl,),) = server.sql("SELECT proacl::text FROM pg_proc WHERE proname = 'user_lookup'", "foo")
+    assert acl == "{postgres=X/postgres,pooler=X/postgres}"
+
+
+OVERLOADS = (
+    *("name", "varchar", "bpchar", "pooler.word", "pooler.colour", "anyelement", "anynonarray", "anyenum"),
+    *("VARIADIC text[]", "VARIADIC anyarray", "text, more int DEFAULT 1", "text, VARIADIC more text[] DEFAULT '{}'"),
+)
+
+
+async def test_the_pooler_calls_none_of_other_types_that_somebody_made_beside_it(server: Server) -> None:
+    """It would run with the pooler's rights. With some of them there is no answer at all, in that database."""
+    await planted(server)
+    await settle(server, wanted())
+    answers: list[str] = []
+    with server.session("foo") as session:
+        session.execute("CREATE DOMAIN pooler.word AS text; CREATE TYPE pooler.colour AS ENUM ('app')")
+        for number, argument in enumerate(OVERLOADS):
+            with contextlib.suppress(psycopg.errors.AmbiguousFunction), session.transaction(force_rollback=True):
+                session.execute(
+                    f"CREATE FUNCTION pooler.user_lookup({argument}, OUT uname text, OUT phash text) RETURNS record "
+                    "LANGUAGE sql AS $$ SELECT 'app'::text, 'forged'::text $$"
+                )
+                session.execute("SET LOCAL ROLE pooler")
+                # As PgBouncer asks: of no type.
+                session.execute(f"PREPARE asking_{number} AS SELECT phash FROM pooler.user_lookup($1)")
+                row = session.execute(f"EXECUTE asking_{number}('app')").fetchone()
+                assert row is not None
+                answers.append(row[0])
+    assert len(answers) == len(OVERLOADS) - 2
+    assert all(answer.startswith("SCRAM-SHA-256$") for answer in answers)
 
 
 async def test_function_of_the_reference_is_replaced_in_place(server: Server) -> None:

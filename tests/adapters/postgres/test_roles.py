@@ -1,20 +1,27 @@
 """Roles on a real server: flags, memberships, parameters, and passwords that nobody ever sees."""
 
+import asyncio
 import base64
 import os
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import psycopg
 import pytest
 from psycopg import sql
 
+from adapters.postgres.conftest import MAJORS
 from adapters.postgres.passes import RULES, missing, one_pass, passwords, settle
 from adapters.postgres.servers import PASSWORD, Server
 from howdah.adapters.postgres import Password, PasswordChecks, observe
 from howdah.core.postgres.difference import interest
 from howdah.core.postgres.manifest import desired_state
+from howdah.core.postgres.statements import repair_password_sql
 from howdah.model.postgres.desired import Desired, DesiredDatabase, DesiredRole, Flags, PasswordSource
 from howdah.model.postgres.passwords import matches, md5_verifier, scram_verifier
 from howdah.model.postgres.statements import Kind
+from steady import HANGS_S
 
 
 def role(name: str, **given: object) -> DesiredRole:
@@ -208,6 +215,80 @@ async def test_no_password_and_no_verifier_is_written_anywhere(server: Server) -
         assert "SCRAM-SHA-256$" not in text
         assert "secret of app" not in text
         assert PASSWORD not in text
+
+
+LOUD = {
+    "log_statement": "all",
+    "log_min_duration_statement": "0",
+    "log_min_error_statement": "debug5",
+    "log_duration": "on",
+    "debug_print_parse": "on",
+    "debug_print_rewritten": "on",
+    "debug_print_plan": "on",
+}
+LOUD_ALONE = ("log_transaction_sample_rate", "1"), ("log_min_duration_sample", "0")
+"""Another setting that logs statements hides what these do."""
+
+
+@contextmanager
+def loud(server: Server, settings: Mapping[str, str]) -> Iterator[None]:
+    for name, value in settings.items():
+        server.sql(sql.SQL("ALTER ROLE postgres SET {} TO {}").format(sql.Identifier(name), sql.Literal(value)))
+    try:
+        yield
+    finally:
+        server.sql("ALTER ROLE postgres RESET ALL")
+
+
+@pytest.mark.parametrize("settings", [LOUD, *(dict([one]) for one in LOUD_ALONE)], ids=lambda settings: min(settings))
+async def test_no_verifier_is_in_the_log_however_much_is_logged(server: Server, settings: Mapping[str, str]) -> None:
+    """Also not where the superuser's password is set through the local socket, by a script of its own."""
+    with loud(server, settings):
+        offset = len(server.log())
+        await settle(server, users(app=[]))
+        script = repair_password_sql("app", scram_verifier("found again", b"salt" * 4))
+        psql = [
+            str(MAJORS[server.major] / "psql"),
+            "-X",
+            "-q",
+            "-v",
+            "ON_ERROR_STOP=1",
+            "-U",
+            "postgres",
+            "-d",
+            "postgres",
+        ]
+        where = ["-h", str(server.folder), "-p", str(server.port)]
+        await asyncio.to_thread(
+            subprocess.run,
+            [*psql, *where],
+            input=script,
+            text=True,
+            check=True,
+            timeout=HANGS_S,
+            stdout=subprocess.DEVNULL,
+        )
+        server.sql("SELECT 'to be found'")
+    written = server.log()[offset:]
+    assert "to be found" in written
+    assert "SCRAM-SHA-256$" not in written
+    assert server.sql("SELECT 1", user="app", password="found again") == [(1,)]
+
+
+async def test_no_verifier_is_shown_while_it_is_being_set(server: Server) -> None:
+    await settle(server, users(app=[]))
+    changed = passwords(users(app=[]), app="new one")
+    with server.session() as other:
+        with other.transaction(force_rollback=True):
+            other.execute("ALTER ROLE app CONNECTION LIMIT 7")
+            setting = asyncio.create_task(one_pass(server, users(app=[]), changed))
+            shown = "SELECT query, state FROM pg_stat_activity WHERE application_name = 'howdah' AND wait_event_type = 'Lock'"
+            async with asyncio.timeout(HANGS_S):
+                while not (seen := server.sql(shown)):
+                    await asyncio.sleep(0.05)
+        outcome = await setting
+    assert [(query, state) for query, state in seen] == [("", "disabled")]
+    assert [statement.kind for statement in outcome.done] == [Kind.PASSWORD]
 
 
 async def test_a_known_answer_is_not_computed_again(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,6 +23,7 @@ class Hand:
     kill_after: int | None = None
     observe_only: bool = False
     on_death: Callable[[Hand], None] = lambda hand: None
+    when_read: Callable[[], None] = lambda: None  # it has read what a server holds
     writes: list[str] = field(default_factory=list)
     alive: bool = True
     started_s: float = 0.0

@@ -116,12 +116,14 @@ class SimulatedServers:
     async def observe(self, target: Target, interest: Interest, /) -> Catalogue:
         await self.hand.reach()
         contents = self._contents(target)
-        return Catalogue(
+        found = Catalogue(
             {name: role for name, role in contents.roles.items() if name in interest.roles},
             dict(contents.databases),
             {},
             SERVER_VERSION,
         )
+        self.hand.when_read()
+        return found
 
     async def sessions(self, target: Target, roles: Collection[str], /) -> Mapping[str, int]:
         """Nobody connects in this world."""

@@ -13,7 +13,7 @@ from howdah.adapters.postgres.connection import SYSTEM, Session, Target, connect
 from howdah.model.errors import ExternalError
 from howdah.model.postgres.desired import PasswordSource
 from howdah.model.postgres.passwords import SALT_BYTES, Method, new_verifier
-from howdah.model.postgres.statements import QUIET_SETTINGS, Kind, NewPassword, Statement, with_verifier
+from howdah.model.postgres.statements import Kind, NewPassword, Statement, quiet, unsampled, with_verifier
 
 SLOW = frozenset({Kind.CREATE_DATABASE, Kind.CREATE_EXTENSION, Kind.HAND_OVER})
 """What may copy a large template, run an extension's scripts, or touch every object of a database."""
@@ -135,6 +135,7 @@ async def _run_patiently(session: Session, statement: Statement) -> None:
 
 async def _run_quietly(session: Session, statement: sql.Composed, also: sql.Composed | None) -> None:
     """In a transaction of its own that keeps the text out of the server's log and statistics."""
+    await session.execute(_UNSAMPLED)
     async with session.transaction():
         await session.execute(_QUIET)
         await session.execute(statement)
@@ -142,4 +143,4 @@ async def _run_quietly(session: Session, statement: sql.Composed, also: sql.Comp
             await session.execute(also)
 
 
-_QUIET = "SELECT " + ", ".join(f"set_config('{name}', {value}, true)" for name, value in QUIET_SETTINGS)
+_UNSAMPLED, _QUIET = unsampled().encode(), quiet(is_local=True).encode()

@@ -110,8 +110,23 @@ def _conninfo(target: Target, database: str) -> str:
         "gssencmode": "disable",
         **_KEEPALIVES,
         **_address(target),
+        **authentication(target, psycopg.pq.version()),
     }
     return make_conninfo("", **parameters)
+
+
+LIBPQ_WITH_REQUIRE_AUTH = 160000
+_CLEAR_TEXT = "!password"
+
+
+def authentication(target: Target, libpq: int) -> dict[str, str]:
+    """Who has not proved who it is gets no password in clear text; raises ExternalError where libpq cannot refuse it."""
+    if target.ca_file is not None:
+        return {}
+    if libpq < LIBPQ_WITH_REQUIRE_AUTH:
+        message = f"libpq {libpq // 10000} cannot refuse to send a password in clear text: install psycopg[binary]"
+        raise ExternalError(SYSTEM, transient=False, message=message)
+    return {"require_auth": _CLEAR_TEXT}
 
 
 def _address(target: Target) -> dict[str, str]:
@@ -129,7 +144,10 @@ def _address(target: Target) -> dict[str, str]:
 
 
 def _options(target: Target) -> str:
-    """Settings from the first moment on: stronger than those of the role, the database or the file."""
+    """Settings from the first moment on: stronger than those of the role, the database or the file.
+
+    The owner of a database may set many of them for it. A name that a server of 9.6 does not know would end the session.
+    """
     settings = {
         "search_path": "pg_catalog",
         "synchronous_commit": "local",  # strict synchronous mode without a standby would hang for ever
@@ -139,13 +157,26 @@ def _options(target: Target) -> str:
         "wal_compression": "off",  # it saves 3 of a new database's 4 MB of WAL, and takes longer than the rest of making it
         "lc_messages": "C",
         "DateStyle": "ISO",
+        "role": "none",
+        "local_preload_libraries": "",
+        "standard_conforming_strings": "on",
+        "default_transaction_isolation": r"read\ committed",
+        "client_min_messages": "warning",  # before 12 it may keep even errors from us
+        "idle_in_transaction_session_timeout": "0",
     }
     return " ".join(f"-c {name}={value}" for name, value in settings.items())
 
 
+_SINCE = (("idle_session_timeout", 140000), ("transaction_timeout", 170000))
+"""Likewise, as early as can be; in server_version_num."""
+
+
 async def _refuse_the_wrong_server(session: Session, target: Target) -> None:
-    cursor = await session.execute("SELECT pg_is_in_recovery(), system_identifier FROM pg_control_system()")
-    in_recovery, system_identifier = await cursor.fetchone() or (True, None)
+    version = session.info.server_version
+    pins = [f", set_config('{name}', '0', false)" for name, since in _SINCE if version >= since]
+    query = f"SELECT pg_is_in_recovery(), system_identifier{''.join(pins)} FROM pg_control_system()"  # noqa: S608 - constants
+    cursor = await session.execute(query.encode())
+    in_recovery, system_identifier, *_ = await cursor.fetchone() or (True, None)
     if in_recovery and not target.is_replica_enough:
         message = f"{target.host} is in recovery, so it is not the leader (any more)"
         raise NotWritable(SYSTEM, transient=True, message=message)
@@ -190,6 +221,12 @@ def sentence(error: psycopg.Error) -> str:
 def _connect_error(error: psycopg.OperationalError, place: str) -> ExternalError:
     """A failed connection has no SQLSTATE: libpq tells only the text."""
     text = " ".join(str(error).split())
+    if _CLEAR_TEXT in text:
+        message = (
+            f"{place} asks for the password in clear text, and whose server it is was not proved: nothing was sent; "
+            "pg_hba.conf has to ask this user for scram-sha-256 or md5"
+        )
+        return ExternalError(SYSTEM, transient=False, message=message)
     # Refused by pg_hba, or no password at all, is no wrong password: nobody has edited a Secret.
     kind = AuthenticationFailed if _REFUSED_TEXT in text else ExternalError
     transient = kind is ExternalError and "certificate" not in text

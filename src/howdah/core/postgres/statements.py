@@ -6,7 +6,7 @@ from psycopg import sql
 from psycopg.sql import Composed
 
 from howdah.model.postgres.desired import DatabaseOptions, DefaultPrivilege, DesiredExtension, DesiredSchema, Flags
-from howdah.model.postgres.statements import QUIET_SETTINGS, with_verifier
+from howdah.model.postgres.statements import quiet, unsampled, with_verifier
 
 
 def create_role(name: str, flags: Flags) -> sql.Composed:
@@ -236,6 +236,8 @@ def repair_password_sql(role: str, verifier: str) -> str:
     Feed it on standard input, so that the verifier is in no command line. It waits for no standby, and keeps the
     verifier out of the server's log and out of pg_stat_statements.
     """
-    quiet = "".join(f"SET {name} TO {value};\n" for name, value in QUIET_SETTINGS)
     change = with_verifier(alter_role(role, Flags()), verifier).as_string(None)
-    return f"SET synchronous_commit TO local;\nSET lock_timeout TO '5s';\n{quiet}{change};\n"
+    return (
+        "SET synchronous_commit TO local;\nSET lock_timeout TO '5s';\n"
+        f"{unsampled()};\n{quiet(is_local=False)};\n{change};\n"
+    )

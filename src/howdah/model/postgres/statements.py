@@ -86,10 +86,40 @@ def with_verifier(statement: sql.Composed, verifier: str) -> sql.Composed:
     return statement + sql.SQL(" PASSWORD ") + sql.Literal(verifier)
 
 
-QUIET_SETTINGS = (
-    ("log_statement", "'none'"),
-    ("log_min_duration_statement", "'-1'"),
-    ("log_min_error_statement", "'panic'"),
-    ("pg_stat_statements.track_utility", "'off'"),
+_UNSAMPLED = (("log_transaction_sample_rate", "0"),)
+"""Decided for a transaction when it begins, so it has to be set before."""
+_QUIET = (
+    ("log_statement", "none"),
+    ("log_min_duration_statement", "-1"),
+    ("log_min_duration_sample", "-1"),
+    ("log_min_error_statement", "panic"),
+    ("debug_print_parse", "off"),
+    ("debug_print_rewritten", "off"),
+    ("debug_print_plan", "off"),
+    ("track_activities", "off"),  # pg_stat_activity, which monitoring reads
+    ("pg_stat_statements.track_utility", "off"),
+    ("pg_stat_monitor.pgsm_track_utility", "off"),
 )
-"""What keeps a statement's text out of the server's log and statistics; a superuser may set them all."""
+"""What keeps a statement's text out of the server's log and statistics; a superuser may set them all.
+
+Not pgaudit: who has it wants to read of each change of a role, and it leaves the password out by itself.
+"""
+
+
+def unsampled() -> str:
+    """A query for the session, before `quiet` and the transaction."""
+    return _set(_UNSAMPLED, is_local=False)
+
+
+def quiet(*, is_local: bool) -> str:
+    """A query, for the transaction or the session."""
+    return _set(_QUIET, is_local=is_local)
+
+
+def _set(settings: Iterable[tuple[str, str]], *, is_local: bool) -> str:
+    """Sets those that the server has: which ones do depends on its version and on what it has loaded."""
+    rows = ", ".join(f"('{name}'::text, '{value}'::text)" for name, value in settings)
+    return (
+        f"SELECT pg_catalog.set_config(name, value, {str(is_local).lower()}) FROM (VALUES {rows}) s(name, value) "  # noqa: S608
+        "WHERE pg_catalog.current_setting(name, true) IS NOT NULL"
+    )
