@@ -207,15 +207,15 @@ def _refused(user: _Entry[_User]) -> str | None:
 def _impersonation(user: _Entry[_User]) -> Iterator[tuple[str, str]]:
     """https://kubernetes.io/docs/reference/access-authn-authz/user-impersonation/. Raises CredentialError."""
     said = user.value
-    headers = [("Impersonate-User", said.as_ or ""), ("Impersonate-Uid", said.as_uid or "")]
+    whole = (("Impersonate-User", said.as_), ("Impersonate-Uid", said.as_uid))
+    headers = [(name, value) for name, value in whole if value]
     headers += [("Impersonate-Group", group) for group in said.as_groups or ()]
     for key, values in (said.as_user_extra or {}).items():
         headers += [(f"Impersonate-Extra-{quote(key, safe=_IN_HEADER_NAMES)}", value) for value in values]
     for name, value in headers:
         if not value.isprintable():
             raise CredentialError(f"{user.where}: what {name} is to say is not printable")
-        if value:
-            yield name, value
+        yield name, value
 
 
 _IN_HEADER_NAMES = "!#$&'*+-.^_`|~"
