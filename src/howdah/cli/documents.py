@@ -16,6 +16,7 @@ from howdah.core.postgres.infrastructure import RoleSecret, name_keys
 from howdah.core.request.asked import Reference, References
 from howdah.core.request.roles import entries_of, role_references
 from howdah.core.resolve import required_references
+from howdah.kube import documents as kube_documents
 from howdah.model import names
 from howdah.model.errors import Problem
 from howdah.model.postgres.people import Membership
@@ -59,7 +60,7 @@ def _documents_of(file: Path) -> Iterator[Document]:
     where = "standard input" if str(file) == "-" else str(file)
     try:
         text = sys.stdin.read() if str(file) == "-" else file.read_text()
-        found = [body for body in yaml.safe_load_all(text) if body is not None]
+        found = [body for body in kube_documents.read_documents(text) if body is not None]
     except OSError as error:
         raise Failed(f"{where}: cannot be read: {error.strerror}", Exit.INVALID) from error
     except UnicodeDecodeError as error:

@@ -27,13 +27,21 @@ _SAID = {"PoolersReady": "poolers not ready"}
 
 
 @dataclass(frozen=True, slots=True)
+class Acting:
+    """Whether an operator acts on the cluster, None where that is not known; and who, as a sentence."""
+
+    acts: bool | None
+    says: str
+
+
+@dataclass(frozen=True, slots=True)
 class Explained:
     """Everything that is known of why a cluster is as it is."""
 
     planned: Planned
     status: Mapping[str, Any]
     members: tuple[tuple[str, str], ...]
-    operator: str  # who acts, as a sentence
+    operator: Acting
     events: tuple[Object, ...]
     resync_s: float
     now: dt.datetime
@@ -69,29 +77,35 @@ async def explained(client: Client, operator: OperatorSettings, namespace: str, 
             *((pod.name, doing(pod)) for pod in observed.pods),
             *await pooler_pods(client, operator, namespace, name),
         ),
-        operator=await _who_acts(client, operator.namespace, observed.resource, now),
+        operator=await _who_acts(client, operator, observed.resource, now),
         events=tuple(sorted(events, key=_when)[-EVENTS_SHOWN:]),
         resync_s=operator.settings.resync_period.seconds,
         now=now,
     )
 
 
-async def _who_acts(client: Client, namespace: str, resource: Live, now: dt.datetime) -> str:
+async def _who_acts(client: Client, operator: OperatorSettings, resource: Live, now: dt.datetime) -> Acting:
     """The holder of the Lease of the cluster's operators, and whether it still renews."""
-    name = names.lease(resource.meta.annotation(names.CONTROLLER) or "")
+    name, namespace = names.lease(resource.meta.annotation(names.CONTROLLER) or ""), operator.namespace
     try:
         lease = await client.get(LEASES, name, namespace=namespace)
     except NotFound:
-        return f"no operator acts: there is no Lease {name} in namespace {namespace}"
+        if not operator.is_placed:
+            return Acting(None, "unknown: its namespace is not known; say it by OPERATOR_NAMESPACE in the environment")
+        if operator.of_another(resource.meta.annotations) is not None:
+            return Acting(None, f"unknown: there is no Lease {name} in namespace {namespace}; it may be in another")
+        return Acting(False, f"no operator acts: there is no Lease {name} in namespace {namespace}")
     except Forbidden:
-        return "unknown: reading Leases is not permitted"
+        return Acting(None, "unknown: reading Leases is not permitted")
     spec = lease.get("spec") or {}
     holder, renewed = str(spec.get("holderIdentity") or "").partition("_")[0], _time(spec.get("renewTime"))
     if not holder:
-        return f"no operator acts: nobody holds Lease {name} in namespace {namespace}"
+        return Acting(False, f"no operator acts: nobody holds Lease {name} in namespace {namespace}")
     if renewed is None or (now - renewed).total_seconds() > float(spec.get("leaseDurationSeconds") or 15):
-        return f"no operator acts: {holder} renewed Lease {name} last {age(renewed, now)} ago"
-    return f"{holder} acts"
+        return Acting(False, f"no operator acts: {holder} renewed Lease {name} last {age(renewed, now)} ago")
+    if operator.unwatched(resource.meta.namespace) is not None:
+        return Acting(False, f"{holder} acts, but not in namespace {resource.meta.namespace}")
+    return Acting(True, f"{holder} acts")
 
 
 def text(found: Explained) -> Iterable[str]:
@@ -99,7 +113,7 @@ def text(found: Explained) -> Iterable[str]:
     conditions = {c["type"]: c for c in found.status.get("conditions") or ()}
     yield headline(found.planned, conditions)
     yield f"state: {found.status.get('PostgresClusterStatus') or 'none yet'}"
-    yield f"operator: {found.operator}"
+    yield f"operator: {found.operator.says}"
     for problem in found.planned.problems:
         yield f"  not valid: {problem}"
     for kind, odd in (
@@ -115,7 +129,7 @@ def text(found: Explained) -> Iterable[str]:
             yield f"{word} for {since}: {condition.get('reason')}: {condition.get('message')}"
     yield from (f"  {name} {what}" for name, what in found.members)
     yield from _plan(found)
-    yield from (f"  note: {note}" for note in found.planned.notes)
+    yield from (f"  note: {note}" for note in (*found.planned.passed_over, *found.planned.notes))
     if found.events:
         yield "last events:"
     for event in found.events:
@@ -149,9 +163,11 @@ def _plan(found: Explained) -> Iterable[str]:
 
 
 def _next_look(found: Explained) -> str:
+    if found.operator.acts is False:
+        return "when an operator acts on it"
     seconds = found.planned.plan.next_look_s
     if found.planned.plan.steps:
-        return "at once"
+        return "at once" if found.operator.acts else "at once, if an operator acts on it"
     if seconds is not None:
         return f"within {seconds:g} s, or as soon as something changes"
     return f"when something changes, at the latest at the resync (every {found.resync_s / 60:g} min)"
@@ -171,7 +187,7 @@ def _data(found: Explained) -> dict[str, Any]:
         "plan": as_data(found.planned),
         "status": dict(found.status),
         "members": [{"name": name, "says": what} for name, what in found.members],
-        "operator": found.operator,
+        "operator": found.operator.says,
         "nextLook": _next_look(found),
         "events": events,
     }

@@ -11,6 +11,7 @@ import typer
 
 from howdah.cli.exits import Exit, Failed
 from howdah.cli.options import Connection
+from howdah.cli.psql_words import UpToPsql
 
 app = typer.Typer(
     name="howdah",
@@ -175,7 +176,7 @@ def url(
     print_url(Connection(kubeconfig, context, namespace), name, user, database)
 
 
-@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+@app.command(cls=UpToPsql, context_settings={"allow_extra_args": True})
 def psql(
     context_: typer.Context,
     name: Name,
@@ -185,7 +186,11 @@ def psql(
     context: Context = None,
     namespace: Namespace = None,
 ) -> None:
-    """Open psql on the leader; arguments after the name go to psql."""
+    """Open psql on the leader: howdah psql NAME [OPTIONS] [what goes to psql].
+
+    The first word after the name that is none of the options below, and all after it, go to psql as they are: in
+    `howdah psql NAME -n team -X -n` the second -n is psql's. After -- everything is psql's.
+    """
     from howdah.cli.connect import run_psql
 
     run_psql(Connection(kubeconfig, context, namespace), name, user, database, context_.args)

@@ -35,6 +35,7 @@ class Connection:
         async def main() -> T:
             path = str(self.kubeconfig) if self.kubeconfig is not None else None
             access = load_access(path, context=self.context, namespace=self.namespace)
+            await access.credentials.proof()  # a person may have to log in, for which no request's time would be enough
             async with Client(access, timeout_s=20.0) as client:
                 return await work(client, self.namespace or client.namespace or "default")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from howdah.adapters.kubernetes import POSTGRESQLS, RESOURCES
@@ -14,17 +14,19 @@ from howdah.kube.client import Client
 from howdah.model import names
 from howdah.model.observed import Meta, SecretMeta
 
-KINDS = (
-    "StatefulSet",
-    "Deployment",
-    "Pod",
-    "PersistentVolumeClaim",
-    "Service",
-    "Endpoints",
-    "ConfigMap",
-    "PodDisruptionBudget",
-    "Secret",
-)
+KINDS: Mapping[str, Callable[[Mapping[str, str]], str]] = {
+    "StatefulSet": names.selector_with_poolers,
+    "Deployment": names.selector_with_poolers,
+    "Pod": names.selector_with_poolers,
+    "PersistentVolumeClaim": names.selector_with_poolers,
+    "Service": names.selector_with_poolers,
+    "Endpoints": names.selector_with_poolers,
+    "ConfigMap": names.selector_with_poolers,
+    "PodDisruptionBudget": names.selector_with_poolers,
+    "Secret": names.selector_with_poolers,
+    "CronJob": names.selector_with_backups,
+}
+"""What is looked for, and the selector of its labels."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -44,8 +46,7 @@ def print_orphans(connection: Connection, output: str) -> None:
     async def work(client: Client, namespace: str) -> list[Orphan]:
         del namespace
         settings = (await find_settings(client)).settings
-        labels = names.selector_with_poolers(settings.cluster_labels)
-        return await find_orphans(client, labels, settings.cluster_name_label, connection.namespace)
+        return await find_orphans(client, settings.cluster_labels, settings.cluster_name_label, connection.namespace)
 
     found = connection.run(work)
     if output != TEXT:
@@ -60,15 +61,18 @@ def print_orphans(connection: Connection, output: str) -> None:
         say(line)
 
 
-async def find_orphans(client: Client, labels: str, cluster_label: str, namespace: str | None) -> list[Orphan]:
+async def find_orphans(
+    client: Client, labels: Mapping[str, str], cluster_label: str, namespace: str | None
+) -> list[Orphan]:
     """Read as metadata only: of Secrets and volumes nothing else is of interest."""
-    resources = await client.list(POSTGRESQLS, type=SecretMeta, metadata_only=True)
     answers = await asyncio.gather(
         *(
-            client.list(RESOURCES[kind], namespace=namespace, labels=labels, type=SecretMeta, metadata_only=True)
-            for kind in KINDS
+            client.list(RESOURCES[kind], namespace=namespace, labels=which(labels), type=SecretMeta, metadata_only=True)
+            for kind, which in KINDS.items()
         )
     )
+    # After their objects: a cluster that is made meanwhile is there when it is looked for.
+    resources = await client.list(POSTGRESQLS, type=SecretMeta, metadata_only=True)
     present = {(item.metadata.namespace, item.metadata.name) for item in resources.items}
     everything = [(kind, item.metadata) for kind, answer in zip(KINDS, answers, strict=True) for item in answer.items]
     return sorted(orphans(everything, present, cluster_label))

@@ -6,7 +6,7 @@ import datetime as dt
 import sys
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,8 @@ class Planned:
     notes: tuple[str, ...] = ()
     warnings: tuple[Problem, ...] = ()
     problems: tuple[Problem, ...] = ()
+    passed_over: tuple[str, ...] = ()  # why the operator with these settings does nothing of it
+    doubt: str | None = None  # why the operator may have other settings than these; told on stderr already
 
     @property
     def key(self) -> str:
@@ -146,6 +148,13 @@ async def planned(
 ) -> Planned:
     """Judged and decided as the operator does; without `teams` their API is not asked."""
     meta = observed.resource.meta
+    found = await _decided(client, operator, observed, teams)
+    reasons = (operator.unwatched(meta.namespace), operator.of_another(meta.annotations))
+    return replace(found, passed_over=tuple(filter(None, reasons)), doubt=operator.doubt)
+
+
+async def _decided(client: Client, operator: OperatorSettings, observed: Observed, teams: Directory | None) -> Planned:
+    meta = observed.resource.meta
     if meta.deletion_timestamp is not None:
         paused = pause_of(meta.annotations or {}) is not Pause.NONE
         decision = plan_deletion(observed, deletion_policy(operator.settings), paused=paused)
@@ -175,6 +184,7 @@ def text(planned: Planned) -> Iterable[str]:
     plan = planned.plan
     if planned.problems:
         yield f"{coloured(planned.key, 'strong')}: {coloured('not valid', 'bad')}"
+        yield from (f"  note: {note}" for note in planned.passed_over)
         return
     count = len(plan.steps)
     said = "nothing to do" if plan.is_quiet else f"{count} step{'' if count == 1 else 's'}"
@@ -193,7 +203,7 @@ def text(planned: Planned) -> Iterable[str]:
         yield f"  waits: {wait.why}  (looks again within {wait.seconds:g} s)"
     for wait in plan.later:
         yield f"  later: {wait.why}  (in {wait.seconds / 86400:.1f} days)"
-    for note in planned.notes:
+    for note in (*planned.passed_over, *planned.notes):
         yield f"  note: {note}"
     for warning in planned.warnings:
         yield f"  warning: {warning}"
@@ -231,7 +241,7 @@ def as_data(planned: Planned) -> dict[str, Any]:
         "later": [{"seconds": wait.seconds, "why": wait.why} for wait in plan.later],
         "stopped": plan.stopped,
         "nextLookSeconds": plan.next_look_s,
-        "notes": list(planned.notes),
+        "notes": [*planned.passed_over, *planned.notes, *([planned.doubt] if planned.doubt is not None else ())],
         "warnings": [_problem(warning) for warning in planned.warnings],
         "problems": [_problem(problem) for problem in planned.problems],
     }

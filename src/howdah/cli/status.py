@@ -66,7 +66,9 @@ def print_status(connection: Connection, name: str | None, output: str, *, watch
             now = utc_now()
             if name is None:
                 listed = sorted((await client.list(POSTGRESQLS, namespace=namespace)).items, key=_name)
-                return Shown([summary(resource) for resource in listed], tuple(_all(listed, now)))
+                unwatched = operator.unwatched(namespace) if listed else None
+                notes = () if unwatched is None else (f"note: {unwatched}",)
+                return Shown([summary(resource) for resource in listed], (*_all(listed, now), *notes))
             found = await detail(client, operator, namespace, name)
             return Shown(as_detail(found), tuple(text(found, now)))
 
@@ -215,9 +217,10 @@ def _members(found: Detail) -> Iterable[tuple[str, ...]]:
 
 def _pending(found: Planned) -> Iterable[str]:
     plan = found.plan
-    if plan.is_quiet and not found.problems:
+    if plan.is_quiet and not found.problems and not found.passed_over:
         return
     yield ""
+    yield from (f"note: {why}" for why in found.passed_over)
     yield from (f"not valid: {problem}" for problem in found.problems)
     yield from (f"next: {action(step)}: {step.reason}" for step in plan.steps)
     yield from (f"held: {action(held.step)}: {held.why}" for held in plan.held)

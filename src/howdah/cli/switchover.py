@@ -55,7 +55,7 @@ async def _switch_over(
         if before not in (None, leader.name):
             raise Failed(f"{leader.name} has taken over from {before} meanwhile")
         say(f"{leader.name} hands over to {candidate}")
-        before, begin = leader.name, time.monotonic()
+        before, asked = leader.name, time.monotonic()
         try:
             await _ask(client, members, situation, leader, candidate)
             break
@@ -65,9 +65,10 @@ async def _switch_over(
                 raise
             say(f"{refused}; trying again")
         await asyncio.sleep(LOOK_S)
-    answered_s = time.monotonic() - begin
-    await _until_leads(client, members, situation, candidate, begin)
-    say(f"{candidate} leads after {time.monotonic() - begin:.1f} s (Patroni answered after {answered_s:.1f} s)")
+    # Not from when it was asked: a REST API out of reach may have taken as long as a switchover may.
+    answered = time.monotonic()
+    await _until_leads(client, members, situation, candidate, answered + LEADS_TIMEOUT_S)
+    say(f"{candidate} leads after {time.monotonic() - asked:.1f} s (Patroni answered after {answered - asked:.1f} s)")
 
 
 async def _decided(
@@ -107,10 +108,15 @@ async def _heard(members: Members, said: Mapping[str, Member]) -> dict[str, Memb
 
 
 async def _ask(client: Client, members: Members, situation: Situation, leader: Member, candidate: str) -> None:
-    """Over Patroni's REST API, or in the leader's container where that cannot be reached from here."""
+    """Over Patroni's REST API, or in the leader's container where that cannot be reached from here.
+
+    Who does not answer may have heard it: what was done, or is being done, is not asked for again.
+    """
     try:
         await members.switch_over(situation.cluster, leader, candidate)
     except UnreachableError:
+        if await _lock_holder(client, situation) != leader.name:
+            return
         key = situation.cluster.key
         argv = ("patronictl", "switchover", key.name, "--leader", leader.name, "--candidate", candidate, "--force")
         done = await client.exec(
@@ -157,20 +163,25 @@ def waits_for_heartbeat(situation: Situation, to: str | None) -> bool:
     return True
 
 
-async def _until_leads(client: Client, members: Members, situation: Situation, candidate: str, begin: float) -> None:
-    kind, name = situation.cluster.names.leader_object
-    namespace, labels = situation.cluster.key.namespace, situation.cluster.labels.selector_text
+async def _until_leads(client: Client, members: Members, situation: Situation, candidate: str, deadline: float) -> None:
+    """`deadline`: of the monotonic clock."""
     while True:
-        found = (await kubernetes.read_patroni(client, namespace, labels, kind)).get((kind, name))
-        leads = found is not None and parse_leader(found.metadata.annotations).name == candidate
+        leads = await _lock_holder(client, situation) == candidate
         if leads and await _is_primary(client, members, situation, candidate):
             return
-        if time.monotonic() - begin > LEADS_TIMEOUT_S:
+        if time.monotonic() > deadline:
             raise Failed(
                 f"{candidate} does not lead after {LEADS_TIMEOUT_S:g} s; `howdah status` shows who does",
                 Exit.NOT_READY,
             )
         await asyncio.sleep(POLL_S)
+
+
+async def _lock_holder(client: Client, situation: Situation) -> str | None:
+    kind, name = situation.cluster.names.leader_object
+    namespace, labels = situation.cluster.key.namespace, situation.cluster.labels.selector_text
+    found = (await kubernetes.read_patroni(client, namespace, labels, kind)).get((kind, name))
+    return parse_leader(found.metadata.annotations).name if found is not None else None
 
 
 async def _is_primary(client: Client, members: Members, situation: Situation, candidate: str) -> bool:

@@ -50,6 +50,15 @@ def source(environment: Mapping[str, str], operator_namespace: str) -> Source:
     return Source()
 
 
+def watched_namespaces(
+    settings: Settings, environment: Mapping[str, str], operator_namespace: str
+) -> tuple[str, ...] | None:
+    """WATCHED_NAMESPACE, else the option, else the operator's own namespace; several by comma. None: all."""
+    asked = environment.get("WATCHED_NAMESPACE") or settings.watched_namespace or operator_namespace
+    places = tuple(place.strip() for place in asked.split(",") if place.strip())
+    return None if "*" in places else places
+
+
 @dataclass(frozen=True, slots=True)
 class Configuration:
     """What was read, its version, and what is odd about it."""

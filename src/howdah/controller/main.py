@@ -418,12 +418,11 @@ def _event_lost(error: KubeError) -> None:
 
 
 def scope(settings: Settings, options: Options) -> Scope:
-    """What to watch: WATCHED_NAMESPACE, else the option, else the operator's own namespace; several by comma."""
-    asked = options.environment.get("WATCHED_NAMESPACE") or settings.watched_namespace or options.operator_namespace
-    places = tuple(place.strip() for place in asked.split(",") if place.strip())
+    """What to watch."""
+    watched = configuration.watched_namespaces(settings, options.environment, options.operator_namespace)
     account = settings.pod_service_account_name
     return Scope(
-        namespaces=(None,) if "*" in places else places,
+        namespaces=(None,) if watched is None else watched,
         labels=settings.cluster_labels,
         cluster_label=settings.cluster_name_label,
         service_account=account,

@@ -18,7 +18,7 @@ from typing import Any, Generic, cast
 
 import msgspec
 
-from .credentials import Access
+from .access import Access
 from .errors import Gone, Malformed
 from .exec import ExecResult, run_in_pod
 from .resources import PODS, SECRETS, Resource

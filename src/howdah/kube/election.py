@@ -14,8 +14,8 @@ import threading
 import uuid
 from collections.abc import Callable
 
+from .access import Access
 from .client import Client
-from .credentials import Access
 from .errors import KubeError
 from .lease import Candidate, LeaseTimes, boottime_s
 from .transport import Observer

@@ -17,7 +17,7 @@ from urllib.parse import urlencode
 import aiohttp
 from yarl import URL
 
-from .credentials import Access
+from .access import Access
 from .errors import ApiError, KubeError, ServerUnavailable, TooManyRequests, Unauthorized, Unreachable, api_error
 
 Observer = Callable[[str, str, int, float], None]
@@ -187,7 +187,8 @@ class Transport:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=60),  # the slots are the limit
                 read_bufsize=READ_BUFFER_BYTES,
-                headers={"Accept-Encoding": "identity", "User-Agent": self._user_agent},
+                headers=(("Accept-Encoding", "identity"), ("User-Agent", self._user_agent), *self._access.headers),
+                proxy=self._access.proxy,
                 auto_decompress=False,
             )
         return self._session
@@ -239,6 +240,10 @@ def _phrase(status: int) -> str:
 
 def _unreachable(call: Call, error: Exception) -> Unreachable:
     # These errors know host, port and the operating system's reason; none of them holds headers.
+    if isinstance(error, aiohttp.ClientHttpProxyError):  # its own text has the proxy's URL, with the password
+        return Unreachable(f"{call.what}: the proxy answers {error.status} {error.message}")
+    if isinstance(error, aiohttp.ClientProxyConnectionError):
+        return Unreachable(f"{call.what}: cannot connect to the proxy {error.host}:{error.port}: {error.os_error}")
     if isinstance(error, aiohttp.ClientConnectorError):
         return Unreachable(f"{call.what}: cannot connect to {error.host}:{error.port}: {error.os_error}")
     return Unreachable(f"{call.what}: {error or type(error).__name__}")

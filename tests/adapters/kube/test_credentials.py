@@ -1,7 +1,7 @@
+import asyncio
 import base64
 import os
 import ssl
-import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from full_disk import full_disk
-from howdah.kube import credentials
 from howdah.kube.client import Client
 from howdah.kube.credentials import Access, in_cluster_access, kubeconfig_access, load_access
 from howdah.kube.errors import CredentialError
+from howdah.kube.informer import Informer, PartialObject
+from howdah.kube.resources import PODS
 from howdah.kube.testing import FakeKubernetes
+from steady import HANGS_S
 
 
 def pem_pair(name: str) -> tuple[bytes, bytes]:
@@ -174,49 +176,6 @@ async def test_verification_is_skipped_only_on_demand(tmp_path: Path) -> None:
     assert tls.verify_mode is ssl.CERT_NONE
 
 
-def plugin(tmp_path: Path, expires: datetime, *, code: int = 0) -> dict[str, Any]:
-    script = tmp_path / "plugin.py"
-    script.write_text(
-        "import json, os, pathlib, sys\n"
-        f"runs = pathlib.Path({str(tmp_path / 'runs')!r})\n"
-        "runs.write_text(str(int(runs.read_text() or 0) + 1) if runs.exists() else '1')\n"
-        "info = json.loads(os.environ['KUBERNETES_EXEC_INFO'])\n"
-        "assert info['kind'] == 'ExecCredential'\n"
-        f"status = {{'token': os.environ['PREFIX'] + runs.read_text(), 'expirationTimestamp': {expires.isoformat()!r}}}\n"
-        "print(json.dumps({'kind': 'ExecCredential', 'status': status}))\n"
-        f"sys.exit({code})\n"
-    )
-    environ = [{"name": "PREFIX", "value": "token-"}]
-    return {"exec": {"command": sys.executable, "args": [str(script)], "env": environ}}
-
-
-async def test_plugin_s_token_is_kept_until_it_expires(tmp_path: Path) -> None:
-    user = plugin(tmp_path, datetime.now(UTC) + timedelta(hours=1))
-    access = kubeconfig_access([kubeconfig(tmp_path / "config", user)])
-    assert [await token(access), await token(access)] == ["token-1", "token-1"]
-    access.credentials.reject()
-    assert await token(access) == "token-2"
-
-
-async def test_plugin_is_asked_again_shortly_before_its_token_expires(tmp_path: Path) -> None:
-    user = plugin(tmp_path, datetime.now(UTC) + timedelta(seconds=credentials.PLUGIN_EARLY_S - 1))
-    access = kubeconfig_access([kubeconfig(tmp_path / "config", user)])
-    assert [await token(access), await token(access)] == ["token-1", "token-2"]
-
-
-async def test_failing_plugin_is_named_and_not_quoted(tmp_path: Path) -> None:
-    user = plugin(tmp_path, datetime.now(UTC), code=3)
-    with pytest.raises(CredentialError, match="ended with exit code 3") as caught:
-        await token(kubeconfig_access([kubeconfig(tmp_path / "config", user)]))
-    assert "token-" not in str(caught.value)
-
-
-async def test_missing_plugin_says_how_to_get_it(tmp_path: Path) -> None:
-    user = {"exec": {"command": "no-such-plugin", "installHint": "install it from there"}}
-    with pytest.raises(CredentialError, match="cannot be started; install it from there"):
-        await token(kubeconfig_access([kubeconfig(tmp_path / "config", user)]))
-
-
 async def test_a_pod_s_service_account_is_used(tmp_path: Path) -> None:
     certificate, _ = pem_pair("ca")
     for name, content in (("token", b"pod-token"), ("namespace", b"team\n"), ("ca.crt", certificate)):
@@ -234,8 +193,8 @@ async def test_a_pod_s_service_account_is_used(tmp_path: Path) -> None:
         ("[]", None, "not a kubeconfig"),
         ("{}", None, "no current-context"),
         ("current-context: x", None, "contexts has no 'x'; it has none"),
-        ("current-context: x\ncontexts: [{name: y, context: {}}]", "z", "contexts has no 'z'; it has y"),
-        ("contexts: [{name: y, context: {cluster: c}}]\nclusters: [{name: c, cluster: {server: h}}]", "y", "not a URL"),
+        ("current-context: x\ncontexts: [{name: w, context: {}}]", "z", "contexts has no 'z'; it has w"),
+        ("contexts: [{name: w, context: {cluster: c}}]\nclusters: [{name: c, cluster: {server: h}}]", "w", "not a URL"),
     ],
 )
 def test_a_wrong_kubeconfig_is_explained(tmp_path: Path, content: str, context: str | None, says: str) -> None:
@@ -249,6 +208,87 @@ async def test_wrong_certificate_data_are_explained_and_not_quoted(tmp_path: Pat
     with pytest.raises(CredentialError, match="client-certificate-data is not base64") as caught:
         kubeconfig_access([path])
     assert "hunter2" not in str(caught.value)
+
+
+USER = "current-context: h\ncontexts: [{name: h, context: {cluster: c, user: u}}]\n" + (
+    "clusters: [{name: c, cluster: {server: 'https://127.0.0.1:1'}}]\nusers: [{name: u, user: %s}]\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("user", "says"),
+    [
+        ("{username: me, password: hunter2}", "users 'u': username and password are not supported"),
+        ("{auth-provider: {name: oidc}}", "users 'u': auth-provider is not supported; use exec"),
+        ("{token: t, as-groups: [g]}", "users 'u': as-uid, as-groups and as-user-extra need as"),
+        ('{token: t, as: "a\\nb"}', "users 'u': what Impersonate-User is to say is not printable"),
+        ('{token: "hunter2 hunter2"}', "users 'u': token is not one word"),
+        ("{token: 5}", r"users\[0\].user.token: expected str, got int"),
+        (
+            "{exec: {command: x, env: [{name: A, value: 1}]}}",
+            r"users\[0\].user.exec.env\[0\].value: expected str, got int",
+        ),
+        (
+            "{exec: {command: x, interactiveMode: Sometimes}}",
+            "interactiveMode is 'Sometimes'; expected Never, IfAvailable",
+        ),
+    ],
+)
+def test_what_cannot_be_heeded_is_refused_by_name(tmp_path: Path, user: str, says: str) -> None:
+    (tmp_path / "config").write_text(USER % user)
+    with pytest.raises(CredentialError, match=says) as caught:
+        kubeconfig_access([tmp_path / "config"])
+    assert str(tmp_path / "config") in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("section", ["contexts", "clusters", "users"])
+def test_an_entry_without_a_name_is_pointed_at(tmp_path: Path, section: str) -> None:
+    (tmp_path / "config").write_text(f"{section}: [{{name: a}}, {{}}]")
+    with pytest.raises(CredentialError, match=rf"config: {section}\[1\]: .*required field name"):
+        kubeconfig_access([tmp_path / "config"])
+
+
+def test_verification_is_not_skipped_for_a_word_that_is_no_boolean(tmp_path: Path) -> None:
+    path = kubeconfig(tmp_path / "config", {}, {"insecure-skip-tls-verify": "false"})
+    with pytest.raises(CredentialError, match="insecure-skip-tls-verify: expected bool, got str"):
+        kubeconfig_access([path])
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"one\ntwo"])
+async def test_a_token_file_that_holds_no_token_is_named(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "token").write_bytes(content)
+    access = kubeconfig_access([kubeconfig(tmp_path / "config", {"tokenFile": "token"})])
+    with pytest.raises(CredentialError, match=f"the token in {tmp_path}/token is not one word"):
+        await access.credentials.proof()
+
+
+async def test_data_may_be_broken_into_lines_and_a_ca_may_have_comments_in_any_language(tmp_path: Path) -> None:
+    certificate, key = pem_pair("admin")
+    (tmp_path / "ca").write_bytes("# F\u0151tan\u00fas\u00edtv\u00e1ny\n".encode() + certificate)
+    user = {
+        "client-certificate-data": base64.encodebytes(certificate).decode(),
+        "client-key-data": base64.encodebytes(key).decode(),
+    }
+    config = kubeconfig(tmp_path / "config", user, {"certificate-authority": "ca"})
+    tls = (await kubeconfig_access([config]).credentials.proof()).tls
+    assert tls is not None
+    assert [ca["serialNumber"] for ca in tls.get_ca_certs()] == ["01"]
+
+
+async def test_an_informer_outlives_a_token_that_cannot_be_read(kube: FakeKubernetes, tmp_path: Path) -> None:
+    (tmp_path / "token").write_bytes(b"\xff")
+    path = kubeconfig(tmp_path / "config", {"tokenFile": "token"}, {"server": kube.url})
+    async with Client(kubeconfig_access([path])) as client:
+        informer = Informer(client, PODS, PartialObject)
+        running = asyncio.create_task(informer.run())
+        while informer.last_error is None:
+            await asyncio.sleep(0.01)
+        assert isinstance(informer.last_error, CredentialError)
+        (tmp_path / "token").write_text("good")
+        async with asyncio.timeout(HANGS_S):
+            await informer.synced.wait()
+        running.cancel()
 
 
 def test_kubeconfig_variable_merges_files_and_the_first_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

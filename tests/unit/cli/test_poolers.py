@@ -8,7 +8,7 @@ import msgspec
 import pytest
 import yaml
 
-from howdah.cli.explain import Explained, text
+from howdah.cli.explain import Acting, Explained, text
 from howdah.cli.orphans import KINDS
 from howdah.cli.plan import Planned
 from howdah.cli.poolers import pooler_doing
@@ -50,7 +50,7 @@ def test_poolers_that_do_not_work_are_explained() -> None:
     condition = {"type": "PoolersReady", "status": "False", "reason": "NoPod", "message": "p: 0 of 2 pods"}
     status = {"conditions": [{**condition, "lastTransitionTime": "2026-01-01T23:59:00Z"}]}
     members = (("p-1", "does not start: ErrImagePull"),)
-    lines = list(text(Explained(Planned("ns", "c"), status, members, "a acts", (), 1800, NOW)))
+    lines = list(text(Explained(Planned("ns", "c"), status, members, Acting(True, "a acts"), (), 1800, NOW)))
     assert "poolers not ready for 60s: NoPod: p: 0 of 2 pods" in lines
     assert "  p-1 does not start: ErrImagePull" in lines
 
