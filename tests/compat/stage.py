@@ -20,6 +20,7 @@ from howdah.adapters.kubernetes import POSTGRESQLS, RESOURCES
 from howdah.adapters.patroni import Endpoint, Patroni
 from howdah.controller.main import Edges, Operator, Options
 from howdah.controller.metrics import Metrics
+from howdah.core.permissions import Installation, roles
 from howdah.kube.resources import (
     CONTROLLER_REVISIONS,
     CRON_JOBS,
@@ -29,7 +30,7 @@ from howdah.kube.resources import (
     STATEFUL_SETS,
     Resource,
 )
-from howdah.kube.testing import FakeKubernetes, Request
+from howdah.kube.testing import FakeKubernetes, Permissions, Request
 from howdah.kube.testing.patches import merge_patched
 from howdah.kube.testing.store import Writer
 from howdah.local.apiserver.defaulting import apply_defaults
@@ -92,9 +93,15 @@ class Stage:
         self.commands: list[str] = []
         """Asked of Patroni: verb and member."""
         self.cluster: Cluster = cluster_of(case)
+        self.server.permissions = self._exact_rights()
         self.uid = ""
         self._hurry: asyncio.Task[None] | None = None
         self._keeping: asyncio.Task[None] | None = None
+
+    def _exact_rights(self) -> Permissions:
+        """What `howdah rbac` gives an operator of every namespace with the case's settings, and no more."""
+        named = Installation(namespace=self.key[0], pod_account=self.settings.pod_service_account_name)
+        return Permissions(roles(named), account=named.name, namespace=named.namespace)
 
     # the reference's work
 

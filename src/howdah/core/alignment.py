@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from howdah.core.far_secrets import is_out_of_reach, look_again
-from howdah.core.objects.diff import Difference, Effect, compare, given_up, left_over
+from howdah.core.objects.diff import Difference, Effect, compare, given_up, is_ever_changed, left_over
 from howdah.core.objects.ownership import is_of_reference, taken_over
 from howdah.core.objects.secrets import secret
 from howdah.core.plan import (
@@ -186,7 +186,9 @@ def applying(body: Body, live: Live, found: tuple[Difference, ...]) -> tuple[Ste
 
 
 def _taking_over(body: Body, live: Live) -> tuple[Step, ...]:
-    """Nothing for an object whose fields are ours already. Other than its ownership nothing of it changes."""
+    """Nothing for an object whose fields are ours already, or are never changed. Nothing of it changes but its ownership."""
+    if not is_ever_changed(body["kind"]):
+        return ()
     entries = taken_over(live.managed_fields())
     if entries is None:
         return ()

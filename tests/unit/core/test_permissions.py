@@ -2,7 +2,11 @@
 
 import pytest
 
+from howdah.adapters.kubernetes import RESOURCES
+from howdah.core.objects.build import build
+from howdah.core.objects.diff import is_ever_changed
 from howdah.core.permissions import GRANTS, Installation, Place, roles
+from unit.core.clusters import cluster
 
 
 def kinds(installation):
@@ -61,6 +65,15 @@ def test_no_right_is_given_twice_and_each_says_why():
     assert len(set(given)) == len(given)
     assert all(g.why and g.without for g in GRANTS)
     assert {g.place for g in GRANTS} == set(Place)
+
+
+def test_what_may_be_made_and_not_patched_is_never_changed():
+    verbs: dict[str, set[str]] = {}
+    for grant in (g for g in GRANTS if g.place is Place.WATCHED):
+        verbs.setdefault(grant.resource, set()).update(grant.verbs)
+    built = {RESOURCES[body["kind"]].plural: body["kind"] for body in build(cluster())}
+    assert {kind for plural, kind in built.items() if is_ever_changed(kind) and "patch" not in verbs[plural]} == set()
+    assert {kind for plural, kind in built.items() if "patch" not in verbs[plural]} == {"RoleBinding"}
 
 
 def test_names_that_an_installation_leaves_open_limit_nothing():
