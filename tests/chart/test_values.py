@@ -360,6 +360,21 @@ def test_permissions_are_those_of_the_table_in_each_mode(values: Json, watched: 
     assert found == expected
 
 
+@pytest.mark.parametrize(
+    "definition",
+    [
+        '{"kind": "RoleBinding", "metadata": {"name": "of-pods"}, "roleRef": {"kind": "ClusterRole", "name": "theirs"}}',
+        "kind: RoleBinding\nmetadata: {labels: {a: b}}\nroleRef: {kind: Role, name: theirs}",
+        "kind: RoleBinding\nmetadata: {name: of-pods}",
+    ],
+)
+def test_permissions_follow_the_definition_of_the_pods_role_binding(definition: str) -> None:
+    installation = Installation("howdah", NAMESPACE, role_binding=definition, configuration="howdah")
+    expected = next(role for role in roles(installation) if _identity(role) == ("ClusterRole", "", "howdah"))
+    values = {"configKubernetes": {"pod_service_account_role_binding_definition": definition}}
+    assert _without_labels(one(rendered(values, "--no-hooks"), "ClusterRole", "howdah")) == expected
+
+
 @pytest.mark.parametrize(("kind", "name"), [("ClusterRole", "postgres-pod"), ("PriorityClass", "howdah-pod")])
 def test_what_running_clusters_need_stays_when_the_release_goes(kind: str, name: str) -> None:
     assert one(rendered(), kind, name)["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}

@@ -100,7 +100,11 @@ class Stage:
 
     def _exact_rights(self) -> Permissions:
         """What `howdah rbac` gives an operator of every namespace with the case's settings, and no more."""
-        named = Installation(namespace=self.key[0], pod_account=self.settings.pod_service_account_name)
+        named = Installation(
+            namespace=self.key[0],
+            pod_account=self.settings.pod_service_account_name,
+            role_binding=self.settings.pod_service_account_role_binding_definition,
+        )
         return Permissions(roles(named), account=named.name, namespace=named.namespace)
 
     # the reference's work
@@ -351,6 +355,11 @@ class Stage:
     def writes(self) -> list[Request]:
         """What our operator asked to change, without events."""
         return [request for request in self.server.writes() if request.resource not in ("events", "leases")]
+
+    def refused(self) -> list[str]:
+        """What our operator asked and may not do."""
+        assert self.server.permissions is not None
+        return [str(ask) for ask, why in self.server.permissions.asked.items() if why is not None]
 
     def objects(self) -> Iterator[tuple[Id, Body]]:
         """Everything but events that there is in the cluster's namespace and those of its Secrets."""

@@ -65,6 +65,17 @@ howdah-{{ $id | sha256sum | trunc 16 }}
 {{- tpl ($option | default .Values.podServiceAccount.name | default (printf "%s-pod" (include "howdah.fullname" .))) . -}}
 {{- end -}}
 
+{{- /* The role binding of that account as the operator makes it: its name, the role and the role's kind. */ -}}
+{{- define "howdah.podBinding" -}}
+{{- $account := include "howdah.podAccount" . -}}
+{{- $written := fromYaml (tpl (toString ((.Values.configKubernetes).pod_service_account_role_binding_definition | default "")) .) -}}
+{{- if ne (toString $written.kind) "RoleBinding" }}{{ $written = dict }}{{ end -}}
+{{- $role := $written.roleRef | default (dict "name" $account) -}}
+name: {{ ($written.metadata).name | default $account | quote }}
+role: {{ $role.name | quote }}
+roles: {{ printf "%ss" (lower ($role.kind | default "ClusterRole")) }}
+{{- end -}}
+
 {{- define "howdah.podPriorityClass" -}}
 {{- .Values.podPriorityClassName.name | default (printf "%s-pod" (include "howdah.fullname" .)) -}}
 {{- end -}}
