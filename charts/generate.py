@@ -26,7 +26,7 @@ sys.path.insert(0, str(ROOT))
 from charts.dashboard import dashboard  # noqa: E402
 from charts.values_schema import values_schema  # noqa: E402
 
-from howdah.core.permissions import GRANTS, POD_GRANTS, Place  # noqa: E402
+from howdah.core.permissions import GRANTS, POD_GRANTS, Installation, Place  # noqa: E402
 from howdah.model.crds import all_crds  # noqa: E402
 
 NOTICE = "# Made by charts/generate.py. Run `make chart` instead of editing it.\n"
@@ -44,7 +44,7 @@ def chart_parts() -> dict[Path, str]:
 
 def _permissions() -> Mapping[str, Any]:
     """Rules by place; names that the release decides are marked."""
-    marks = {"pod_account": "{pod_account}", "configuration": "{configuration}", "lease": "{lease}"}
+    marks = {name: f"{{{name}}}" for name in Installation().called}
     rules: dict[str, Any] = {str(place): [g.rule(marks) for g in GRANTS if g.place is place] for place in Place}
     return {**rules, "pods": [grant.rule({}) for grant in POD_GRANTS]}
 

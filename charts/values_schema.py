@@ -69,7 +69,9 @@ _OWN: Mapping[str, Schema] = {
     "serviceAccount": _closed(create=_BOOL, name=_NAME, annotations=_TEXTS),
     "podServiceAccount": _closed(name=_NAME),
     "priorityClassName": _NAME,
-    "podPriorityClassName": _closed(create=_BOOL, name=_NAME, priority={"type": "integer", "maximum": 1_000_000_000}),
+    "podPriorityClassName": {
+        "anyOf": [_closed(create=_BOOL, name=_NAME, priority={"type": "integer", "maximum": 1_000_000_000}), _TEXT]
+    },
     "resources": _OBJECT,
     "podSecurityContext": _OBJECT,
     "securityContext": _OBJECT,

@@ -19,7 +19,7 @@ import typer.main
 from howdah.cli.main import app
 from howdah.controller.metrics import Metrics
 from howdah.core import plan
-from howdah.core.permissions import GRANTS, POD_GRANTS, Grant
+from howdah.core.permissions import GRANTS, POD_GRANTS, POD_ROLES, Grant
 from howdah.core.plan import Step
 from howdah.model import coverage, names
 from howdah.model.crds import all_crds
@@ -494,8 +494,9 @@ def permissions() -> str:
             table(("where", "resource", "verbs", "names", "for", "without it"), _grants(GRANTS)) + "\n",
             "## The pods\n",
             "A cluster role that the operator binds to the pods' account in each namespace "
-            "(`pod_service_account_name`). The operator itself does not hold these rights: it may `bind` that one role. A "
-            "`pod_service_account_role_binding_definition` that names another role needs `bind` on that one.\n",
+            "(`pod_service_account_name`). The operator itself does not hold these rights: it may `bind` that one role. Where "
+            "a `pod_service_account_role_binding_definition` gives the binding another name or the pods another role, "
+            "the chart takes both from it, and so does `howdah rbac --role-binding FILE`.\n",
             table(("where", "resource", "verbs", "names", "for", "without it"), _grants(POD_GRANTS)) + "\n",
         )
     )
@@ -503,7 +504,8 @@ def permissions() -> str:
 
 def _grants(grants: Iterable[Grant]) -> Iterator[tuple[str, ...]]:
     for grant in grants:
-        resource = f"{grant.resource}.{grant.group}" if grant.group else grant.resource
+        plural = "clusterroles" if grant.resource == POD_ROLES else grant.resource
+        resource = f"{plural}.{grant.group}" if grant.group else plural
         named = ", ".join(code(name.strip("{}").replace("_", " ")) for name in grant.names)
         yield code(grant.place), code(resource), ", ".join(grant.verbs), named, grant.why, grant.without
 

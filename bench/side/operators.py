@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from bench import processes
 from bench.side.plane import ROOT, Plane, process, program, until
+from howdah.core.permissions import Installation, roles
 
 NAMESPACE = "ops"
 CONFIGURATION = "side"
@@ -187,7 +188,7 @@ def are_served(definitions: Iterable[Json]) -> bool:
 
 
 def prepare(plane: Plane, asked: Json, *namespaces: str, of_reference: bool = False) -> None:
-    """What an installation brings along: namespaces, definitions (of our chart or the reference's), the configuration."""
+    """What an installation brings along: namespaces, definitions (our chart's or the reference's), rights, configuration."""
     names = (NAMESPACE, *namespaces)
     plane.apply([{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}} for name in names])
     binary = program("postgres-operator")
@@ -196,4 +197,11 @@ def prepare(plane: Plane, asked: Json, *namespaces: str, of_reference: bool = Fa
     crds = ("-f", binary.with_name("postgres-operator-crds.yaml")) if of_reference else of_chart
     plane.kubectl("apply", "--server-side", "--force-conflicts", *map(str, crds))
     until(lambda: are_served(plane.items("crd")), "the definitions to be served", within_s=30)
-    plane.apply([asked])
+    plane.apply([*rights(), asked])
+
+
+def rights() -> Iterator[Json]:
+    """Exactly what `howdah rbac` gives howdah, which is a user here."""
+    user = {"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": Howdah().user}
+    for body in roles(Installation("howdah", NAMESPACE, configuration=CONFIGURATION)):
+        yield {**body, "subjects": [user]} if "subjects" in body else body

@@ -28,7 +28,9 @@ ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = ROOT / "e2e" / "kubernetes"
 PROGRAMS = ("kube-apiserver", "kwok", "postgres-operator")
 OWN_PROCESSES = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok")
-USERS = ("howdah", "reference", "patroni")
+ADMINISTRATORS = "system:masters"
+USERS = {"howdah": "operators", "reference": ADMINISTRATORS, "patroni": ADMINISTRATORS}
+"""By name: the group. howdah is to do with the rights that are shipped (`operators.prepare`)."""
 PODS_RANGE = "10.245.0.0/16"
 _HOLD = f"""
 ip link set lo up
@@ -136,8 +138,8 @@ def plane(nodes: int = 3, *, directory: Path | None = None) -> Iterator[Plane]:
         try:
             made.run(SCRIPTS / "up.sh", place, AUDIT=RULES)
             made.run(SCRIPTS / "kwok.sh", place, str(nodes))
-            for user in USERS:
-                made.run(SCRIPTS / "user.sh", place, user)
+            for user, group in USERS.items():
+                made.run(SCRIPTS / "user.sh", place, user, group)
             yield made
         finally:
             made.run(SCRIPTS / "down.sh", place, "remove")

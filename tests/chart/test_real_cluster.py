@@ -130,22 +130,23 @@ async def _reviewed(cluster: Cluster, watched: tuple[str, ...] | None) -> tuple[
         granted, refused = [], []
         for grant in GRANTS:
             rule = grant.rule(called)
+            (resource,) = rule["resources"]
             everywhere = {Place.CLUSTER: ("",), Place.NODES: ("",)}
             places = {**everywhere, Place.OWN: ("ops",), Place.WATCHED: watched or ("team", "other")}[grant.place]
             for verb in grant.verbs:
                 for name in rule.get("resourceNames", [""]):
                     for place in places:
                         is_for_all = grant.place in everywhere and watched is not None
-                        allowed = await may(verb, grant.group, grant.resource, place, name)
+                        allowed = await may(verb, grant.group, resource, place, name)
                         if allowed is is_for_all:
-                            (granted if allowed else refused).append(f"{verb} {grant.resource} {place} {name}")
-                if rule.get("resourceNames") and await may(verb, grant.group, grant.resource, places[0], "another"):
+                            (granted if allowed else refused).append(f"{verb} {resource} {place} {name}")
+                if rule.get("resourceNames") and await may(verb, grant.group, resource, places[0], "another"):
                     is_given_by_another_row = any(
                         other is not grant and not other.names and verb in other.verbs
                         and (other.group, other.resource) == (grant.group, grant.resource)
                         for other in GRANTS
                     )  # fmt: skip
-                    granted += [] if is_given_by_another_row else [f"{verb} {grant.resource} another"]
+                    granted += [] if is_given_by_another_row else [f"{verb} {resource} another"]
         beyond = [("patch", "", "nodes", ""), ("get", "", "secrets", "kube-system"), ("update", "", "pods", "team")]
         beyond += [("escalate", "rbac.authorization.k8s.io", "clusterroles", ""), ("create", "", "pods", "team")]
         beyond += [("list", "", "secrets", "other")] if watched is not None else []

@@ -110,6 +110,9 @@ KEYS: tuple[tuple[str, Any, See, Any], ...] = (
     ("podPriorityClassName.create", False, lambda o: names(o, "PriorityClass"), []),
     ("podPriorityClassName.name", "db", lambda o: (names(o, "PriorityClass"), options(o)["kubernetes"]["pod_priority_class_name"]), (["db"], "db")),
     ("podPriorityClassName.priority", 7_000_000, lambda o: one(o, "PriorityClass")["value"], 7_000_000),
+    ("podPriorityClassName", "db", lambda o: (names(o, "PriorityClass"), options(o)["kubernetes"]["pod_priority_class_name"]), (["db"], "db")),
+    ("podPriorityClassName", "db", lambda o: one(o, "PriorityClass")["value"], 1_000_000),
+    ("podPriorityClassName", "", lambda o: (names(o, "PriorityClass"), options(o)["kubernetes"].get("pod_priority_class_name")), ([], None)),
     ("resources", {"limits": {"memory": "1Gi"}}, lambda o: container(o)["resources"]["limits"], {"memory": "1Gi"}),
     ("podSecurityContext", {"fsGroup": 5}, lambda o: pod(o)["securityContext"]["fsGroup"], 5),
     ("securityContext", {"runAsUser": 9}, lambda o: container(o)["securityContext"]["runAsUser"], 9),
@@ -294,6 +297,8 @@ def test_a_string_may_be_a_template() -> None:
         ({"replicas": 3}, "replicas"),
         ({"podMonitor": {"enabled": True}}, "enabled"),
         ({"configTarget": "Secret"}, "configTarget"),
+        ({"podPriorityClassName": {"value": 7}}, "podPriorityClassName"),
+        ({"podPriorityClassName": 7}, "podPriorityClassName"),
     ],
 )
 def test_a_mistake_is_told_before_anything_is_installed(values: Json, path: str) -> None:
@@ -317,17 +322,6 @@ def test_values_of_the_reference_are_taken_as_they_are(target: str) -> None:
     assert not unexpected(warnings)
     assert settings.watched_namespace == "*"
     assert container(objects)["image"] == "ghcr.io/zalando/postgres-operator:v2.0.1"
-
-
-def test_defaults_mean_what_those_of_the_reference_mean() -> None:
-    ours, _ = settings_from_configuration({"configuration": as_stored(options(rendered()))})
-    theirs, _ = settings_from_configuration({"configuration": as_stored(options(rendered(REFERENCE)))})
-    differ = {
-        name: (getattr(ours, name), getattr(theirs, name))
-        for name in OPTIONS
-        if getattr(ours, name) != getattr(theirs, name)
-    }
-    assert set(differ) <= {"ready_wait_interval"}, differ
 
 
 def as_stored(configuration: Json) -> Json:
@@ -358,6 +352,21 @@ def test_permissions_are_those_of_the_table_in_each_mode(values: Json, watched: 
     made = rendered(values, "--no-hooks")
     found = {_identity(o): _without_labels(o) for o in made if o["apiVersion"].startswith("rbac.")}
     assert found == expected
+
+
+@pytest.mark.parametrize(
+    "definition",
+    [
+        '{"kind": "RoleBinding", "metadata": {"name": "of-pods"}, "roleRef": {"kind": "ClusterRole", "name": "theirs"}}',
+        "kind: RoleBinding\nmetadata: {labels: {a: b}}\nroleRef: {kind: Role, name: theirs}",
+        "kind: RoleBinding\nmetadata: {name: of-pods}",
+    ],
+)
+def test_permissions_follow_the_definition_of_the_pods_role_binding(definition: str) -> None:
+    installation = Installation("howdah", NAMESPACE, role_binding=definition, configuration="howdah")
+    expected = next(role for role in roles(installation) if _identity(role) == ("ClusterRole", "", "howdah"))
+    values = {"configKubernetes": {"pod_service_account_role_binding_definition": definition}}
+    assert _without_labels(one(rendered(values, "--no-hooks"), "ClusterRole", "howdah")) == expected
 
 
 @pytest.mark.parametrize(("kind", "name"), [("ClusterRole", "postgres-pod"), ("PriorityClass", "howdah-pod")])

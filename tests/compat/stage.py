@@ -20,6 +20,7 @@ from howdah.adapters.kubernetes import POSTGRESQLS, RESOURCES
 from howdah.adapters.patroni import Endpoint, Patroni
 from howdah.controller.main import Edges, Operator, Options
 from howdah.controller.metrics import Metrics
+from howdah.core.permissions import Installation, roles
 from howdah.kube.resources import (
     CONTROLLER_REVISIONS,
     CRON_JOBS,
@@ -29,7 +30,7 @@ from howdah.kube.resources import (
     STATEFUL_SETS,
     Resource,
 )
-from howdah.kube.testing import FakeKubernetes, Request
+from howdah.kube.testing import FakeKubernetes, Permissions, Request
 from howdah.kube.testing.patches import merge_patched
 from howdah.kube.testing.store import Writer
 from howdah.local.apiserver.defaulting import apply_defaults
@@ -92,9 +93,19 @@ class Stage:
         self.commands: list[str] = []
         """Asked of Patroni: verb and member."""
         self.cluster: Cluster = cluster_of(case)
+        self.server.permissions = self._exact_rights()
         self.uid = ""
         self._hurry: asyncio.Task[None] | None = None
         self._keeping: asyncio.Task[None] | None = None
+
+    def _exact_rights(self) -> Permissions:
+        """What `howdah rbac` gives an operator of every namespace with the case's settings, and no more."""
+        named = Installation(
+            namespace=self.key[0],
+            pod_account=self.settings.pod_service_account_name,
+            role_binding=self.settings.pod_service_account_role_binding_definition,
+        )
+        return Permissions(roles(named), account=named.name, namespace=named.namespace)
 
     # the reference's work
 
@@ -344,6 +355,11 @@ class Stage:
     def writes(self) -> list[Request]:
         """What our operator asked to change, without events."""
         return [request for request in self.server.writes() if request.resource not in ("events", "leases")]
+
+    def refused(self) -> list[str]:
+        """What our operator asked and may not do."""
+        assert self.server.permissions is not None
+        return [str(ask) for ask, why in self.server.permissions.asked.items() if why is not None]
 
     def objects(self) -> Iterator[tuple[Id, Body]]:
         """Everything but events that there is in the cluster's namespace and those of its Secrets."""

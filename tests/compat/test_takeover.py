@@ -47,6 +47,7 @@ async def _taken_over(stage: Stage) -> None:
     asked = [f"{request.verb} {request.resource} {request.name}" for request in stage.writes()]
     assert not [line for line in asked if line.startswith("delete")]
     assert not stage.commands
+    assert not stage.refused()
     assert set(after) >= set(before)
     assert all(after[key]["metadata"]["uid"] == body["metadata"]["uid"] for key, body in before.items())
     for key, body in before.items():

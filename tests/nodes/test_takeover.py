@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 from bench.side import operators
 from bench.side.operators import Howdah, Operator, Reference, Running, started
-from bench.side.plane import ROOT, SCRIPTS, Plane, program
+from bench.side.plane import ROOT, SCRIPTS, USERS, Plane, program
 
 from e2e.clusters import QUICK_PATRONI, PostgresCluster
 from e2e.nodes_world import NodesWorld
@@ -67,7 +67,9 @@ def plane(world: NodesWorld) -> Iterator[Plane]:
     assert kubectl is not None
     found = Plane(world.directory, os.getpid(), kubectl)
     for user in (HOWDAH.user, REFERENCE.user):
-        subprocess.run([SCRIPTS / "user.sh", world.directory, user], check=True, timeout=30, capture_output=True)
+        subprocess.run(
+            [SCRIPTS / "user.sh", world.directory, user, USERS[user]], check=True, timeout=30, capture_output=True
+        )
     yield found
     found.kubectl("delete", "postgresql", "--all", "-n", NAMESPACE, "--ignore-not-found", "--wait=false")
     patch = '{"metadata":{"finalizers":null}}'

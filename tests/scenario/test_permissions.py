@@ -267,6 +267,29 @@ async def _is_patient(world: World) -> None:
     assert len(refused) <= 60, f"{len(refused)} refused requests in two and a half minutes"
 
 
+OTHER_NAME = '{"kind": "RoleBinding", "metadata": {"name": "of-pods"}}'
+
+
+def test_where_the_role_binding_of_pods_may_not_be_seen_clusters_are_worked_on_and_go_and_the_condition_says_so() -> (
+    None
+):
+    async def scenario(world: World) -> None:
+        options = {"pod_service_account_role_binding_definition": OTHER_NAME}
+        world.start_operator(options=options)  # with the rights of an installation that does not know this
+        world.create("acid-a", numberOfInstances=2)
+        await world.until(lambda: world.leader("acid-a") is not None and len(world.pods("acid-a")) == 2, "no cluster")
+        world.change("acid-a", numberOfInstances=3)
+        await world.until(lambda: len(world.pods("acid-a")) == 3, "not scaled out")
+        await world.until(lambda: world.phase("acid-a") == "Running", "not Running")
+        said = next(c for c in world.status("acid-a")["conditions"] if c["type"] == "Degraded")
+        assert said["reason"] == "NotPermitted"
+        assert 'rolebindings.rbac.authorization.k8s.io "of-pods" is forbidden' in said["message"]
+        world.delete("acid-a")
+        await world.until(lambda: world.resource("acid-a") is None, "not deleted")
+
+    simulate(scenario)
+
+
 # What a process asks for itself
 
 

@@ -46,6 +46,7 @@ class Story:
     plan: str = ""
     taken: Snapshot | None = None
     wrote: list[str] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
     wrote_later: list[str] = field(default_factory=list)
     given_back: Snapshot | None = None
     reference_said: str = ""
@@ -69,7 +70,11 @@ def story(request: pytest.FixtureRequest, control_plane: WhenNeeded) -> Iterator
         log.skip()
         with started(plane, HOWDAH) as running:
             until_taken(plane, HOWDAH, running)
-            told.taken, told.wrote = Snapshot.of(plane), writes(log.read())
+            requests = log.read()
+            told.taken, told.wrote = Snapshot.of(plane), writes(requests)
+            told.refused = [
+                f"{r.verb} {r.resource} {r.name}" for r in requests if r.user == HOWDAH.user and r.code == 403
+            ]
             plane.kubectl("label", "pod", "-n", NAMESPACE, "--all", "somebody=else")  # news that make passes
             told.wrote_later = until_quiet(plane, HOWDAH.user)
         with started(plane, REFERENCE) as running:
@@ -104,6 +109,10 @@ def test_nothing_is_deleted_and_nothing_replaced(story: Story) -> None:
     assert story.wrote, "it takes the fields over"
     assert not [line for line in story.wrote if line.startswith(("delete", "update"))], story.wrote
     assert not [line for line in story.wrote if " pods " in line], story.wrote
+
+
+def test_the_rights_that_are_shipped_are_enough(story: Story) -> None:
+    assert story.refused == []
 
 
 def test_the_next_pass_writes_nothing(story: Story) -> None:

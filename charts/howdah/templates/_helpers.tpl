@@ -65,8 +65,23 @@ howdah-{{ $id | sha256sum | trunc 16 }}
 {{- tpl ($option | default .Values.podServiceAccount.name | default (printf "%s-pod" (include "howdah.fullname" .))) . -}}
 {{- end -}}
 
+{{- /* The role binding of that account as the operator makes it: its name, the role and the role's kind. */ -}}
+{{- define "howdah.podBinding" -}}
+{{- $account := include "howdah.podAccount" . -}}
+{{- $written := fromYaml (tpl (toString ((.Values.configKubernetes).pod_service_account_role_binding_definition | default "")) .) -}}
+{{- if ne (toString $written.kind) "RoleBinding" }}{{ $written = dict }}{{ end -}}
+{{- $role := $written.roleRef | default (dict "name" $account) -}}
+name: {{ ($written.metadata).name | default $account | quote }}
+role: {{ $role.name | quote }}
+roles: {{ printf "%ss" (lower ($role.kind | default "ClusterRole")) }}
+{{- end -}}
+
+{{- /* The pods' priority class: whether it is made, the name that the values say, its name, its value. A string is its name, as in the reference's release 1.10. */ -}}
 {{- define "howdah.podPriorityClass" -}}
-{{- .Values.podPriorityClassName.name | default (printf "%s-pod" (include "howdah.fullname" .)) -}}
+{{- $said := .Values.podPriorityClassName -}}
+{{- if kindIs "string" $said }}{{ $said = dict "create" (ne $said "") "name" $said "priority" 1000000 }}{{ end -}}
+{{- $own := printf "%s-pod" (include "howdah.fullname" .) -}}
+{{- toYaml (dict "create" $said.create "said" ($said.name | default "") "name" ($said.name | default $own) "priority" (int64 $said.priority)) -}}
 {{- end -}}
 
 {{- /* Watched namespaces, one a line; "*" for all. As the operator has it: its environment, its option, its own namespace. */ -}}
@@ -84,11 +99,11 @@ howdah-{{ $id | sha256sum | trunc 16 }}
 {{- /* The options by group, with what the chart decides where the values are silent. */ -}}
 {{- define "howdah.configuration" -}}
 {{- $kubernetes := dict "pod_service_account_name" (include "howdah.podAccount" .) -}}
-{{- $class := .Values.podPriorityClassName -}}
+{{- $class := include "howdah.podPriorityClass" . | fromYaml -}}
 {{- if eq .Values.configTarget "ConfigMap" -}}
-{{- if or $class.create $class.name }}{{ $_ := set $kubernetes "pod_priority_class_name" (include "howdah.podPriorityClass" .) }}{{ end -}}
+{{- if or $class.create $class.said }}{{ $_ := set $kubernetes "pod_priority_class_name" $class.name }}{{ end -}}
 {{- else -}}
-{{- if $class.name }}{{ $_ := set $kubernetes "pod_priority_class_name" $class.name }}{{ end -}}
+{{- if $class.said }}{{ $_ := set $kubernetes "pod_priority_class_name" $class.said }}{{ end -}}
 {{- $_ := set $kubernetes "oauth_token_secret_name" (include "howdah.fullname" .) -}}
 {{- end -}}
 {{- $general := dict -}}

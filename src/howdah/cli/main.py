@@ -78,6 +78,14 @@ def rbac(
     pod_account: Annotated[
         str, typer.Option(help="service account of the pods, and name of its role")
     ] = "postgres-pod",
+    role_binding: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True,
+            dir_okay=False,
+            help="file with the option pod_service_account_role_binding_definition, where that is set",
+        ),
+    ] = None,
     controller_id: Annotated[str, typer.Option(help="CONTROLLER_ID of the operator: its Lease is named after it")] = "",
     nodes: Annotated[
         bool, typer.Option("--nodes", help="with --watch: see nodes, too, so that leaders leave cordoned ones")
@@ -88,7 +96,14 @@ def rbac(
     from howdah.cli.permissions import print_roles
     from howdah.core.permissions import Installation
 
-    installation = Installation(name, namespace, pod_account=pod_account, controller_id=controller_id, sees_nodes=nodes)
+    installation = Installation(
+        name,
+        namespace,
+        pod_account=pod_account,
+        role_binding=role_binding.read_text() if role_binding is not None else "",
+        controller_id=controller_id,
+        sees_nodes=nodes,
+    )
     print_roles(installation, watch or [], output)
 
 

@@ -39,7 +39,6 @@ from howdah.model.observed import Live, Meta
 
 SERVICES_AT_ONCE = 8
 """The API server gives addresses out one after the other: more requests only wait there, time out, and keep others out."""
-SHARED_KINDS = frozenset({"ServiceAccount", "RoleBinding"})  # made once, for all clusters of a namespace
 
 
 class NotLeading(Exception):  # noqa: N818 - a state, not an error
@@ -153,7 +152,7 @@ class Applier:
 
     async def _create(self, target: Target, step: p.Create) -> None:
         kind = step.body["kind"]
-        if kind in SHARED_KINDS and self._sees_shared(kind, target.namespace):
+        if kind in p.SHARED_KINDS and self._sees_shared(kind, target.namespace):
             return
         try:
             async with self._making_services if kind == "Service" else contextlib.nullcontext():
@@ -162,7 +161,7 @@ class Applier:
             try:
                 await self._explain_existing(target, step.body, exists)
             except LookAgain:
-                if kind not in SHARED_KINDS:  # of those another cluster has just made it: all is as it was to be
+                if kind not in p.SHARED_KINDS:  # of those another cluster has just made it: all is as it was to be
                     raise
 
     async def _post(self, resource: Resource, body: Mapping[str, Any]) -> None:

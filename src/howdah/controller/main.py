@@ -370,6 +370,8 @@ class Operator:
 
     def _lost(self) -> None:
         self._metrics.leading.set(0)
+        if self._reconciler is not None:
+            self._reconciler.teller.phases.clear()  # from now on somebody else knows
 
     def _may_write(self) -> bool:
         """An observer decides and never writes, so it need not lead."""
@@ -392,7 +394,10 @@ class Operator:
         _log.error("a pass failed by a bug", namespace=key[0], cluster=key[1], exc_info=error)
 
     def _clusters_by_phase(self) -> Mapping[str, int]:
-        phases = self._reconciler.teller.phases if self._reconciler is not None else {}
+        """Of who works on them alone: a standby counts none, for its leader tells of the same clusters."""
+        if self._reconciler is None or not self._may_write():
+            return {}
+        phases = self._reconciler.teller.phases
         return Counter(phases.get(key, "") for key in self._watch.cluster_keys())
 
     def _denied(self) -> tuple[tuple[str, str], ...]:

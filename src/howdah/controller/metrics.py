@@ -81,7 +81,11 @@ class _OnDemand(Collector):
     denied: Callable[[], Iterable[tuple[str, str]]]
 
     def collect(self) -> Iterable[GaugeMetricFamily]:
-        clusters = GaugeMetricFamily("howdah_clusters", "Clusters by PostgresClusterStatus.", labels=["state"])
+        clusters = GaugeMetricFamily(
+            "howdah_clusters",
+            "Clusters by PostgresClusterStatus (none: not looked at yet); of who leads or only observes, not of a standby.",
+            labels=["state"],
+        )
         for phase, count in sorted(self.clusters_by_phase().items()):
             clusters.add_metric([phase or "none"], count)
         yield clusters

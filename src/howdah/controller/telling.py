@@ -40,6 +40,7 @@ class Teller:
         self._patience = Patience()
         self._pruned: frozenset[str] = frozenset()  # status fields that the installed CRD does not keep
         self.phases: dict[Key, str] = {}
+        """As they were told, or would have been by an observer; of clusters that were looked at since leading began."""
 
     def forget(self, key: Key) -> None:
         """The cluster is gone."""
@@ -60,9 +61,11 @@ class Teller:
 
         With the version that was seen: an operator with late caches must not have the last word.
         """
+        if not self._may_write():
+            return None
         self.phases[key] = status["PostgresClusterStatus"]
         kept = {name: value for name, value in status.items() if name not in self._pruned}
-        if self._observe_only or kept == previous or not self._may_write():
+        if self._observe_only or kept == previous:
             return None
         now_s = asyncio.get_running_loop().time()
         if is_commentary(previous, kept) and (left_s := self._commentary_due(key) - now_s) > 0:

@@ -11,7 +11,7 @@ from typing import Any
 
 from howdah.core.adoption import why_not_adopted
 from howdah.core.far_secrets import is_out_of_reach, look_again
-from howdah.core.objects.diff import Difference, Effect, compare, given_up, left_over
+from howdah.core.objects.diff import Difference, Effect, compare, given_up, is_ever_changed, left_over
 from howdah.core.objects.ownership import is_of_reference, taken_over, unintended_but_kept
 from howdah.core.objects.secrets import secret
 from howdah.core.plan import (
@@ -192,7 +192,9 @@ def applying(body: Body, live: Live, found: tuple[Difference, ...]) -> tuple[Ste
 
 
 def _taking_over(body: Body, live: Live) -> tuple[Step, ...]:
-    """Nothing for an object whose fields are ours already. Other than its ownership nothing of it changes."""
+    """Nothing for an object whose fields are ours already, or are never changed. Nothing of it changes but its ownership."""
+    if not is_ever_changed(body["kind"]):
+        return ()
     entries = _taken_over(live.managed_fields(), body)
     if entries is None:
         return ()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime as dt
 from dataclasses import dataclass
 
-from howdah.core.plan import Decision, Delete, Held, SetFinalizers, Step, Wait
+from howdah.core.plan import SHARED_KINDS, Decision, Delete, Held, SetFinalizers, Step, Wait
 from howdah.model import names
 from howdah.model.observed import Meta, Observed, SecretMeta
 from howdah.model.settings import Settings
@@ -67,7 +67,8 @@ def plan_deletion(observed: Observed, policy: DeletionPolicy, *, paused: bool) -
     why_not = "the resource is paused" if paused else protection(observed, policy)
     if why_not is not None:
         return Decision(held=(Held(last, why_not),), waits=(Wait(60.0, why_not),), ends=True)
-    denied = (*(problem.message for problem in observed.problems), *observed.unseen.values())
+    unseen = (why for kind, why in observed.unseen.items() if kind not in SHARED_KINDS)
+    denied = (*(problem.message for problem in observed.problems), *unseen)
     if denied:
         why = f"cannot see everything that belongs to the cluster: {'; '.join(denied)}"
         return Decision(waits=(Wait(5.0, why),), lacks=why, ends=True)

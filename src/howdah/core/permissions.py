@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from howdah.core.request.identity import pod_binding
 from howdah.model.crds import all_crds
 from howdah.model.names import GROUP, lease
 
@@ -19,6 +20,8 @@ Body = dict[str, Any]
 
 LEASE = "{lease}"
 POD_ACCOUNT = "{pod_account}"
+ROLE_BINDING = "{role_binding}"
+POD_ROLE, POD_ROLES = "{pod_role}", "{pod_roles}"
 CONFIGURATION = "{configuration}"
 
 _RBAC = "rbac.authorization.k8s.io"
@@ -51,7 +54,8 @@ class Grant:
     def rule(self, called: Mapping[str, str]) -> Body:
         """As a role has it; `called` gives the names that an installation decides."""
         names = [name.format_map(called) for name in self.names]
-        rule = {"apiGroups": [self.group], "resources": [self.resource], "verbs": list(self.verbs)}
+        resource = self.resource.format_map(called)
+        rule = {"apiGroups": [self.group], "resources": [resource], "verbs": list(self.verbs)}
         return rule | ({"resourceNames": names} if all(names) and names else {})
 
 
@@ -59,6 +63,7 @@ _SEE = ("list", "watch")
 _ALL_OF_OURS = (*_SEE, "create", "get", "patch", "delete")
 _HELD = "nothing is made, changed or removed for the cluster; the condition says so"
 _NOT_MADE = "it is neither made nor mended nor removed; everything else goes on, and the condition says so"
+_UNBOUND = "pods of a namespace that lacks it have no rights, so Patroni does not start there; nobody is interrupted, everything else goes on, and the condition says so"
 
 # fmt: off
 GRANTS: tuple[Grant, ...] = (
@@ -86,9 +91,9 @@ GRANTS: tuple[Grant, ...] = (
           unproved="the simulated world has no teams; tests/adapters/controller makes the calls"),
     Grant("", "serviceaccounts", ("create",), "the account of the pods", _HELD),
     Grant("", "serviceaccounts", (*_SEE, "get", "patch"), "the same, and no other", _HELD, names=(POD_ACCOUNT,)),
-    Grant(_RBAC, "rolebindings", ("create",), "the role of that account", _HELD),
-    Grant(_RBAC, "rolebindings", (*_SEE, "get"), "the same, and no other", _HELD, names=(POD_ACCOUNT,)),
-    Grant(_RBAC, "clusterroles", ("bind",), "to give the pods their role without having its rights", _HELD, names=(POD_ACCOUNT,),
+    Grant(_RBAC, "rolebindings", ("create",), "the role of that account", _UNBOUND),
+    Grant(_RBAC, "rolebindings", (*_SEE, "get"), "the same, and no other", _NOT_MADE, names=(ROLE_BINDING,)),
+    Grant(_RBAC, POD_ROLES, ("bind",), "to give the pods their role without having its rights", _UNBOUND, names=(POD_ROLE,),
           unproved="not a call: the API server asks for it when the role binding is made"),
     Grant("", "nodes", _SEE, "leaders go from cordoned nodes before a drain would kill them", "leaders stay there; the condition LeaderMovePending says so", Place.NODES),
     Grant("", "persistentvolumes", ("get",), "which EC2 volume a member has, where EC2 is to change it", "EC2 changes no volume; the condition says so", Place.NODES,
@@ -144,6 +149,7 @@ class Installation:
     namespace: str = "howdah"
     watched: tuple[str, ...] | None = None  # None: every namespace
     pod_account: str = "postgres-pod"
+    role_binding: str = ""  # pod_service_account_role_binding_definition
     configuration: str = ""  # empty: any name
     registers_crds: bool = True
     controller_id: str = ""  # CONTROLLER_ID of the operator
@@ -151,17 +157,28 @@ class Installation:
 
     @property
     def called(self) -> Mapping[str, str]:
-        """The names that rows leave open."""
-        named = {"pod_account": self.pod_account, "configuration": self.configuration}
-        return {**named, "lease": lease(self.controller_id)}
+        """The names that rows leave open. Raises ValueError for a role binding that cannot be read."""
+        binding = pod_binding(self.role_binding, self.pod_account)
+        return {
+            "pod_account": self.pod_account,
+            "role_binding": binding.name,
+            "pod_role": binding.role,
+            "pod_roles": f"{binding.role_kind.lower()}s",
+            "configuration": self.configuration,
+            "lease": lease(self.controller_id),
+        }
 
 
 def roles(installation: Installation, grants: Iterable[Grant] = GRANTS) -> tuple[Body, ...]:
-    """All roles and bindings, for one namespace, a list of them or the whole cluster; and the role of the pods."""
+    """All roles and bindings, for one namespace, a list of them or the whole cluster; and the role of the pods.
+
+    Raises ValueError for a role binding of the pods that cannot be read.
+    """
     name = installation.name
+    called = installation.called
     rules: dict[Place, list[Body]] = {place: [] for place in Place}
     for grant in grants:
-        rules[grant.place].append(grant.rule(installation.called))
+        rules[grant.place].append(grant.rule(called))
     made = [pod_role(installation.pod_account)]
     for namespace in ("",) if installation.watched is None else installation.watched:
         made += _bound(installation, name, namespace, rules[Place.WATCHED])

@@ -16,8 +16,12 @@ from howdah.model import names
 from howdah.model.postgres.desired import PasswordOrigin, PasswordSource
 from howdah.model.postgres.statements import Statement
 
-STANDS_ALONE = frozenset({"Service", "PodDisruptionBudget", "Deployment", "CronJob"})
+STANDS_ALONE = frozenset({"Service", "PodDisruptionBudget", "Deployment", "CronJob", "RoleBinding"})
 """Kinds that nothing else of a cluster needs to be made or changed: failing at one holds up no other step."""
+SHARED_KINDS = frozenset({"ServiceAccount", "RoleBinding"})
+"""Made once, for all clusters of a namespace; they do not go with one."""
+NEEDED_BY_PODS = frozenset({"RoleBinding"})
+"""Of what stands alone: where it is missing no pod is replaced, for Patroni could not start in the new one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +56,10 @@ class _OfBody(Step):
     @property
     def holds_up(self) -> bool:
         return self.body["kind"] not in STANDS_ALONE
+
+    @property
+    def holds_up_disruption(self) -> bool:
+        return self.holds_up or self.body["kind"] in NEEDED_BY_PODS
 
     @property
     def target(self) -> str:

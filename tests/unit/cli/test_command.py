@@ -116,3 +116,16 @@ def test_without_a_named_cluster_it_is_said_what_can_name_one(tmp_path: Path) ->
     assert done.returncode == 1
     assert "no Kubernetes cluster is named" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_rights_follow_the_definition_of_the_pods_role_binding(tmp_path: Path) -> None:
+    definition = tmp_path / "binding.yaml"
+    definition.write_text("kind: RoleBinding\nmetadata: {name: of-pods}\nroleRef: {kind: ClusterRole, name: theirs}\n")
+    done = howdah("rbac", "--role-binding", str(definition))
+    assert "resourceNames:\n  - of-pods\n" in done.stdout
+    assert "resourceNames:\n  - theirs\n" in done.stdout
+    definition.write_text("kind: Role\n")
+    refused = howdah("rbac", "--role-binding", str(definition))
+    assert refused.returncode == 2
+    assert "is not a RoleBinding" in refused.stderr
+    assert "Traceback" not in refused.stderr

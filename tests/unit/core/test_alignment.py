@@ -8,7 +8,16 @@ import pytest
 
 from howdah.core.alignment import align_objects, align_pod_annotations, missing_secrets
 from howdah.core.objects.build import build
-from howdah.core.plan import AnnotatePod, Apply, Create, CreateEnvironmentSecret, CreateSecret, Delete, TakeOver
+from howdah.core.plan import (
+    NOTHING,
+    AnnotatePod,
+    Apply,
+    Create,
+    CreateEnvironmentSecret,
+    CreateSecret,
+    Delete,
+    TakeOver,
+)
 from howdah.model import names
 from unit.core.clusters import CURRENT, NAME, cluster, live, pod, situation, template_of, three
 
@@ -103,6 +112,16 @@ def test_an_adopted_object_without_differences_becomes_ours_and_a_later_change_o
     assert what(align_objects(seen)) == [(TakeOver, "Service")]
     for other in (changed(SERVICE, "howdah", "Update"), changed(SERVICE, "kubectl-edit", "Update")):
         assert not align_objects(situation(*three(), objects=other)).steps
+
+
+@pytest.mark.parametrize("manager", ["howdah", "postgres-operator"])
+def test_the_role_binding_of_pods_is_never_written_once_it_is_there(manager):
+    binding = ("RoleBinding", "postgres-pod")
+    theirs = {**BODIES[binding], "subjects": [{"kind": "ServiceAccount", "name": "other"}]}
+    fields = {"f:metadata": {"f:labels": {"f:given-up": {}}}}
+    entry = {"manager": manager, "operation": "Update", "fieldsType": "FieldsV1", "fieldsV1": fields}
+    seen = live(theirs, labels={"given-up": "y"}, managedFields=[entry])
+    assert align_objects(situation(*three(), objects={binding: seen})) == NOTHING
 
 
 def test_fields_of_other_managers_stay_theirs():

@@ -1,8 +1,14 @@
 """The roles that an installation gets, in each of the three modes."""
 
+import json
+
 import pytest
 
+from howdah.adapters.kubernetes import RESOURCES
+from howdah.core.objects.build import build
+from howdah.core.objects.diff import is_ever_changed
 from howdah.core.permissions import GRANTS, Installation, Place, roles
+from unit.core.clusters import cluster
 
 
 def kinds(installation):
@@ -61,6 +67,47 @@ def test_no_right_is_given_twice_and_each_says_why():
     assert len(set(given)) == len(given)
     assert all(g.why and g.without for g in GRANTS)
     assert {g.place for g in GRANTS} == set(Place)
+
+
+def binding(**fields):
+    return json.dumps({"kind": "RoleBinding", **fields})
+
+
+@pytest.mark.parametrize(
+    ("definition", "name", "bound"),
+    [
+        ("", "pods", ("clusterroles", "pods")),
+        (binding(metadata={"name": "of-pods"}), "of-pods", ("clusterroles", "pods")),
+        (binding(roleRef={"kind": "ClusterRole", "name": "theirs"}), "pods", ("clusterroles", "theirs")),
+        ("kind: RoleBinding\nroleRef: {kind: Role, name: theirs}", "pods", ("roles", "theirs")),
+    ],
+)
+def test_rights_about_role_bindings_are_of_the_one_that_is_made(definition, name, bound):
+    rules = [
+        rule
+        for role in roles(Installation(pod_account="pods", role_binding=definition))
+        for rule in role.get("rules", ())
+        if rule["apiGroups"] == ["rbac.authorization.k8s.io"]
+    ]
+    assert [(*rule["resources"], *rule.get("resourceNames", ())) for rule in rules] == [
+        ("rolebindings",),
+        ("rolebindings", name),
+        bound,
+    ]
+
+
+def test_a_definition_that_names_no_role_is_refused():
+    with pytest.raises(ValueError, match="roleRef without a name"):
+        roles(Installation(role_binding=binding(roleRef={"kind": "Role"})))
+
+
+def test_what_may_be_made_and_not_patched_is_never_changed():
+    verbs: dict[str, set[str]] = {}
+    for grant in (g for g in GRANTS if g.place is Place.WATCHED):
+        verbs.setdefault(grant.resource, set()).update(grant.verbs)
+    built = {RESOURCES[body["kind"]].plural: body["kind"] for body in build(cluster())}
+    assert {kind for plural, kind in built.items() if is_ever_changed(kind) and "patch" not in verbs[plural]} == set()
+    assert {kind for plural, kind in built.items() if "patch" not in verbs[plural]} == {"RoleBinding"}
 
 
 def test_names_that_an_installation_leaves_open_limit_nothing():

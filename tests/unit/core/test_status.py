@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from howdah.core.plan import Apply, Held, Plan, ReplacePod, RestartMember, RunStatements, Switchover, Wait
+from howdah.core.plan import Apply, Create, Held, Plan, ReplacePod, RestartMember, RunStatements, Switchover, Wait
 from howdah.core.status import (
     BEHIND_ABOVE_BYTES,
     OK_BELOW_BYTES,
@@ -45,6 +45,7 @@ HEADLESS = replace(GOOD, leader=None, accepts_writes=False)
 NEW = replace(GOOD, is_initialized=False, views=(), leader=None, accepts_writes=False)
 BAD = replace(GOOD, problems=(Problem("spec.volume.size", "is no quantity"),))
 DONE, NOTHING = Outcome(), Plan()
+BIND = Create(reason="r", body={"kind": "RoleBinding", "metadata": {"name": "postgres-pod"}})
 PASSWORDS = RunStatements(reason="r", database="postgres", statements=(), sets_passwords_of_pods=True)
 BROKE = Outcome(failed=APPLY, error="403 Forbidden")
 
@@ -295,6 +296,7 @@ def test_a_lost_race_does_not_undo_what_failed_before_it():
         ("nothing failed", DONE, True),
         ("a step that holds up everything failed", Outcome(failed=REPLACE, error="no"), False),
         ("what stands alone failed", Outcome(failed=APPLY, error="no", failures=((APPLY, "no"),)), True),
+        ("the pods' role binding cannot be made", Outcome(failed=BIND, error="no", failures=((BIND, "no"),)), False),
         ("somebody else wrote first", Outcome(failed=APPLY, error="409", is_conflict=True), False),
         (
             "a database refused",

@@ -14,7 +14,7 @@ from howdah.core.objects.containment import ABSENT, Found, Scope, Step, found_di
 from howdah.core.objects.given_up import given_up
 from howdah.model import names
 
-__all__ = ["Difference", "Effect", "compare", "given_up", "left_over", "template_differences"]
+__all__ = ["Difference", "Effect", "compare", "given_up", "is_ever_changed", "left_over", "template_differences"]
 
 
 class Effect(Enum):
@@ -95,8 +95,15 @@ def compare(intended: Mapping[str, Any], live: Mapping[str, Any]) -> tuple[Diffe
     return tuple(_judged(_found(intended, live), rules))
 
 
+def is_ever_changed(kind: str) -> bool:
+    """Whether anything of an object of this kind is written once it is made; else nobody needs the right to do it."""
+    return any(effect is not Effect.IGNORE for _, effect in _OBJECTS.get(kind, _ANY_OTHER))
+
+
 def left_over(paths: Iterable[str], kind: str) -> tuple[Difference, ...]:
     """What is `given_up` of an object of this kind, as differences: what goes from a template of pods rolls them."""
+    if not is_ever_changed(kind):
+        return ()
     rules = _OBJECTS.get(kind, _ANY_OTHER)
     return tuple(Difference(path, None, "…", _cost(path, rules), f"{path} is not intended any more") for path in paths)
 

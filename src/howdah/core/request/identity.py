@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import yaml
@@ -78,16 +79,33 @@ def service_account(asked: Asked) -> ServiceAccount:
     return ServiceAccount({**account, "metadata": metadata}, bound)
 
 
+@dataclass(frozen=True, slots=True)
+class PodBinding:
+    """The role binding of the pods' account: its name, and the role that it gives."""
+
+    name: str
+    role: str
+    role_kind: str = "ClusterRole"
+
+
+def pod_binding(definition: str, account: str) -> PodBinding:
+    """As the option of that name defines it; what it does not say is called like the account. Raises ValueError."""
+    option = "pod_service_account_role_binding_definition"
+    written = _definition(definition, f"{_RBAC}/v1", "RoleBinding", option)
+    role = written.get("roleRef") or {"name": account}
+    if not isinstance(role, Mapping) or not role.get("name"):
+        raise ValueError(f"{option} has a roleRef without a name; write which role pods get")
+    name = (written.get("metadata") or {}).get("name") or account
+    return PodBinding(str(name), str(role["name"]), str(role.get("kind", "ClusterRole")))
+
+
 def role_binding_name(settings: Settings) -> str:
-    """What the role binding of the pods' account is called; the account's name where nothing else is defined."""
-    name = settings.pod_service_account_name
+    """What the role binding of the pods' account is called."""
+    account = settings.pod_service_account_name
     try:
-        written = _definition(
-            settings.pod_service_account_role_binding_definition, f"{_RBAC}/v1", "RoleBinding", "the definition"
-        )
+        return pod_binding(settings.pod_service_account_role_binding_definition, account).name
     except ValueError:  # said where a manifest is resolved
-        return name
-    return str((written.get("metadata") or {}).get("name") or name)
+        return account
 
 
 def _definition(text: str, api_version: str, kind: str, option: str) -> dict[str, Any]:
