@@ -12,10 +12,10 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-import aiohttp
 import structlog
 
 from howdah.adapters import postgres
+from howdah.adapters.answers import new_session
 from howdah.adapters.aws.ec2 import Ec2
 from howdah.adapters.kubernetes import POSTGRESQLS
 from howdah.adapters.patroni import Patroni
@@ -235,7 +235,7 @@ class Operator:
     async def run(self, stop: asyncio.Event, changed: asyncio.Task[Any]) -> None:
         """Run until stopped, or until the configuration changed."""
         async with AsyncExitStack() as stack:
-            session = await stack.enter_async_context(aiohttp.ClientSession())
+            session = await stack.enter_async_context(new_session())
             runner = await api.serve(
                 api.application(self._metrics.registry, is_alive=self._why_dead, is_ready=self.why_not_ready),
                 self._options.listen_host,

@@ -8,10 +8,10 @@ from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
-import aiohttp
 from aiohttp import web
 
 from howdah.adapters import postgres
+from howdah.adapters.answers import new_session
 from howdah.adapters.aws.ec2 import Ec2
 from howdah.adapters.kubernetes import EVENT_STREAMS, POSTGRES_TEAMS, POSTGRESQLS
 from howdah.adapters.patroni import Patroni
@@ -296,7 +296,7 @@ async def rig(
     async with (
         FakeKubernetes(POSTGRESQLS, POSTGRES_TEAMS, EVENT_STREAMS) if world is None else nullcontext(world) as kube,
         kube.client(timeout_s=5) as client,
-        aiohttp.ClientSession() as session,
+        new_session() as session,
         patroni_api(3) as api,
     ):
         beforehand(kube)
