@@ -66,7 +66,7 @@ class Options:
     access: Access
     environment: Mapping[str, str]
     observe_only: bool = False
-    listen_host: str = "0.0.0.0"  # noqa: S104 - probes and Prometheus come from outside the pod
+    listen_host: str = ""  # every address: probes and Prometheus come from outside the pod, by IPv4 or IPv6
     listen_port: int | None = None  # None: the operator's api_port
     configuration_check_s: float = CHECK_S
     log_level: LogLevel = field(default_factory=LogLevel)
