@@ -53,6 +53,7 @@ from howdah.model import names
 from howdah.model.settings import Settings
 
 CONFIGURATION_RETRY_S = 1.0
+LAST_EVENTS_S = 3.0  # so long an operator that ends tries to write the events that it has noted
 MOMENT_S = 1.0  # what nobody waits for waits so long for company, or for what somebody does wait for
 PASSES_AT_A_TIME = 1024  # a pass mostly waits; what bounds the load is the client's number of open requests
 
@@ -254,9 +255,10 @@ class Operator:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._directory.close()
-        await self._recorder.flush()
-        if self._election.alive:
+        if self._election.alive:  # before all that is told: nobody works for the clusters until another leads
             await self._election.stop()
+        if lost := await self._recorder.flush(LAST_EVENTS_S):
+            _log.warning("events not written: the API server took too long", events=lost)
         for task in ended:
             task.result()
 
