@@ -53,6 +53,7 @@ from howdah.model import names
 from howdah.model.settings import Settings
 
 CONFIGURATION_RETRY_S = 1.0
+SHORTEST_RESYNC_S = 1.0  # whatever the configuration says: a mistake there must not make a hot loop over all clusters
 LAST_EVENTS_S = 3.0  # so long an operator that ends tries to write the events that it has noted
 MOMENT_S = 1.0  # what nobody waits for waits so long for company, or for what somebody does wait for
 PASSES_AT_A_TIME = 1024  # a pass mostly waits; what bounds the load is the client's number of open requests
@@ -341,7 +342,7 @@ class Operator:
 
     def _look_again(self, key: Key, in_s: float | None = None) -> None:
         """At the resync at the latest: also where this pass could not be, for leading may return before its end was told."""
-        resync_s = self._settings.resync_period.seconds * random.uniform(0.9, 1.1)
+        resync_s = max(SHORTEST_RESYNC_S, self._settings.resync_period.seconds) * random.uniform(0.9, 1.1)
         self._queue.after(key, min(resync_s, in_s or resync_s))
 
     def say(self, about: Reference, kind: Literal["Normal", "Warning"], reason: str, message: str) -> None:
