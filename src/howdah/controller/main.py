@@ -21,11 +21,12 @@ from howdah.adapters.kubernetes import POSTGRESQLS
 from howdah.adapters.patroni import Patroni
 from howdah.adapters.teams import TeamsApi
 from howdah.controller import api, configuration, memory
-from howdah.controller.apply import Applier, NotLeading, Target
+from howdah.controller.apply import Applier, Target
 from howdah.controller.configuration import CHECK_S, Following
 from howdah.controller.copies import Copies
 from howdah.controller.databases import Databases, Server
 from howdah.controller.fleet import Fleet
+from howdah.controller.lead import NotLeading, permit
 from howdah.controller.log_level import LogLevel
 from howdah.controller.members import Members
 from howdah.controller.metrics import Metrics
@@ -54,7 +55,6 @@ from howdah.model.settings import Settings
 
 CONFIGURATION_RETRY_S = 1.0
 SHORTEST_RESYNC_S = 1.0  # whatever the configuration says: a mistake there must not make a hot loop over all clusters
-LAST_EVENTS_S = 3.0  # so long an operator that ends tries to write the events that it has noted
 MOMENT_S = 1.0  # what nobody waits for waits so long for company, or for what somebody does wait for
 PASSES_AT_A_TIME = 1024  # a pass mostly waits; what bounds the load is the client's number of open requests
 
@@ -212,6 +212,7 @@ class Operator:
         self._recorder = EventRecorder(client, "postgres-operator", on_failure=_event_lost)
         self._fleet = Fleet(self._watch.cluster_keys)
         self._election = self._make_election()
+        self._databases: Databases | None = None
         self._reconciler: Reconciler | None = None
         self._is_ready = False
 
@@ -256,16 +257,24 @@ class Operator:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._directory.close()
+        if self._databases is not None:
+            await self._databases.close()
         if self._election.alive:  # before all that is told: nobody works for the clusters until another leads
             await self._election.stop()
-        if lost := await self._recorder.flush(LAST_EVENTS_S):
+        if lost := await self._recorder.flush():
             _log.warning("events not written: the API server took too long", events=lost)
         for task in ended:
             task.result()
 
     def _wire(self, members: Members) -> None:
         refresh_s = self._settings.resync_period.seconds
-        databases = Databases(self._client, notify=self._queue.add, refresh_s=refresh_s, server=self._edges.postgres)
+        self._databases = databases = Databases(
+            self._client,
+            notify=self._queue.add,
+            refresh_s=refresh_s,
+            permit=permit(self._may_write),
+            server=self._edges.postgres,
+        )
         volumes = Volumes(
             self._client,
             Ec2(self._settings.aws_region, self._options.environment),
@@ -373,6 +382,8 @@ class Operator:
 
     def _lost(self) -> None:
         self._metrics.leading.set(0)
+        if self._databases is not None:
+            self._databases.end_statements()
 
     def _may_write(self) -> bool:
         """An observer decides and never writes, so it need not lead."""

@@ -25,6 +25,8 @@ LONGEST_REMEMBERED = timedelta(hours=1)
 REPEAT_S = 10.0
 """A repeated event is written at most this often; the count is right anyway."""
 MOST_TRIES = 5
+LAST_S = 3.0
+"""So long a process that ends tries to write what it has noted."""
 LONGEST_MESSAGE = 1024
 """The API's limit for a message, in characters."""
 
@@ -127,7 +129,7 @@ class EventRecorder:
             else:
                 await self._write(key, series)
 
-    async def flush(self, timeout_s: float) -> int:
+    async def flush(self, timeout_s: float = LAST_S) -> int:
         """Write what is noted now, repeats included; for the end of a process, after `run()` was cancelled.
 
         What could not be written in this time is dropped; how many those are.

@@ -20,6 +20,7 @@ from howdah.controller.apply import Applier, Target
 from howdah.controller.copies import Copies
 from howdah.controller.databases import Databases, Server
 from howdah.controller.fleet import Fleet
+from howdah.controller.lead import permit
 from howdah.controller.members import Members
 from howdah.controller.metrics import Metrics
 from howdah.controller.observe import utc_now
@@ -305,7 +306,9 @@ async def rig(
         told: list[tuple[Step, str | None]] = []
         leads = [True]
         members = Members(client, Patroni(session))
-        databases = Databases(client, notify=lambda _: None, refresh_s=1800, server=server)
+        databases = Databases(
+            client, notify=lambda _: None, refresh_s=1800, permit=permit(lambda: leads[-1]), server=server
+        )
         volumes = Volumes(client, cloud or Ec2("", {}), notify=lambda _: None, refresh_s=1800, clock=utc_now)
         applier = Applier(
             client,
