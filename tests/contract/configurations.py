@@ -74,6 +74,7 @@ VALUES: Mapping[str, Sequence[Json]] = {
     "leader_renew_deadline": ("10s", "12s"),
     "leader_retry_period": ("2s", "1s"),
     "resync_period": ("30m", "5m0s", "1h30m"),
+    "pod_terminate_grace_period": ("5m", "1.5s", "1h30m"),
     "api_port": (8080, 1, 65535),
 }
 """What an option's kind does not say; first the simplest."""

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import psycopg
 import yaml
 
 from e2e.world import NAMESPACE, World, condition, until
+from howdah.adapters.answers import new_session
 from howdah.adapters.kubernetes import POSTGRESQLS
 from howdah.adapters.patroni import Endpoint, Patroni, RefusedError
 from howdah.core.patroni.credentials import derived_credentials
@@ -235,7 +235,7 @@ class PostgresCluster:
         pod = await self.client.get(PODS, leader, namespace=self.namespace)
         who = derived_credentials("postgres", await self.password("postgres"))
         endpoint = Endpoint(f"http://{pod['status']['podIP']}:8008", who.username, who.password)
-        async with aiohttp.ClientSession() as session:
+        async with new_session() as session:
             await Patroni(session).switchover(endpoint, leader=leader, candidate=candidate)
 
 

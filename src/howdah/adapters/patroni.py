@@ -2,7 +2,8 @@
 
 https://patroni.readthedocs.io/en/latest/rest_api.html. Every call has a time-out and fails as one of three errors:
 `UnreachableError` (nobody answered: for a command, whether it was carried out is unknown), `DeniedError` (credentials) and
-`RefusedError` (Patroni says no, with its words).
+`RefusedError` (Patroni says no, with its words). Who answers is whatever runs in a pod: how much is read of it, and how much
+of that is repeated, has limits.
 """
 
 from __future__ import annotations
@@ -10,19 +11,25 @@ from __future__ import annotations
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 from urllib.parse import urlsplit
 
 import aiohttp
 import msgspec
 
+from howdah.adapters.answers import body_of
 from howdah.model.errors import ExternalError
 
 T = TypeVar("T")
+Word = Annotated[str, msgspec.Meta(max_length=100)]  # it goes into conditions
 
 READ_TIMEOUT_S = 5.0
 WRITE_TIMEOUT_S = 15.0
 COMMAND_TIMEOUT_S = 60.0  # switchover and restart answer when they are done
+CONNECT_TIMEOUT_S = 3.0  # an address whose packets are dropped does not take a command's whole time
+LONGEST_ANSWER_BYTES = 1024 * 1024
+LONGEST_QUOTE = 300
+"""Characters of an answer that go into errors, and so into events and the log."""
 _PASSING = frozenset({409, 412, 423, 429})  # and 5xx: the same request may succeed later
 
 
@@ -73,8 +80,8 @@ class Endpoint:
 class PatroniVersion(msgspec.Struct, frozen=True):
     """Of `GET /patroni`."""
 
-    version: str | None = None
-    name: str | None = None
+    version: Word | None = None
+    name: Word | None = None
 
 
 class Position(msgspec.Struct, frozen=True):
@@ -93,11 +100,11 @@ class Position(msgspec.Struct, frozen=True):
 class NodeStatus(msgspec.Struct, frozen=True):
     """`GET /patroni`; `server_version` is PostgreSQL's number (180004), None while it does not run."""
 
-    state: str = "unknown"
-    role: str = "unknown"
+    state: Word = "unknown"
+    role: Word = "unknown"
     server_version: int | None = None
     timeline: int | None = None
-    replication_state: str | None = None
+    replication_state: Word | None = None
     xlog: Position | None = None
     pending_restart: bool = False
     failsafe_mode_is_active: bool = False  # of a replica: it vouched for the leader within the ttl
@@ -107,11 +114,11 @@ class NodeStatus(msgspec.Struct, frozen=True):
 class ClusterMember(msgspec.Struct, frozen=True):
     """One of `GET /cluster`; `lag` is bytes, or a text such as `unknown`."""
 
-    name: str
-    role: str = "unknown"
-    state: str = "unknown"
+    name: Word
+    role: Word = "unknown"
+    state: Word = "unknown"
     timeline: int | None = None
-    lag: int | str | None = None
+    lag: int | Word | None = None
 
 
 class ClusterStatus(msgspec.Struct, frozen=True):
@@ -124,7 +131,7 @@ class Patroni:
     """All members' REST APIs, over one session."""
 
     def __init__(self, session: aiohttp.ClientSession) -> None:
-        """The session stays the caller's."""
+        """The session is one of `answers.new_session()`, and stays the caller's."""
         self._session = session
 
     async def get_patroni(self, endpoint: Endpoint) -> NodeStatus:
@@ -181,16 +188,13 @@ class Patroni:
                 data=msgspec.json.encode(body) if body is not None else None,
                 headers=headers,
                 ssl=endpoint.tls or False,
-                timeout=aiohttp.ClientTimeout(total=timeout_s),
+                timeout=aiohttp.ClientTimeout(total=timeout_s, sock_connect=CONNECT_TIMEOUT_S),
                 allow_redirects=False,  # credentials go to this address only
             ) as answer:
-                content = await answer.read()
-        except TimeoutError as error:
-            raise UnreachableError(
-                system, transient=True, message=f"{verb} {path}: no answer in {timeout_s:g} s"
-            ) from error
-        except aiohttp.ClientError as error:
-            raise UnreachableError(system, transient=True, message=f"{verb} {path}: {error}") from error
+                content = await body_of(system, answer, longest_bytes=LONGEST_ANSWER_BYTES)
+        except (TimeoutError, aiohttp.ClientError, ExternalError) as error:
+            message = f"{verb} {path}: {_why_unreachable(error, timeout_s)}"
+            raise UnreachableError(system, transient=True, message=message) from error
         if answer.status in (401, 403):
             raise DeniedError(system, transient=False, message=f"{verb} {path}: {answer.status} {_text(content)}")
         if not (200 <= answer.status < 300 or answer.status == also):
@@ -198,14 +202,29 @@ class Patroni:
         return content
 
 
+def _why_unreachable(error: Exception, timeout_s: float) -> str:
+    match error:
+        case aiohttp.ConnectionTimeoutError():
+            return f"no connection in {CONNECT_TIMEOUT_S:g} s"
+        case TimeoutError():
+            return f"no answer in {timeout_s:g} s"
+        case ExternalError():
+            return error.message
+        case _:
+            return _cut(str(error))  # it may quote what was answered
+
+
 def _decode(content: bytes, type_: type[T], endpoint: Endpoint) -> T:
     try:
         return msgspec.json.decode(content, type=type_)
-    except msgspec.DecodeError as error:
-        raise UnreachableError(
-            f"Patroni at {endpoint.base}", transient=True, message=f"answered nonsense: {error}"
-        ) from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        message = f"answered nonsense: {_cut(str(error))}"
+        raise UnreachableError(f"Patroni at {endpoint.base}", transient=True, message=message) from error
 
 
 def _text(content: bytes) -> str:
-    return content.decode(errors="replace").strip()
+    return _cut(content.decode(errors="replace").strip())
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST_QUOTE else f"{text[:LONGEST_QUOTE]}…"

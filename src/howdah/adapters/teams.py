@@ -8,7 +8,7 @@ from urllib.parse import quote
 import aiohttp
 import msgspec
 
-from howdah.adapters.answers import body_of
+from howdah.adapters.answers import body_of, new_session
 from howdah.model.errors import ExternalError
 
 SYSTEM = "teams API"
@@ -49,7 +49,7 @@ class TeamsApi:
         try:
             # A proxy that the environment names is used; a redirect would take the token elsewhere.
             async with (
-                aiohttp.ClientSession(timeout=self._timeout, trust_env=True) as session,
+                new_session(timeout=self._timeout, trust_env=True) as session,
                 session.get(url, **options) as response,
             ):
                 return response.status, await body_of(SYSTEM, response)

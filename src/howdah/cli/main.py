@@ -40,7 +40,9 @@ def operator(
     kubeconfig: Kubeconfig = None,
     context: Context = None,
     observe_only: Annotated[bool, typer.Option("--observe-only", help="decide and report, write nothing")] = False,
-    listen: Annotated[str | None, typer.Option(help="HOST:PORT of /healthz, /readyz, /metrics")] = None,
+    listen: Annotated[
+        str | None, typer.Option(help="HOST:PORT of /healthz, /readyz, /metrics; :PORT is every address")
+    ] = None,
 ) -> None:
     """Run the operator (in the foreground)."""
     from howdah.cli.operator import run_operator

@@ -7,9 +7,8 @@ import dataclasses
 import time
 from collections.abc import Mapping
 
-import aiohttp
-
 from howdah.adapters import kubernetes
+from howdah.adapters.answers import new_session
 from howdah.adapters.patroni import Patroni, RefusedError, UnreachableError
 from howdah.cli.exits import Exit, Failed
 from howdah.cli.operator_settings import OperatorSettings, find_settings
@@ -38,7 +37,7 @@ def switch_over(connection: Connection, name: str, to: str | None) -> None:
     """Returns when the new leader is a primary. Raises Failed with the reasons of a refusal (1), or in vain (4)."""
 
     async def work(client: Client, namespace: str) -> None:
-        async with aiohttp.ClientSession() as session:
+        async with new_session() as session:
             members = Members(client, Patroni(session))
             await _switch_over(client, await find_settings(client), members, (namespace, name), to)
 

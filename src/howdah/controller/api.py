@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+
+SHUTDOWN_S = 1.0
+"""So long a client may take for an answer that was begun when the endpoints end: the next configuration waits for that."""
 
 
 def application(
@@ -33,8 +37,16 @@ def application(
 
 
 async def serve(app: web.Application, host: str, port: int) -> web.AppRunner:
-    """Start listening; the caller cleans the runner up. Raises OSError for a taken port."""
-    runner = web.AppRunner(app, access_log=None)
+    """Start listening, without a `host` on every address; the caller cleans the runner up. Raises OSError for a taken port."""
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_S)
     await runner.setup()
-    await web.TCPSite(runner, host, port).start()
+    site = web.TCPSite(runner, host, port) if host else web.SockSite(runner, _everywhere(port))
+    await site.start()
     return runner
+
+
+def _everywhere(port: int) -> socket.socket:
+    """Of IPv4 and IPv6, also where the latter is switched off; of IPv4 where the system does not know another."""
+    if socket.has_dualstack_ipv6():
+        return socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True)
+    return socket.create_server(("", port))

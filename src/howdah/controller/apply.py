@@ -21,6 +21,7 @@ from howdah.adapters.kubernetes import POSTGRESQLS, RESOURCES
 from howdah.controller import user_list
 from howdah.controller.copies import read_password
 from howdah.controller.databases import Databases, Overtaken, StillAtWork
+from howdah.controller.lead import permit
 from howdah.controller.members import Members
 from howdah.controller.observe import Clock, utc_now
 from howdah.controller.passwords import change_secret, new_password
@@ -39,10 +40,6 @@ from howdah.model.observed import Live, Meta
 
 SERVICES_AT_ONCE = 8
 """The API server gives addresses out one after the other: more requests only wait there, time out, and keep others out."""
-
-
-class NotLeading(Exception):  # noqa: N818 - a state, not an error
-    """The Lease was lost: nothing may be written any more."""
 
 
 class LookAgain(Exception):  # noqa: N818 - a state, not an error
@@ -85,6 +82,7 @@ class Applier:
         operator_namespace: str = "",
         clock: Clock = utc_now,
     ) -> None:
+        self._check_lead = permit(may_write)
         self._client = client.permitted_by(self._check_lead)
         self._members = members
         self._databases = databases
@@ -143,10 +141,6 @@ class Applier:
         patch = {"metadata": metadata}
         answer = await self._client.merge_patch(POSTGRESQLS, target.name, patch, namespace=target.namespace, once=True)
         return str(answer["metadata"]["resourceVersion"])
-
-    def _check_lead(self) -> None:
-        if not self.may_write():
-            raise NotLeading
 
     # one handler per kind of step
 

@@ -20,6 +20,7 @@ import structlog
 from howdah.adapters import postgres
 from howdah.adapters.postgres import AuthenticationFailed, Outcome, Password, PasswordChecks, Target
 from howdah.controller import replicas
+from howdah.controller.lead import NotLeading, Permit
 from howdah.controller.role_secrets import RoleSecrets, held_secrets, passwords_in
 from howdah.core.postgres.difference import (
     difference,
@@ -56,6 +57,8 @@ PATIENCE_S = 5.0
 MOST_BESIDE = 4
 """Groups of statements of one cluster that run at once: copying databases is work for the server's disks."""
 REPAIR_TIMEOUT_S = 30.0
+CLOSE_S = 3.0
+"""How long servers are waited for that are asked to cancel a statement."""
 NOTHING_IN_PARTICULAR = Interest(frozenset(), frozenset())
 
 _log = structlog.get_logger("howdah.databases")
@@ -74,6 +77,7 @@ class Server(replicas.Server, Protocol):
         /,
         *,
         method: Method,
+        permit: Permit,
     ) -> Outcome: ...
 
 
@@ -132,19 +136,30 @@ class _Known:
         for group, run in tuple(self.runs.items()):
             if run.leader != but_on:
                 del self.runs[group]
-                run.task.cancel()
+                if not run.task.cancelling():  # twice, and the server is not told any more
+                    run.task.cancel()
 
 
 class Databases:
-    """Belongs to one event loop. `notify(key)` is called when a look has ended."""
+    """Belongs to one event loop. `notify(key)` is called when a look has ended.
+
+    `permit` is asked right before each statement, and before what it has done is committed.
+    """
 
     def __init__(
-        self, client: Client, *, notify: Callable[[Key], None], refresh_s: float, server: Server = postgres
+        self,
+        client: Client,
+        *,
+        notify: Callable[[Key], None],
+        refresh_s: float,
+        permit: Permit,
+        server: Server = postgres,
     ) -> None:
         self._client = client
         self._server = server
         self._notify = notify
         self._refresh_s = refresh_s
+        self._permit = permit
         self.patience_s = PATIENCE_S
         self._known: dict[Key, _Known] = {}
         self._checks = PasswordChecks()
@@ -182,8 +197,8 @@ class Databases:
     async def run(self, situation: Situation, database: str, statements: tuple[Statement, ...]) -> None:
         """Run the statements that concern one database on the leader.
 
-        Raises ExternalError with what the server refused, Overtaken, and StillAtWork where they go on beside the pass; if
-        they fail then, the next call says so and tries nothing.
+        Raises ExternalError with what the server refused, NotLeading, Overtaken, and StillAtWork where they go on beside the
+        pass; if they fail then, the next call says so and tries nothing.
         """
         key = (situation.cluster.key.namespace, situation.cluster.key.name)
         known, now = self._known.setdefault(key, _Known()), asyncio.get_running_loop().time
@@ -205,6 +220,8 @@ class Databases:
             task.add_done_callback(partial(self._ended_late, key, known, database))
             raise StillAtWork
         known.runs.pop(database, None)
+        if task.cancelled():
+            raise NotLeading
         task.result()
 
     def _ended_late(self, key: Key, known: _Known, database: str, task: asyncio.Task[None]) -> None:
@@ -216,7 +233,7 @@ class Databases:
         error = None if task.cancelled() else task.exception()
         said = None if error is None else str(error)
         _log.info("statements ended", namespace=key[0], cluster=key[1], database=database, error=said)
-        if error is not None:
+        if error is not None and not isinstance(error, NotLeading):
             known.late[database] = error
         self._notify(key)
 
@@ -240,7 +257,11 @@ class Databases:
         passwords = passwords_in(found_secrets)
         try:
             outcome = await self._server.apply(
-                _target(situation, passwords), statements, passwords, method=cluster.access.password_encryption
+                _target(situation, passwords),
+                statements,
+                passwords,
+                method=cluster.access.password_encryption,
+                permit=self._permit,
             )
         except AuthenticationFailed:
             if not _sets_password(statements, cluster.access.super_username):
@@ -267,6 +288,21 @@ class Databases:
             known.cancel()
             if known.task is not None:
                 known.task.cancel()
+
+    def end_statements(self) -> tuple[asyncio.Task[None], ...]:
+        """End what is being run for any cluster: the lead is lost. What may still have to end."""
+        tasks = tuple(run.task for known in self._known.values() for run in known.runs.values())
+        for known in self._known.values():
+            known.cancel()
+        return tasks
+
+    async def close(self) -> None:
+        """End everything. A server that does not answer is not waited for: nothing more is sent to it."""
+        looks = tuple(known.task for known in self._known.values() if known.task is not None)
+        for look in looks:
+            look.cancel()
+        if ending := (*self.end_statements(), *looks):
+            await asyncio.wait(ending, timeout=CLOSE_S)
 
     async def _read(self, key: Key, known: _Known, situation: Situation) -> None:
         changes = known.changes
@@ -358,6 +394,7 @@ class Databases:
         verifier = await asyncio.to_thread(
             new_verifier, password.value, superuser, salt, cluster.access.password_encryption
         )
+        self._permit()
         done = await self._client.exec(
             view.name,
             namespace=cluster.key.namespace,

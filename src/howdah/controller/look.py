@@ -23,6 +23,7 @@ from howdah.controller import observe
 from howdah.controller.copies import Copies
 from howdah.controller.databases import Databases
 from howdah.controller.environment import EnvironmentSecrets
+from howdah.controller.lead import permit
 from howdah.controller.references import ReferenceReader, asking
 from howdah.controller.teams import Directory
 from howdah.controller.token import Token
@@ -207,7 +208,9 @@ async def judge(
 async def _with_databases(client: Client, situation: Situation) -> Looked:
     """One look into the databases. The operator may reach them where we do not: a failure of ours is no state of theirs."""
     ended = asyncio.Event()
-    databases = Databases(client, notify=lambda _: ended.set(), refresh_s=DATABASES_TIMEOUT_S * 2)
+    databases = Databases(
+        client, notify=lambda _: ended.set(), refresh_s=DATABASES_TIMEOUT_S * 2, permit=permit(lambda: False)
+    )
     key = (situation.cluster.key.namespace, situation.cluster.key.name)
     databases.look(situation)
     if not situation.accepts_writes or situation.cluster.is_standby or not situation.cluster.access.is_enabled:

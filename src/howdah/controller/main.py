@@ -12,20 +12,21 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-import aiohttp
 import structlog
 
 from howdah.adapters import postgres
+from howdah.adapters.answers import new_session
 from howdah.adapters.aws.ec2 import Ec2
 from howdah.adapters.kubernetes import POSTGRESQLS
 from howdah.adapters.patroni import Patroni
 from howdah.adapters.teams import TeamsApi
 from howdah.controller import api, configuration, memory
-from howdah.controller.apply import Applier, NotLeading, Target
+from howdah.controller.apply import Applier, Target
 from howdah.controller.configuration import CHECK_S, Following
 from howdah.controller.copies import Copies
 from howdah.controller.databases import Databases, Server
 from howdah.controller.fleet import Fleet
+from howdah.controller.lead import NotLeading, permit
 from howdah.controller.log_level import LogLevel
 from howdah.controller.members import Members
 from howdah.controller.metrics import Metrics
@@ -53,6 +54,7 @@ from howdah.model import names
 from howdah.model.settings import Settings
 
 CONFIGURATION_RETRY_S = 1.0
+SHORTEST_RESYNC_S = 1.0  # whatever the configuration says: a mistake there must not make a hot loop over all clusters
 MOMENT_S = 1.0  # what nobody waits for waits so long for company, or for what somebody does wait for
 PASSES_AT_A_TIME = 1024  # a pass mostly waits; what bounds the load is the client's number of open requests
 
@@ -66,7 +68,7 @@ class Options:
     access: Access
     environment: Mapping[str, str]
     observe_only: bool = False
-    listen_host: str = "0.0.0.0"  # noqa: S104 - probes and Prometheus come from outside the pod
+    listen_host: str = ""  # every address: probes and Prometheus come from outside the pod, by IPv4 or IPv6
     listen_port: int | None = None  # None: the operator's api_port
     configuration_check_s: float = CHECK_S
     log_level: LogLevel = field(default_factory=LogLevel)
@@ -210,6 +212,7 @@ class Operator:
         self._recorder = EventRecorder(client, "postgres-operator", on_failure=_event_lost)
         self._fleet = Fleet(self._watch.cluster_keys)
         self._election = self._make_election()
+        self._databases: Databases | None = None
         self._reconciler: Reconciler | None = None
         self._is_ready = False
 
@@ -235,7 +238,7 @@ class Operator:
     async def run(self, stop: asyncio.Event, changed: asyncio.Task[Any]) -> None:
         """Run until stopped, or until the configuration changed."""
         async with AsyncExitStack() as stack:
-            session = await stack.enter_async_context(aiohttp.ClientSession())
+            session = await stack.enter_async_context(new_session())
             runner = await api.serve(
                 api.application(self._metrics.registry, is_alive=self._why_dead, is_ready=self.why_not_ready),
                 self._options.listen_host,
@@ -254,15 +257,24 @@ class Operator:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._directory.close()
-        await self._recorder.flush()
-        if self._election.alive:
+        if self._databases is not None:
+            await self._databases.close()
+        if self._election.alive:  # before all that is told: nobody works for the clusters until another leads
             await self._election.stop()
+        if lost := await self._recorder.flush():
+            _log.warning("events not written: the API server took too long", events=lost)
         for task in ended:
             task.result()
 
     def _wire(self, members: Members) -> None:
         refresh_s = self._settings.resync_period.seconds
-        databases = Databases(self._client, notify=self._queue.add, refresh_s=refresh_s, server=self._edges.postgres)
+        self._databases = databases = Databases(
+            self._client,
+            notify=self._queue.add,
+            refresh_s=refresh_s,
+            permit=permit(self._may_write),
+            server=self._edges.postgres,
+        )
         volumes = Volumes(
             self._client,
             Ec2(self._settings.aws_region, self._options.environment),
@@ -339,7 +351,7 @@ class Operator:
 
     def _look_again(self, key: Key, in_s: float | None = None) -> None:
         """At the resync at the latest: also where this pass could not be, for leading may return before its end was told."""
-        resync_s = self._settings.resync_period.seconds * random.uniform(0.9, 1.1)
+        resync_s = max(SHORTEST_RESYNC_S, self._settings.resync_period.seconds) * random.uniform(0.9, 1.1)
         self._queue.after(key, min(resync_s, in_s or resync_s))
 
     def say(self, about: Reference, kind: Literal["Normal", "Warning"], reason: str, message: str) -> None:
@@ -372,6 +384,8 @@ class Operator:
         self._metrics.leading.set(0)
         if self._reconciler is not None:
             self._reconciler.teller.phases.clear()  # from now on somebody else knows
+        if self._databases is not None:
+            self._databases.end_statements()
 
     def _may_write(self) -> bool:
         """An observer decides and never writes, so it need not lead."""

@@ -7,6 +7,7 @@ written is counted and dropped.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ LONGEST_REMEMBERED = timedelta(hours=1)
 REPEAT_S = 10.0
 """A repeated event is written at most this often; the count is right anyway."""
 MOST_TRIES = 5
+LAST_S = 3.0
+"""So long a process that ends tries to write what it has noted."""
 LONGEST_MESSAGE = 1024
 """The API's limit for a message, in characters."""
 
@@ -78,7 +81,7 @@ class EventRecorder:
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.dropped = 0
-        """Events that found the queue full."""
+        """Events that found the queue full, or no time at the end."""
         self.failed = 0
         """Events that the server did not take."""
         self._client = client
@@ -126,13 +129,22 @@ class EventRecorder:
             else:
                 await self._write(key, series)
 
-    async def flush(self) -> None:
-        """Write what is noted now, repeats included; for the end of a process, after `run()` was cancelled."""
-        waiting = {key: None for key, series in self._series.items() if series.waits}
-        for key in (*self._pending, *waiting):
-            if series := self._series.get(key):
-                await self._write(key, series)
+    async def flush(self, timeout_s: float = LAST_S) -> int:
+        """Write what is noted now, repeats included; for the end of a process, after `run()` was cancelled.
+
+        What could not be written in this time is dropped; how many those are.
+        """
+        waiting = (key for key, series in self._series.items() if series.waits)
+        left = list(dict.fromkeys((*self._pending, *waiting)))
         self._pending.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                while left:
+                    if series := self._series.get(left[0]):
+                        await self._write(left[0], series)
+                    del left[0]
+        self.dropped += len(left)
+        return len(left)
 
     @property
     def _oldest(self) -> _Series:

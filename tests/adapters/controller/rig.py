@@ -8,10 +8,10 @@ from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
-import aiohttp
 from aiohttp import web
 
 from howdah.adapters import postgres
+from howdah.adapters.answers import new_session
 from howdah.adapters.aws.ec2 import Ec2
 from howdah.adapters.kubernetes import EVENT_STREAMS, POSTGRES_TEAMS, POSTGRESQLS
 from howdah.adapters.patroni import Patroni
@@ -20,6 +20,7 @@ from howdah.controller.apply import Applier, Target
 from howdah.controller.copies import Copies
 from howdah.controller.databases import Databases, Server
 from howdah.controller.fleet import Fleet
+from howdah.controller.lead import permit
 from howdah.controller.members import Members
 from howdah.controller.metrics import Metrics
 from howdah.controller.observe import utc_now
@@ -296,7 +297,7 @@ async def rig(
     async with (
         FakeKubernetes(POSTGRESQLS, POSTGRES_TEAMS, EVENT_STREAMS) if world is None else nullcontext(world) as kube,
         kube.client(timeout_s=5) as client,
-        aiohttp.ClientSession() as session,
+        new_session() as session,
         patroni_api(3) as api,
     ):
         beforehand(kube)
@@ -305,7 +306,9 @@ async def rig(
         told: list[tuple[Step, str | None]] = []
         leads = [True]
         members = Members(client, Patroni(session))
-        databases = Databases(client, notify=lambda _: None, refresh_s=1800, server=server)
+        databases = Databases(
+            client, notify=lambda _: None, refresh_s=1800, permit=permit(lambda: leads[-1]), server=server
+        )
         volumes = Volumes(client, cloud or Ec2("", {}), notify=lambda _: None, refresh_s=1800, clock=utc_now)
         applier = Applier(
             client,

@@ -11,7 +11,8 @@ import pytest
 
 from adapters.controller.rig import NAME, NAMESPACE, Rig, rig
 from howdah.adapters.kubernetes import POSTGRESQLS
-from howdah.controller.apply import SERVICES_AT_ONCE, NotLeading
+from howdah.controller.apply import SERVICES_AT_ONCE
+from howdah.controller.lead import NotLeading
 from howdah.controller.observe import utc_now
 from howdah.core import plan as p
 from howdah.core.intent import intent_of

@@ -10,7 +10,7 @@ import pytest
 
 from adapters.controller.rig import KEY, LABELS, NAME, NAMESPACE, rig
 from howdah.adapters.kubernetes import POSTGRESQLS
-from howdah.controller.apply import NotLeading
+from howdah.controller.lead import NotLeading
 from howdah.controller.passes import SOON_S
 from howdah.controller.telling import COMMENTARY_S
 from howdah.kube.resources import (

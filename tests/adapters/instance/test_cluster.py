@@ -20,6 +20,7 @@ import pytest
 import yaml
 
 from adapters.instance.world import SUPERUSER_PASSWORD, World, network_of, until
+from howdah.adapters.answers import new_session
 from howdah.adapters.patroni import DeniedError, Endpoint, Patroni, RefusedError
 from howdah.core.patroni.credentials import derived_credentials
 from howdah.core.patroni.member import parse_leader
@@ -75,7 +76,7 @@ def replica(world, leader):
 
 @pytest.fixture
 async def patroni():
-    async with aiohttp.ClientSession() as session:
+    async with new_session() as session:
         yield Patroni(session)
 
 

@@ -9,6 +9,7 @@ from howdah.kube.client import Client
 from howdah.kube.events import EventRecorder, Reference
 from howdah.kube.resources import EVENTS, NODES, PODS
 from howdah.kube.testing import FakeKubernetes
+from steady import HANGS_S
 
 POD = Reference(PODS, "c-0", "team", "uid-1")
 
@@ -95,8 +96,22 @@ async def test_flush_writes_what_waits(kube: FakeKubernetes, client: Client) -> 
         await asyncio.sleep(0.1)
         assert written(kube) == [("Waits", "no leader", 1)]
     recorder.record(POD, "Ends", "bye")
-    await recorder.flush()
+    await recorder.flush(HANGS_S)
     assert written(kube) == [("Ends", "bye", 1), ("Waits", "no leader", 2)]
+
+
+async def test_a_flush_ends_in_time_and_counts_what_is_left(kube: FakeKubernetes, client: Client) -> None:
+    recorder = EventRecorder(client, "howdah")
+    recorder.record(POD, "Told", "in time")
+    assert await recorder.flush(HANGS_S) == 0
+    kube.stall_next(10 * HANGS_S, resource="events", times=1000)
+    for n in range(5):
+        recorder.record(POD, "Late", str(n))
+    async with asyncio.timeout(HANGS_S):
+        assert await recorder.flush(0.2) == 5
+        assert await recorder.flush(0.2) == 0
+    assert recorder.dropped == 5
+    assert written(kube) == [("Told", "in time", 1)]
 
 
 async def test_a_long_message_is_cut_to_what_the_api_takes(kube: FakeKubernetes, client: Client) -> None:
@@ -111,12 +126,12 @@ async def test_what_is_not_told_again_for_an_hour_is_forgotten(kube: FakeKuberne
     now = datetime(2026, 11, 25, 12, tzinfo=UTC)
     recorder = EventRecorder(client, "howdah", clock=lambda: now)
     recorder.record(POD, "Waits", "no leader")
-    await recorder.flush()
+    await recorder.flush(HANGS_S)
     now += timedelta(minutes=59)
     recorder.record(POD, "Waits", "no leader")
-    await recorder.flush()
+    await recorder.flush(HANGS_S)
     now += timedelta(minutes=61)
     recorder.record(POD, "Waits", "another sentence")
     recorder.record(POD, "Waits", "no leader")
-    await recorder.flush()
+    await recorder.flush(HANGS_S)
     assert written(kube) == [("Waits", "another sentence", 1), ("Waits", "no leader", 1), ("Waits", "no leader", 2)]

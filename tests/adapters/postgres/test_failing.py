@@ -13,7 +13,7 @@ from psycopg import sql
 
 from adapters.controller.rig import NAME, Rig
 from adapters.postgres.conftest import MAJORS, only
-from adapters.postgres.passes import RULES
+from adapters.postgres.passes import RULES, always
 from adapters.postgres.servers import Server
 from adapters.postgres.test_rotation import AtPort, Life, a_pass, begin, change, looked, operator
 from howdah.adapters.postgres import AuthenticationFailed, apply, observe
@@ -219,7 +219,7 @@ async def test_what_may_take_long_is_given_the_time_and_nothing_else_is(server: 
     target = _hasty(server)
     slow = Statement(Kind.HAND_OVER, "app", "postgres", sql.SQL("SELECT pg_sleep(1)").format(), "slow")
     other = Statement(Kind.ALTER_ROLE, "app", "postgres", sql.SQL("SELECT pg_sleep(1)").format(), "other")
-    outcome = await apply(target, [slow, other], {})
+    outcome = await apply(target, [slow, other], {}, permit=always)
     assert outcome.done == (slow,)
     assert ["statement timeout" in failure.error.message for failure in outcome.failed] == [True]
 
@@ -236,13 +236,13 @@ class Busy(AtPort):
     begun: int = 0
     error: ExternalError | None = None
 
-    async def apply(self, target, statements, passwords, *, method):
+    async def apply(self, target, statements, passwords, *, method, permit):
         if any(statement.group == "alpha" for statement in statements):
             self.begun += 1
             await self.may_end.wait()
             if self.error is not None:
                 raise self.error
-        return await AtPort.apply(self, target, statements, passwords, method=method)
+        return await AtPort.apply(self, target, statements, passwords, method=method, permit=permit)
 
 
 @pytest.fixture

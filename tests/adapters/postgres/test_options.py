@@ -8,7 +8,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from adapters.postgres.passes import RULES, passwords, settle
+from adapters.postgres.conftest import MAJORS, only
+from adapters.postgres.passes import RULES, always, passwords, settle
 from adapters.postgres.servers import Server
 from howdah.adapters.postgres import PasswordChecks, apply, observe
 from howdah.core.postgres.difference import difference, interest, unmet
@@ -39,7 +40,9 @@ async def leave(server: Server, desired: Desired) -> list[str]:
         matching = await PasswordChecks().matching(desired.roles, catalogue, secrets)
         gone = tuple(farewells(desired, catalogue, removals(desired, catalogue, RotationRules(), NOW)))
         sent = [one for one in gone if isinstance(one, Statement)]
-        outcome = await apply(server.target, [*difference(desired, catalogue, matching=matching), *sent], secrets)
+        outcome = await apply(
+            server.target, [*difference(desired, catalogue, matching=matching), *sent], secrets, permit=always
+        )
         assert not outcome.failed, [str(failure.error) for failure in outcome.failed]
         if not outcome.done:
             return [one.why for one in gone if isinstance(one, Kept)]

@@ -65,12 +65,14 @@ class AtPort:
     async def sessions(self, target, roles):
         return await postgres.sessions(self._here(target), roles)
 
-    async def apply(self, target, statements, passwords, *, method):
+    async def apply(self, target, statements, passwords, *, method, permit):
         if self.life.left > 1000:  # it does not die here
-            return await postgres.apply(self._here(target), statements, passwords, method=method)
+            return await postgres.apply(self._here(target), statements, passwords, method=method, permit=permit)
         outcomes = []
         for statement in statements:
-            outcomes.append(await postgres.apply(self._here(target), [statement], passwords, method=method))
+            outcomes.append(
+                await postgres.apply(self._here(target), [statement], passwords, method=method, permit=permit)
+            )
             self.life.spend()
         return postgres.Outcome(
             tuple(s for outcome in outcomes for s in outcome.done),

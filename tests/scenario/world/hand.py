@@ -27,6 +27,7 @@ class Hand:
     writes: list[str] = field(default_factory=list)
     alive: bool = True
     started_s: float = 0.0
+    told_to_end: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def reach(self) -> None:
         """The way to a server; the dead do not arrive."""

@@ -142,11 +142,13 @@ class SimulatedServers:
         /,
         *,
         method: str,
+        permit: Callable[[], None],
     ) -> Outcome:
         del method
         await self.hand.reach()
         done: list[Statement] = []
         for statement in statements:
+            permit()
             contents = self._contents(target) if not done else self._still(target)
             password = passwords.get(statement.password.source) if statement.password is not None else None
             contents.run(statement, password.value if password is not None else None)

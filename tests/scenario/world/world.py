@@ -151,8 +151,9 @@ class World:
         kill_after: int | None = None,
         options: Mapping[str, str] | None = None,
         on_death: Callable[[Hand], None] = lambda hand: None,
+        edges: Callable[[Edges], Edges] = lambda edges: edges,
     ) -> Hand:
-        """One more operator process, which believes that it leads."""
+        """One more operator process, which believes that it leads, unless `edges` says otherwise."""
         hand = Hand(f"operator-{len(self.hands)}", lag_s, kill_after, observe_only, on_death, started_s=self.now_s)
         self.hands.append(hand)
         self.monitor.operators_since = self.now_s
@@ -161,12 +162,12 @@ class World:
         settings = settings_from_configmap({**own, **(options or {})})[0]
         token = OWNER.set(hand)
         try:
-            asyncio.get_running_loop().create_task(self._operate(hand, settings))
+            asyncio.get_running_loop().create_task(self._operate(hand, settings, edges))
         finally:
             OWNER.reset(token)
         return hand
 
-    async def _operate(self, hand: Hand, settings: Settings) -> None:
+    async def _operate(self, hand: Hand, settings: Settings, edges_of: Callable[[Edges], Edges]) -> None:
         client = SimulatedClient(self.server, hand, self.monitor.judge, self._psql)
         edges = Edges(
             postgres=SimulatedServers(hand, self.machinery.machine_at),
@@ -176,10 +177,10 @@ class World:
             now_and_then=lambda: None,
         )
         options = Options(client.access, {"OPERATOR_NAMESPACE": OPERATORS}, observe_only=hand.observe_only)
-        operator = Operator(client, options, settings, Metrics(), edges)
+        operator = Operator(client, options, settings, Metrics(), edges_of(edges))
         self.operators.append(operator)
         patroni = SimulatedPatroni(hand, self.machinery.machine_at, self.machinery.dcs, self.monitor.command)
-        await operator.work(patroni, asyncio.create_task(asyncio.sleep(1e9)))
+        await operator.work(patroni, asyncio.create_task(hand.told_to_end.wait()))
 
     def restart_operator(self, hand: Hand) -> Hand:
         """kill -9, and a new process."""

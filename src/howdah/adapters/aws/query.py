@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 import aiohttp
 
-from howdah.adapters.answers import body_of
+from howdah.adapters.answers import body_of, new_session
 from howdah.model.errors import ExternalError
 
 LONGEST_MESSAGE = 300
@@ -37,7 +37,7 @@ async def request(
     timeout = aiohttp.ClientTimeout(total=timeout_s)
     try:
         async with (
-            aiohttp.ClientSession(timeout=timeout, trust_env=by_proxy) as session,
+            new_session(timeout=timeout, trust_env=by_proxy) as session,
             session.request(method, url, headers=headers, data=body, allow_redirects=False) as response,
         ):
             return response.status, await body_of(system, response)

@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import psycopg
@@ -19,6 +19,10 @@ SLOW = frozenset({Kind.CREATE_DATABASE, Kind.CREATE_EXTENSION, Kind.HAND_OVER})
 """What may copy a large template, run an extension's scripts, or touch every object of a database."""
 SLOW_TIMEOUT_S = 1800.0
 _PATIENT = f"SET statement_timeout = {SLOW_TIMEOUT_S * 1000:.0f}"
+
+
+Permit = Callable[[], None]
+"""Returns while statements may be sent, and raises where not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +47,12 @@ async def apply(
     passwords: Mapping[PasswordSource, Password],
     *,
     method: Method = "scram-sha-256",
+    permit: Permit,
 ) -> Outcome:
     """Runs the statements over one connection for each database, in the order given.
 
-    Raises ExternalError when there is no connection or it breaks; a refused statement is in the outcome.
+    Raises ExternalError when there is no connection or it breaks; a refused statement is in the outcome. `permit` is
+    asked right before each statement, and again before a transaction is committed; what it raises ends all that is left.
     """
     done: list[Statement] = []
     failed: list[Failure] = []
@@ -58,7 +64,7 @@ async def apply(
             for statement in mine:
                 if statement.about in _not_created(failed):
                     continue
-                error = await _tried(session, statement, passwords, method, where(target, database))
+                error = await _tried(session, statement, passwords, method, permit, where(target, database))
                 if error is None:
                     done.append(statement)
                 else:
@@ -82,21 +88,22 @@ async def _tried(
     statement: Statement,
     passwords: Mapping[PasswordSource, Password],
     method: Method,
+    permit: Permit,
     place: str,
 ) -> ExternalError | None:
     """None, or why the server refused; a broken connection is raised."""
     try:
         if statement.kind in SLOW:
-            await _run_patiently(session, statement)
+            await _run_patiently(session, statement, permit)
             return None
         if statement.password is None:
-            await _run(session, statement.sql, statement.also)
+            await _run(session, statement.sql, statement.also, permit)
             return None
         password = passwords.get(statement.password.source)
         if password is None or not password.value:
             return _no_password(statement.password)
         verifier = await _verifier(statement.password.role, password, method)
-        await _run_quietly(session, with_verifier(statement.sql, verifier), statement.also)
+        await _run_quietly(session, with_verifier(statement.sql, verifier), statement.also, permit)
     except psycopg.Error as error:
         if session.broken:
             raise
@@ -115,32 +122,37 @@ async def _verifier(role: str, password: Password, method: Method) -> str:
     return await asyncio.to_thread(new_verifier, password.value, role, salt, method)
 
 
-async def _run(session: Session, statement: sql.Composed, also: sql.Composed | None) -> None:
+async def _run(session: Session, statement: sql.Composed, also: sql.Composed | None, permit: Permit) -> None:
     if also is None:  # CREATE DATABASE takes no transaction
+        permit()
         await session.execute(statement)
         return
     async with session.transaction():
+        permit()
         await session.execute(statement)
         await session.execute(also)
+        permit()
 
 
-async def _run_patiently(session: Session, statement: Statement) -> None:
+async def _run_patiently(session: Session, statement: Statement, permit: Permit) -> None:
     await session.execute(_PATIENT)
     try:
-        await _run(session, statement.sql, statement.also)
+        await _run(session, statement.sql, statement.also, permit)
     finally:
         if not session.broken:
             await session.execute("RESET statement_timeout")
 
 
-async def _run_quietly(session: Session, statement: sql.Composed, also: sql.Composed | None) -> None:
+async def _run_quietly(session: Session, statement: sql.Composed, also: sql.Composed | None, permit: Permit) -> None:
     """In a transaction of its own that keeps the text out of the server's log and statistics."""
     await session.execute(_UNSAMPLED)
     async with session.transaction():
         await session.execute(_QUIET)
+        permit()
         await session.execute(statement)
         if also is not None:
             await session.execute(also)
+        permit()
 
 
 _UNSAMPLED, _QUIET = unsampled().encode(), quiet(is_local=True).encode()

@@ -107,7 +107,7 @@ async def _ask_http(
         url = f"{scheme}://{action.get('host') or pod_ip}:{port_of(action['port'], container)}{path}"
         limit = aiohttp.ClientTimeout(total=timeout_s)
         async with (
-            aiohttp.ClientSession(timeout=limit) as session,
+            aiohttp.ClientSession(timeout=limit, auto_decompress=False) as session,
             session.get(url, headers=headers, ssl=context, allow_redirects=False) as answer,
         ):
             return None if 200 <= answer.status < 400 else f"HTTP probe failed with statuscode: {answer.status}"

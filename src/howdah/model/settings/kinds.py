@@ -158,9 +158,16 @@ def _cron(text: str) -> str:
     return text
 
 
+def _duration(text: str) -> Duration:
+    found = Duration.parse(text)
+    if found < Duration(0):
+        raise ValueError(f'"{text}" is negative; write a time such as 30s, 10m or 1h30m')
+    return found
+
+
 TEXT = _parsed("string", str, {}, "")
 CRON = _parsed("cron schedule", _cron, _pattern_or_empty(CRON_PATTERN), "")
-DURATION = _parsed("duration", Duration.parse, {"pattern": DURATION_PATTERN}, Duration(0))
+DURATION = _parsed("duration", _duration, {"pattern": DURATION_PATTERN}, Duration(0))
 CPU = _parsed("CPU quantity", Quantity.parse, _pattern_or_empty(CPU_PATTERN), None)
 MEMORY = _parsed("memory quantity", Quantity.parse, _pattern_or_empty(SIZE_PATTERN), None)
 NAMESPACED = _parsed("name or namespace/name", NamespacedName.parse, {}, None)

@@ -12,6 +12,13 @@ from howdah.model.units import Duration
 
 Warnings = tuple[Problem, ...]
 
+SHORTEST: Mapping[str, Duration] = {
+    "resync_period": Duration.parse("1s"),  # shorter, and passes over all clusters are all that the operator does
+    "leader_retry_period": Duration.parse("100ms"),  # likewise, with requests for the Lease
+    "pod_terminate_grace_period": Duration.parse("1s"),  # with none a pod's name is free while its server still runs
+}
+"""Options that may be short, but not nothing; an empty string of a ConfigMap is nothing, too."""
+
 
 def default_settings() -> tuple[Settings, Warnings]:
     """The settings of an operator without any configuration: those of an empty ConfigMap."""
@@ -122,7 +129,15 @@ def _contradictions(settings: Settings, root: str) -> list[Problem]:
         message = f"{lease} is not longer than leader_renew_deadline {renew}, or that than leader_retry_period"
         hint = "write for example 15s, 10s and 2s"
         problems.append(Problem(f"{path}.leader_lease_duration", message, hint))
-    return problems
+    return [*problems, *_too_short(settings, root)]
+
+
+def _too_short(settings: Settings, root: str) -> Iterator[Problem]:
+    for name, shortest in SHORTEST.items():
+        value, option = getattr(settings, name), OPTIONS[name]
+        if value < shortest:
+            path = f"data.{name}" if root == "data" else option.path
+            yield Problem(path, f"{value} is too short", f"write {shortest} or more, such as {option.default}")
 
 
 def _doubts(settings: Settings, root: str) -> Iterator[Problem]:

@@ -1,0 +1,20 @@
+"""Whether this process may still write: asked before each step, each call to the API and each statement."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+Permit = Callable[[], None]
+"""Returns while writing is allowed; raises NotLeading."""
+
+
+class NotLeading(Exception):  # noqa: N818 - a state, not an error
+    """The Lease was lost: nothing may be written any more."""
+
+
+def permit(may_write: Callable[[], bool]) -> Permit:
+    def check() -> None:
+        if not may_write():
+            raise NotLeading
+
+    return check
