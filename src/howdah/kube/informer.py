@@ -135,6 +135,8 @@ class Informer(Generic[T]):
         """When the server last gave a sign of life, bookmarks included; by the loop's clock, as all times here."""
         self.last_error: KubeError | None = None
         """Why there is no stream now; None while there is one."""
+        self.denied: Forbidden | None = None
+        """The refusal, from the moment it came until a stream opens: no other failure meanwhile says that all is seen."""
         self.malformed: dict[Key, str] = {}
         """Objects whose newest state does not decode, and why; the store keeps their last good state, if any."""
         self.counts = Counts()
@@ -215,6 +217,7 @@ class Informer(Generic[T]):
             except KubeError as error:
                 self._note_end(self.staleness_s())
                 self.last_error = error
+                self.denied = error if isinstance(error, Forbidden) else self.denied
                 self.counts.failures += 1
                 refused = refused + 1 if isinstance(error, ApiError) else 0
                 wait_s = getattr(error, "retry_after_s", None) or 0.0
@@ -266,7 +269,7 @@ class Informer(Generic[T]):
         batches = watch_batches(self._client, self.resource, self._version, idle_s=self._idle_s, **self._scope)
         async with aclosing(batches):
             async for batch in batches:
-                self.last_contact, self.last_error = _now_s(), None
+                self.last_contact, self.last_error, self.denied = _now_s(), None, None
                 if self._open_since is None:
                     self._open_since = self.last_contact
                     self._note_begin()

@@ -272,10 +272,10 @@ class Candidate:
             self._watch = asyncio.create_task(self._informer.run())
         elif self._watch is not None and self._watch.done():
             self._watch.result()  # a bug of ours: without eyes there is no following
-        self._look_for_ourselves(self._informer.last_error)
+        self._look_for_ourselves(self._informer.denied)
 
-    def _look_for_ourselves(self, why: KubeError | None) -> None:
-        is_blind = isinstance(why, Forbidden)
+    def _look_for_ourselves(self, why: Forbidden | None) -> None:
+        is_blind = why is not None
         if is_blind:
             self._is_known = False
             self._due = min(self._clock() + self._times.retry_s, self._expires_at())

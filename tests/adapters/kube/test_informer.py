@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from howdah.kube.client import Client
-from howdah.kube.errors import Unreachable
+from howdah.kube.errors import Forbidden, Unreachable
 from howdah.kube.informer import Informer, ObjectMetadata, PartialObject
 from howdah.kube.resources import CONFIGMAPS, PODS
 from howdah.kube.testing import FakeKubernetes
@@ -255,6 +255,22 @@ async def test_passing_403_does_not_end_it(kube: FakeKubernetes, client: Client)
     kube.fail_next(403, "Forbidden", verb="list", times=2)
     async with informing(client) as informer:
         assert informer.counts.failures == 2
+
+
+async def test_a_refusal_is_over_when_a_stream_opens_and_not_before(kube: FakeKubernetes, client: Client) -> None:
+    kube.fail_next(403, "Forbidden", verb="list", times=1000)
+    informer = Informer(client, CONFIGMAPS, ConfigMap, namespace="team", longest_delay_s=0.1)
+    task = asyncio.create_task(informer.run())
+    await eventually(lambda: informer.denied is not None)
+    kube.faults.clear()
+    kube.fail_next(503, verb="watch", times=1000)
+    await eventually(lambda: informer.synced.is_set() and not isinstance(informer.last_error, Forbidden))
+    assert informer.denied is not None
+    kube.faults.clear()
+    await eventually(lambda: informer.watching)
+    assert informer.denied is None
+    task.cancel()
+    await asyncio.wait([task])
 
 
 async def test_a_kind_that_need_not_be_seen_is_asked_for_seldom(kube: FakeKubernetes, client: Client) -> None:
