@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import msgspec
 
-from howdah.model.errors import ExternalError
+from howdah.model.errors import UNREADABLE, ExternalError
 
 T = TypeVar("T")
 
@@ -201,7 +201,7 @@ class Patroni:
 def _decode(content: bytes, type_: type[T], endpoint: Endpoint) -> T:
     try:
         return msgspec.json.decode(content, type=type_)
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise UnreachableError(
             f"Patroni at {endpoint.base}", transient=True, message=f"answered nonsense: {error}"
         ) from error

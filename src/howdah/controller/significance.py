@@ -5,12 +5,13 @@ Patroni writes each member's position and renews the leader every few seconds, a
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Protocol
 
 import msgspec
 
 from howdah.core.pooler_rolls import rollout
 from howdah.model import names
+from howdah.model.errors import UNREADABLE
 from howdah.model.observed import Live, Meta, PatroniObject, Pod
 
 # Patroni renews these without anything having happened, and so does the endpoints controller.
@@ -52,18 +53,21 @@ def of_patroni(obj: PatroniObject) -> tuple[object, ...]:
     return _meta(obj.metadata, _VOLATILE)
 
 
-class _Heartbeat(msgspec.Struct, frozen=True, gc=False):
-    """The parts of a member's annotation that decisions use; positions are not among them."""
+_NOTHING = msgspec.Raw(b"")
 
-    role: Any = None
-    state: Any = None
-    replication_state: Any = None
-    timeline: Any = None
-    pending_restart: Any = None
-    pending_restart_reason: Any = None
-    api_url: Any = None
-    tags: Any = None
-    pause: Any = None
+
+class _Heartbeat(msgspec.Struct, frozen=True, gc=False):
+    """The parts of a member's annotation that decisions use, as written; positions are not among them."""
+
+    role: msgspec.Raw = _NOTHING
+    state: msgspec.Raw = _NOTHING
+    replication_state: msgspec.Raw = _NOTHING
+    timeline: msgspec.Raw = _NOTHING
+    pending_restart: msgspec.Raw = _NOTHING
+    pending_restart_reason: msgspec.Raw = _NOTHING
+    api_url: msgspec.Raw = _NOTHING
+    tags: msgspec.Raw = _NOTHING
+    pause: msgspec.Raw = _NOTHING
 
 
 _decode_heartbeat = msgspec.json.Decoder(_Heartbeat).decode
@@ -73,7 +77,7 @@ def of_pod(pod: Pod) -> tuple[object, ...]:
     text = pod.metadata.annotation("status")
     try:
         heartbeat: object = _decode_heartbeat(text) if text else None
-    except msgspec.DecodeError:
+    except UNREADABLE:
         heartbeat = text
     return (*_meta(pod.metadata, frozenset({"status"})), heartbeat, pod.spec, pod.status)
 

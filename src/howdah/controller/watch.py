@@ -11,10 +11,12 @@ import contextlib
 import datetime as dt
 import itertools
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
+
+import structlog
 
 from howdah.adapters.kubernetes import EVENT_STREAMS, POSTGRESQLS
 from howdah.controller import significance, unseen
@@ -35,6 +37,8 @@ DEPARTED_KEPT = 64
 SWEEP_S = 1.0
 SWEEPS_PER_LAG = 15
 SYNC_POLL_S = 0.2
+
+_log = structlog.get_logger("howdah.watch")
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,8 +191,8 @@ class Watch:
                 tasks.create_task(informer.run())
             tasks.create_task(self.event_streams.run())
             tasks.create_task(self.nodes.run())
-            tasks.create_task(self._sweep())
-            tasks.create_task(self._await_silence())
+            tasks.create_task(_for_ever(self._sweep))
+            tasks.create_task(_for_ever(self._await_silence))
 
     async def synced(self) -> None:
         """Wait until every cache has been filled once, or is not allowed to us."""
@@ -374,6 +378,16 @@ class Watch:
             for pod in informer:
                 if (key := self._member_key(pod)) is not None:
                     yield key, pod
+
+
+async def _for_ever(work: Callable[[], Awaitable[None]]) -> None:
+    """What looks at all clusters goes on after a bug at one of them."""
+    while True:
+        try:
+            await work()
+        except Exception as error:  # noqa: BLE001 - see above
+            _log.error("a look at all clusters failed by a bug", exc_info=error)
+        await asyncio.sleep(SWEEP_S)
 
 
 def every(informers: Iterable[Informer[Any]], key: Key) -> tuple[Any, ...]:

@@ -240,7 +240,7 @@ def _plugin_status(command: str, output: bytes) -> dict[str, Any]:
         status = json.loads(output)["status"]
         if status.get("token") or status.get("clientCertificateData"):
             return dict(status)
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         pass
     raise CredentialError(
         f"credential plugin {command!r} did not print an ExecCredential with token or certificate"
