@@ -18,7 +18,7 @@ import aiohttp
 import msgspec
 
 from howdah.adapters.answers import body_of
-from howdah.model.errors import ExternalError
+from howdah.model.errors import UNREADABLE, ExternalError
 
 T = TypeVar("T")
 Word = Annotated[str, msgspec.Meta(max_length=100)]  # it goes into conditions
@@ -217,7 +217,7 @@ def _why_unreachable(error: Exception, timeout_s: float) -> str:
 def _decode(content: bytes, type_: type[T], endpoint: Endpoint) -> T:
     try:
         return msgspec.json.decode(content, type=type_)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         message = f"answered nonsense: {_cut(str(error))}"
         raise UnreachableError(f"Patroni at {endpoint.base}", transient=True, message=message) from error
 

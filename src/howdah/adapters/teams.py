@@ -9,7 +9,7 @@ import aiohttp
 import msgspec
 
 from howdah.adapters.answers import body_of, new_session
-from howdah.model.errors import ExternalError
+from howdah.model.errors import UNREADABLE, ExternalError
 
 SYSTEM = "teams API"
 TIMEOUT_S = 10.0
@@ -37,7 +37,7 @@ class TeamsApi:
             raise ExternalError(SYSTEM, transient=is_passing, message=f'answers {status} for team "{team}"')
         try:
             found = msgspec.json.decode(body, type=_Team).member
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except UNREADABLE:
             found = None
         if found is None:  # an answer without the list is not one that says "nobody"
             message = f'its answer for team "{team}" has no list of members'

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Mapping
 
 from howdah.controller.optional import FORBIDDEN_DELAY_S, first_look
 from howdah.kube.client import Client
-from howdah.kube.errors import Forbidden
 from howdah.kube.informer import Informer
 from howdah.kube.resources import NODES
 from howdah.model.observed import Node, Pod
@@ -46,10 +45,8 @@ class Nodes:
     @property
     def unseen(self) -> str | None:
         """Why nothing is known of any node."""
-        error = self._informer.last_error
-        if isinstance(error, Forbidden):
-            return f"leaders are not moved off cordoned nodes: {error}"
-        return None
+        error = self._informer.denied
+        return None if error is None else f"leaders are not moved off cordoned nodes: {error}"
 
     def of(self, pods: Iterable[Pod]) -> Mapping[str, Node]:
         """By name, those that the pods are on; nothing where they may not be seen, whatever was seen before."""

@@ -29,7 +29,7 @@ def from_caches(watch: Watch, key: Key, now: dt.datetime) -> Observed | None:
     """The cluster as the caches have it; None without a resource."""
     if (resource := watch.resource(key)) is None:
         return None
-    patroni, denied = _patroni(watch, key), watch.denied_in(key[0])
+    patroni, denied = _patroni(watch, key), watch.unknown_in(key[0])
     pods, revisions = every(watch.pods, key), every(watch.revisions, key)
     seen = Observed(
         now=now,

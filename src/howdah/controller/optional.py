@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from howdah.kube.client import Client
-from howdah.kube.errors import Forbidden
 from howdah.kube.informer import Informer, PartialObject
 from howdah.kube.resources import CUSTOM_RESOURCE_DEFINITIONS
 
@@ -60,9 +59,9 @@ class OptionalKind:
 
     def _has_looked(self) -> bool:
         if not self._definition.synced.is_set():
-            return isinstance(self._definition.last_error, Forbidden)
+            return self._definition.denied is not None
         return len(self._definition) == 0 or all(
-            informer.synced.is_set() or isinstance(informer.last_error, Forbidden) for informer in self._informers
+            informer.synced.is_set() or informer.denied is not None for informer in self._informers
         )
 
     async def _follow(self) -> None:

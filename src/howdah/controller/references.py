@@ -19,7 +19,7 @@ from howdah.core.request.asked import Reference, References
 from howdah.core.request.roles import api_teams, entries_of, heeds_teams, role_references
 from howdah.core.resolve import required_references
 from howdah.kube.client import Client
-from howdah.kube.errors import KubeError, NotFound
+from howdah.kube.errors import UNREADABLE, KubeError, NotFound
 from howdah.kube.informer import Key
 from howdah.kube.resources import CONFIGMAPS, SECRETS
 from howdah.model.observed import Live
@@ -53,7 +53,7 @@ def asking(resource: Live) -> Asking:
     """Of a resource, perhaps one with mistakes."""
     try:
         return msgspec.json.decode(resource.spec, type=Asking)
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return Asking()
 
 

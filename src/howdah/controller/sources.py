@@ -18,7 +18,7 @@ from howdah.controller.watch import SYNC_POLL_S
 from howdah.core.request.asked import Reference
 from howdah.core.request.roles import heeds_teams, role_references, token_reference
 from howdah.kube.client import Client
-from howdah.kube.errors import Forbidden, NotFound
+from howdah.kube.errors import NotFound
 from howdah.kube.informer import Informer, Key
 from howdah.model import names
 from howdah.model.errors import InvalidSpec
@@ -67,7 +67,7 @@ class Sources:
     async def synced(self) -> None:
         """Wait until every cache has been filled once, or is not for us, or its kind is not there."""
         for informer in self._informers:
-            while not informer.synced.is_set() and not isinstance(informer.last_error, Forbidden | NotFound):
+            while not (informer.synced.is_set() or informer.denied or isinstance(informer.last_error, NotFound)):
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(informer.synced.wait(), SYNC_POLL_S)
 

@@ -11,28 +11,27 @@ import contextlib
 import datetime as dt
 import itertools
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
-import msgspec
 import structlog
 
 from howdah.adapters.kubernetes import EVENT_STREAMS, POSTGRESQLS
+from howdah.controller import significance, unseen
 from howdah.controller.lags import Lags
 from howdah.controller.locks import Lock, Locks
 from howdah.controller.nodes import Nodes
 from howdah.controller.optional import OptionalKind
-from howdah.core.pooler_rolls import rollout
+from howdah.controller.significance import HasMeta
+from howdah.controller.unseen import Unseen
 from howdah.kube import resources as r
 from howdah.kube.client import Client
-from howdah.kube.errors import Forbidden
 from howdah.kube.informer import Informer, Key
 from howdah.kube.resources import Resource
 from howdah.model import names
-from howdah.model.errors import ExternalError
-from howdah.model.observed import Claim, Live, Meta, PatroniObject, Pod, Revision, SecretMeta
+from howdah.model.observed import Claim, Live, PatroniObject, Pod, Revision, SecretMeta
 
 DEPARTED_KEPT = 64
 SWEEP_S = 1.0
@@ -40,16 +39,6 @@ SWEEPS_PER_LAG = 15
 SYNC_POLL_S = 0.2
 
 _log = structlog.get_logger("howdah.watch")
-
-# Patroni renews these without anything having happened, and so does the endpoints controller.
-_VOLATILE = frozenset(
-    {"renewTime", "optime", "retain_slots", "slots", "endpoints.kubernetes.io/last-change-trigger-time"}
-)
-
-
-class HasMeta(Protocol):
-    @property
-    def metadata(self) -> Meta: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,19 +68,6 @@ class Scope:
     def backup_selector(self) -> str:
         """Of the CronJobs of logical backups."""
         return names.selector_with_backups(self.labels)
-
-
-@dataclass(frozen=True, slots=True)
-class Denied:
-    """A kind that we may not see in a namespace (None: anywhere), and why."""
-
-    kind: str
-    namespace: str | None
-    error: ExternalError
-
-    @property
-    def place(self) -> tuple[str, str]:
-        return self.kind, self.namespace or "*"
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,19 +106,30 @@ class Watch:
         self.departed: deque[Gone] = deque(maxlen=DEPARTED_KEPT)
         self._informers: list[Informer[Any]] = []
         self._decoded: dict[str, Mapping[str, Any]] = {}
-        self.clusters = self._all(client, POSTGRESQLS, Live, _resource, self._resource_key, labels="")
+        self.clusters = self._all(client, POSTGRESQLS, Live, significance.of_resource, self._resource_key, labels="")
         self.pods = self._all(
-            client, r.PODS, Pod, _pod, self._member_key, on_gone=self._pod_gone, may_wait=_is_prepared
+            client,
+            r.PODS,
+            Pod,
+            significance.of_pod,
+            self._member_key,
+            on_gone=self._pod_gone,
+            may_wait=significance.is_prepared,
         )
         self.claims = self._all(
-            client, r.PERSISTENT_VOLUME_CLAIMS, Claim, _whole_but_version, self._label_key, may_wait=_is_no_end
+            client,
+            r.PERSISTENT_VOLUME_CLAIMS,
+            Claim,
+            significance.whole_but_version,
+            self._label_key,
+            may_wait=significance.is_no_end,
         )
         self.configmaps, self.endpoints = (
             self._all(
                 client,
                 resource,
                 PatroniObject,
-                _patroni,
+                significance.of_patroni,
                 self._label_key,
                 on_gone=partial(self._lock_gone, resource.kind),
                 on_seen=self._lock_seen,
@@ -151,16 +138,16 @@ class Watch:
         )
         wide = scope.wide_selector
         self.secrets = self._all(
-            client, r.SECRETS, SecretMeta, _version, self._label_key, labels=wide, metadata_only=True
+            client, r.SECRETS, SecretMeta, significance.version, self._label_key, labels=wide, metadata_only=True
         )
         self.revisions = self._all(
             client,
             r.CONTROLLER_REVISIONS,
             Revision,
-            _version,
+            significance.version,
             self._label_key,
             on_gone=self._revision_gone,
-            may_wait=_is_no_end,
+            may_wait=significance.is_no_end,
         )
         self.owned = {
             resource.kind: self._all(client, resource, Live, significant, self._label_key, labels=labels)
@@ -168,7 +155,7 @@ class Watch:
                 (r.STATEFUL_SETS, Live.significant, scope.selector),
                 (r.SERVICES, Live.significant, wide),
                 (r.POD_DISRUPTION_BUDGETS, Live.significant, scope.selector),
-                (r.DEPLOYMENTS, _deployment, wide),
+                (r.DEPLOYMENTS, significance.of_deployment, wide),
             )
         }
         self.owned["CronJob"] = self._all(
@@ -204,47 +191,39 @@ class Watch:
                 tasks.create_task(informer.run())
             tasks.create_task(self.event_streams.run())
             tasks.create_task(self.nodes.run())
-            tasks.create_task(self._sweep())
-            tasks.create_task(self._await_silence())
+            tasks.create_task(_for_ever(self._sweep))
+            tasks.create_task(_for_ever(self._await_silence))
 
     async def synced(self) -> None:
         """Wait until every cache has been filled once, or is not allowed to us."""
         for informer in self._informers:
-            while not informer.synced.is_set() and not _is_denied(informer):
+            while not informer.synced.is_set() and informer.denied is None:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(informer.synced.wait(), SYNC_POLL_S)
         await self.event_streams.looked()
         await self.nodes.looked()
 
     @property
-    def denied(self) -> tuple[Denied, ...]:
+    def denied(self) -> tuple[Unseen, ...]:
         """What we may not see: nothing may be concluded from its absence, nor from what was seen before."""
-        return tuple(
-            Denied(
-                informer.resource.kind,
-                informer.namespace,
-                ExternalError("kubernetes", transient=True, message=str(informer.last_error)),
-            )
-            for informer in self._informers
-            if _is_denied(informer)
-        )
+        return unseen.denied(self._informers)
 
-    def denied_in(self, namespace: str) -> tuple[Denied, ...]:
-        """What we may not see of the clusters in a namespace. They are not kept back by what is denied elsewhere."""
-        return tuple(denied for denied in self.denied if denied.namespace in (None, namespace))
+    def unknown_in(self, namespace: str) -> tuple[Unseen, ...]:
+        """What nothing is known of in a namespace. Its clusters are not kept back by what is denied elsewhere."""
+        return unseen.unknown(self._informers, namespace)
 
     def why_no_secrets(self, namespace: str) -> str | None:
         """Why nothing is known of the Secrets in a namespace; None where they are seen."""
         if not self.scope.covers(namespace):
             return f"namespace {namespace} is not watched"
-        return next((d.error.message for d in self.denied_in(namespace) if d.kind == r.SECRETS.kind), None)
+        return next((d.error.message for d in self.unknown_in(namespace) if d.kind == r.SECRETS.kind), None)
 
     @property
     def why_blind(self) -> str | None:
         """Why no cluster of any namespace can be seen; None where those of one can."""
-        if not all(map(_is_denied, self.clusters)):
+        if not all(informer.denied for informer in self.clusters):
             return None
-        return "; ".join(str(informer.last_error) for informer in self.clusters)
+        return "; ".join(str(informer.denied) for informer in self.clusters)
 
     @property
     def not_synced(self) -> tuple[str, ...]:
@@ -387,7 +366,7 @@ class Watch:
             await asyncio.sleep(SWEEP_S)
             before, denied = (denied, nodes_unseen), {one.place: one.error.message for one in self.denied}
             nodes_unseen = self.nodes.unseen
-            _log_rights(before[0], denied)
+            unseen.log_rights(before[0], denied)
             for key in self.cluster_keys() if (denied, nodes_unseen) != before else ():
                 self._notify(key)
             if sweep % SWEEPS_PER_LAG == 0:
@@ -401,88 +380,20 @@ class Watch:
                     yield key, pod
 
 
+async def _for_ever(work: Callable[[], Awaitable[None]]) -> None:
+    """What looks at all clusters goes on after a bug at one of them."""
+    while True:
+        try:
+            await work()
+        except Exception as error:  # noqa: BLE001 - see above
+            _log.error("a look at all clusters failed by a bug", exc_info=error)
+        await asyncio.sleep(SWEEP_S)
+
+
 def every(informers: Iterable[Informer[Any]], key: Key) -> tuple[Any, ...]:
     """All objects of the cluster in these informers."""
     return tuple(obj for informer in informers for obj in informer.by_index("cluster", key))
 
 
-def _resource(resource: Live) -> tuple[object, ...]:
-    """Without the announcement that we write ourselves."""
-    return (_meta(resource.metadata, frozenset({names.DISRUPTION})), bytes(resource.spec))
-
-
-def _deployment(deployment: Live) -> tuple[object, ...]:
-    """With how far its pods are, which the status tells."""
-    return (*deployment.significant(), rollout(deployment, 0))
-
-
-def _log_rights(before: Mapping[tuple[str, str], str], now: Mapping[tuple[str, str], str]) -> None:
-    """Where nothing can be said on a resource, for it is not ours to see or write, the log has it."""
-    for kind, namespace in sorted(now.keys() - before.keys()):
-        _log.warning("may not be seen", kind=kind, namespace=namespace, error=now[kind, namespace])
-    for kind, namespace in sorted(before.keys() - now.keys()):
-        _log.info("may be seen again", kind=kind, namespace=namespace)
-
-
-def _is_denied(informer: Informer[Any]) -> bool:
-    return isinstance(informer.last_error, Forbidden)
-
-
 def _no_key(_: object) -> Key | None:
     return None
-
-
-def _version(obj: HasMeta) -> tuple[object, ...]:
-    return obj.metadata.uid, obj.metadata.resource_version, obj.metadata.deletion_timestamp
-
-
-def _whole_but_version(obj: msgspec.Struct) -> tuple[object, ...]:
-    parts = {name: getattr(obj, name) for name in obj.__struct_fields__}
-    return (_meta(parts.pop("metadata")), *parts.values())
-
-
-def _meta(meta: Meta, ignored: frozenset[str] = frozenset()) -> tuple[object, ...]:
-    annotations = {k: v for k, v in (meta.annotations or {}).items() if k not in ignored}
-    return meta.uid, meta.deletion_timestamp, meta.labels, annotations, meta.owner_references, meta.finalizers
-
-
-def _patroni(obj: PatroniObject) -> tuple[object, ...]:
-    return _meta(obj.metadata, _VOLATILE)
-
-
-class _Heartbeat(msgspec.Struct, frozen=True, gc=False):
-    """The parts of a member's annotation that decisions use; positions are not among them."""
-
-    role: Any = None
-    state: Any = None
-    replication_state: Any = None
-    timeline: Any = None
-    pending_restart: Any = None
-    pending_restart_reason: Any = None
-    api_url: Any = None
-    tags: Any = None
-    pause: Any = None
-
-
-_decode_heartbeat = msgspec.json.Decoder(_Heartbeat).decode
-
-
-def _pod(pod: Pod) -> tuple[object, ...]:
-    text = pod.metadata.annotation("status")
-    try:
-        heartbeat: object = _decode_heartbeat(text) if text else None
-    except msgspec.DecodeError:
-        heartbeat = text
-    return (*_meta(pod.metadata, frozenset({"status"})), heartbeat, pod.spec, pod.status)
-
-
-def _is_no_end(old: HasMeta | None, new: HasMeta | None) -> bool:
-    """A deletion is waited for, and its end."""
-    del old
-    return new is not None and new.metadata.deletion_timestamp is None
-
-
-def _is_prepared(old: Pod | None, new: Pod | None) -> bool:
-    """A pod that is not Ready, and in which no Patroni has said anything yet, is of no use to anybody."""
-    states = [pod for pod in (old, new) if pod is not None]
-    return _is_no_end(old, new) and all(not p.is_ready and p.metadata.annotation("status") is None for p in states)

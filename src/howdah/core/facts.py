@@ -12,6 +12,7 @@ import msgspec
 from howdah.core.patroni.member import parse_leader
 from howdah.core.request.asked import LiveFacts, LiveStream
 from howdah.model import names
+from howdah.model.errors import UNREADABLE
 from howdah.model.observed import Live, Observed
 from howdah.model.units import PgVersion
 
@@ -181,6 +182,6 @@ def _document(pod: Mapping[str, Any]) -> Mapping[str, Any]:
     """What SPILO_CONFIGURATION holds; nothing where somebody else wrote it, for that says nothing that could win."""
     try:
         found = msgspec.json.decode(_variables(pod).get("SPILO_CONFIGURATION") or "{}")
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return {}
     return found if isinstance(found, dict) else {}

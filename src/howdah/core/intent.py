@@ -11,6 +11,7 @@ from howdah.core.plan import RestartMember, ScaleIn, Step, Switchover
 from howdah.core.scaling import replicas_too_many
 from howdah.core.situation import Situation
 from howdah.model import names
+from howdah.model.errors import UNREADABLE
 from howdah.model.observed import Observed
 
 IN_FLIGHT = dt.timedelta(seconds=60)
@@ -88,5 +89,5 @@ def _announced(observed: Observed) -> Intent | None:
         return None
     try:
         return msgspec.json.decode(text, type=Intent)
-    except msgspec.DecodeError:  # written by a person: it announces nothing
+    except UNREADABLE:  # written by a person: it announces nothing
         return None

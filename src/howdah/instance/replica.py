@@ -60,7 +60,7 @@ def slots_are_used(data: Path) -> bool:
     try:
         dynamic = json.loads((data / "patroni.dynamic.json").read_text())
         return str(dynamic["postgresql"]["use_slots"]).lower() not in ("false", "off", "no", "0")
-    except (OSError, ValueError, LookupError, TypeError):
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return True
 
 

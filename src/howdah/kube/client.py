@@ -19,8 +19,9 @@ from typing import Any, Generic, cast
 import msgspec
 
 from .access import Access
-from .errors import Gone, Malformed
+from .errors import UNREADABLE, Gone, Malformed
 from .exec import ExecResult, run_in_pod
+from .outline import outline
 from .resources import PODS, SECRETS, Resource
 from .transport import Call, Observer, Transport
 
@@ -190,7 +191,7 @@ class Client:
                 page_size, token = 0, ""  # as client-go's pager: once more, in one piece
                 yield None
                 continue
-            envelope = decoded(body, _List, call)
+            envelope = _listed(body, call)
             token = envelope.metadata.continue_ or ""
             yield Page(tuple(envelope.items or ()), envelope.metadata.resource_version or "", token)
             if not token:
@@ -384,6 +385,24 @@ class _List(msgspec.Struct):
     items: list[msgspec.Raw] | None = None
 
 
+class _ListOutline(msgspec.Struct):
+    metadata: _ListMeta
+    items: list[int] | None = None
+
+
+def _listed(body: bytes, call: Call) -> _List:
+    """The parts of an answer. An item that no decoder can read, nor skip, does not hide the others."""
+    try:
+        listed: _List = decoder(_List).decode(body)
+    except RecursionError:
+        short, parts = outline(body, 2)
+        found = decoded(short, _ListOutline, call)
+        return _List(found.metadata, [parts[number] for number in found.items or ()])
+    except UNREADABLE as error:
+        raise _malformed(_List, call.what, error) from None
+    return listed
+
+
 def _call(
     verb: str,
     method: str,
@@ -449,6 +468,10 @@ def decoded(body: bytes, type: builtins.type[T], call: Call) -> T:
 def _decoded(body: bytes | msgspec.Raw, type: builtins.type[T], what: str) -> T:
     try:
         answer: T = decoder(cast(Hashable, type)).decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Malformed(f"{what}: the answer does not fit {getattr(type, '__name__', type)}: {error}") from None
+    except UNREADABLE as error:
+        raise _malformed(type, what, error) from None
     return answer
+
+
+def _malformed(type: object, what: str, error: Exception) -> Malformed:
+    return Malformed(f"{what}: the answer does not fit {getattr(type, '__name__', type)}: {error}")

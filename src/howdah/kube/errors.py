@@ -11,6 +11,10 @@ from typing import Any
 
 import msgspec
 
+UNREADABLE = (msgspec.DecodeError, UnicodeError, RecursionError)
+"""What decoding JSON from outside ends in where it cannot be read. The last of them tells of parts that are nested about as
+deep as the interpreter's stack: a decoder gives up on these also where it only skips them."""
+
 
 class KubeError(Exception):
     """Every failure of this library's calls."""
@@ -130,7 +134,7 @@ def api_error(
     """
     try:
         said = _STATUS.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         said = _Status(message=body[:200].decode(errors="replace").strip())
     reason, message, details = said.reason or "", said.message or "", said.details or {}
     kind = _kind(status, reason, details)
@@ -155,5 +159,5 @@ def status_code(body: bytes) -> int:
     """The HTTP code that a `Status` object stands for; 500 where it names none."""
     try:
         return _STATUS.decode(body).code or 500
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         return 500

@@ -14,7 +14,7 @@ from typing import Any, Final
 import aiohttp
 import msgspec
 
-from .errors import ApiError, KubeError, Unreachable, api_error
+from .errors import UNREADABLE, ApiError, KubeError, Unreachable, api_error
 from .resources import PODS
 from .transport import Call, Transport
 
@@ -129,7 +129,7 @@ def exit_code(status: bytes, what: str) -> int:
     """The exit code in the status channel's last word; raises ExecError or ApiError where the command never ran."""
     try:
         said: Any = msgspec.json.decode(status, type=_Status)
-    except msgspec.DecodeError:
+    except UNREADABLE:
         raise ExecError(f"{what}: the server's status is not JSON") from None
     if said.status == "Success":
         return 0

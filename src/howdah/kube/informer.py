@@ -8,6 +8,7 @@ became different. It never gives up and never spins. Objects are held as the cal
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from contextlib import aclosing
@@ -17,7 +18,8 @@ from typing import Any, Generic, TypeVar, cast
 import msgspec
 
 from .client import Client, decoder
-from .errors import ApiError, Forbidden, Gone, KubeError, Malformed
+from .errors import UNREADABLE, ApiError, Forbidden, Gone, KubeError, Malformed
+from .outline import outline
 from .resources import Resource
 from .watch import IDLE_S, WatchEvent, watch_batches
 
@@ -34,6 +36,8 @@ BLINK_S = 2.0
 """A stream that is made anew within this time was not broken: what changed meanwhile is told that much later, no more."""
 FAILURES_BEFORE_LIST = 5
 """So often a watch may be refused in a row before its version is thought to be the cause."""
+
+_log = logging.getLogger(__name__)
 
 
 class ObjectMetadata(msgspec.Struct, frozen=True, rename="camel"):
@@ -70,7 +74,28 @@ class _Envelope(msgspec.Struct):
     metadata: _Identity
 
 
+class _Labels(msgspec.Struct):
+    labels: dict[str, str] | None = None
+
+
+class _Labelled(msgspec.Struct):
+    metadata: _Labels
+
+
 _ENVELOPE = msgspec.json.Decoder(_Envelope)
+_LABELLED = msgspec.json.Decoder(_Labelled)
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """An object whose newest state does not decode, or at which a function of the informer's user failed.
+
+    `labels`: those of that state; None where not even they can be read.
+    """
+
+    key: Key
+    labels: Mapping[str, str] | None
+    why: str
 
 
 @dataclass(slots=True)
@@ -99,8 +124,11 @@ class Informer(Generic[T]):
 
     `on_change(old, new)` is called from the loop, at once and in order: (None, new) for a new object, (old, None) with the last
     seen state for one that has gone, (old, new) only where `significant` of both differs. An object that was replaced by
-    another of the same name is told as gone and new. What `on_change` raises ends `run()`: it is a bug, not the server's doing.
+    another of the same name is told as gone and new.
     `on_seen(informer, new)` is called before that for every state that comes, also where nothing significant differs.
+    `on_malformed` is told of an object that is `malformed` from now on, or for another reason. What any of these functions
+    raises is a bug, not the server's doing: it is logged, and the object is malformed until a later state of it does no harm.
+    The others go on, for whoever can write one object must not keep everybody from being looked after.
     """
 
     def __init__(
@@ -117,7 +145,7 @@ class Informer(Generic[T]):
         significant: Callable[[T], Any] = lambda obj: obj,
         on_change: Callable[[T | None, T | None], None] | None = None,
         on_seen: Callable[[Informer[T], T], None] | None = None,
-        on_malformed: Callable[[Key, str], None] | None = None,
+        on_malformed: Callable[[Unread], None] | None = None,
         idle_s: float = IDLE_S,
         blink_s: float = BLINK_S,
         longest_delay_s: float = LONGEST_DELAY_S,
@@ -135,8 +163,10 @@ class Informer(Generic[T]):
         """When the server last gave a sign of life, bookmarks included; by the loop's clock, as all times here."""
         self.last_error: KubeError | None = None
         """Why there is no stream now; None while there is one."""
-        self.malformed: dict[Key, str] = {}
-        """Objects whose newest state does not decode, and why; the store keeps their last good state, if any."""
+        self.denied: Forbidden | None = None
+        """The refusal, from the moment it came until a stream opens: no other failure meanwhile says that all is seen."""
+        self.malformed: dict[Key, Unread] = {}
+        """Objects of which nothing is known but this; the store keeps their last good state, if any."""
         self.counts = Counts()
         self._client = client
         self._decode = decoder(cast(Hashable, type)).decode
@@ -212,9 +242,11 @@ class Informer(Generic[T]):
                     await self._list()
                 await self._watch()
                 self._note_end(0.0)
-            except KubeError as error:
+            except Exception as failure:  # noqa: BLE001 - anything else is a bug; then, too, a new list is what may help
+                error = failure if isinstance(failure, KubeError) else self._bug(failure)
                 self._note_end(self.staleness_s())
                 self.last_error = error
+                self.denied = error if isinstance(error, Forbidden) else self.denied
                 self.counts.failures += 1
                 refused = refused + 1 if isinstance(error, ApiError) else 0
                 wait_s = getattr(error, "retry_after_s", None) or 0.0
@@ -227,6 +259,10 @@ class Informer(Generic[T]):
             self._open_since = None
             await asyncio.sleep(max(wait_s, delay_s * random.uniform(0.5, 1.0)))
             delay_s = min(delay_s * 2, self._longest_delay_s)
+
+    def _bug(self, failure: Exception) -> Malformed:
+        _log.error("the cache of %s failed by a bug", self.resource.plural, exc_info=failure)
+        return Malformed(f"watch {self.resource.plural}: {type(failure).__name__}")
 
     def _note_begin(self) -> None:
         now_s = _now_s()
@@ -254,10 +290,8 @@ class Informer(Generic[T]):
                     present.add(identity.key)
             version = page.resource_version
             await asyncio.sleep(0)
-        for key in self._store.keys() - present:
-            self._drop(key)
-        for key in self.malformed.keys() - present:
-            del self.malformed[key]
+        for key in (self._store.keys() | self.malformed.keys()) - present:
+            self._take_away(key)
         self._version = version
         self.synced.set()
 
@@ -266,7 +300,7 @@ class Informer(Generic[T]):
         batches = watch_batches(self._client, self.resource, self._version, idle_s=self._idle_s, **self._scope)
         async with aclosing(batches):
             async for batch in batches:
-                self.last_contact, self.last_error = _now_s(), None
+                self.last_contact, self.last_error, self.denied = _now_s(), None, None
                 if self._open_since is None:
                     self._open_since = self.last_contact
                     self._note_begin()
@@ -282,26 +316,32 @@ class Informer(Generic[T]):
         if event.type in {"ADDED", "MODIFIED"}:
             self._take(identity, event.object)
         elif event.type == "DELETED":
-            self.malformed.pop(identity.key, None)
-            self._drop(identity.key)
+            self._take_away(identity.key)
         self._version = identity.resource_version or self._version
 
     def _identity(self, raw: msgspec.Raw) -> _Identity | None:
         try:
-            return _ENVELOPE.decode(raw).metadata
-        except (msgspec.DecodeError, UnicodeDecodeError):
+            return _identity(raw)
+        except UNREADABLE:
             self.counts.malformed += 1
             return None
 
     def _take(self, identity: _Identity, raw: msgspec.Raw) -> None:
         key = identity.key
         try:
-            new: T = self._decode(raw)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            self._mark(key, str(error))
-            return
-        healed = self.malformed.pop(key, None) is not None
-        self._hold(key, identity.uid, new, told_anyway=healed)
+            self._hold(key, identity.uid, self._decode(raw), told_anyway=key in self.malformed)
+            self.malformed.pop(key, None)
+        except UNREADABLE as error:  # RecursionError also from whoever looks at what was decoded
+            self._mark(key, raw, str(error))
+        except Exception as error:  # noqa: BLE001 - a bug at one object must not blind everybody
+            self._mark(key, raw, f"it cannot be handled ({type(error).__name__})", error)
+
+    def _take_away(self, key: Key) -> None:
+        self.malformed.pop(key, None)
+        try:
+            self._drop(key)
+        except Exception as error:  # noqa: BLE001 - likewise
+            self._log_bug(key, error)
 
     def _hold(self, key: Key, uid: str, new: T, *, told_anyway: bool) -> None:
         held = self._store.get(key)
@@ -321,7 +361,8 @@ class Informer(Generic[T]):
             self._index(key, held.index_keys, index_keys)
             held.index_keys = index_keys
         held.object = new
-        if told_anyway or self._significant(old) != self._significant(new):
+        now = self._significant(new)
+        if told_anyway or self._significant(old) != now:
             self._tell(old, new)
 
     def _drop(self, key: Key) -> None:
@@ -345,11 +386,38 @@ class Informer(Generic[T]):
         if self._on_change:
             self._on_change(old, new)
 
-    def _mark(self, key: Key, why: str) -> None:
+    def _mark(self, key: Key, raw: msgspec.Raw, why: str, bug: Exception | None = None) -> None:
         self.counts.malformed += 1
-        self.malformed[key] = why
+        before, now = self.malformed.get(key), Unread(key, _labels(raw), why)
+        self.malformed[key] = now
+        if now == before:
+            return
+        if bug is not None:
+            self._log_bug(key, bug)
         if self._on_malformed:
-            self._on_malformed(key, why)
+            self._on_malformed(now)
+
+    def _log_bug(self, key: Key, bug: Exception) -> None:
+        _log.error("%s %s cannot be handled: a bug", self.resource.kind, "/".join(filter(None, key)), exc_info=bug)
+
+
+def _identity(raw: msgspec.Raw) -> _Identity:
+    try:
+        return _ENVELOPE.decode(raw).metadata
+    except RecursionError:
+        return _ENVELOPE.decode(_shallow(raw)).metadata
+
+
+def _labels(raw: msgspec.Raw) -> Mapping[str, str] | None:
+    try:
+        return _LABELLED.decode(_shallow(raw)).metadata.labels or {}
+    except UNREADABLE:
+        return None
+
+
+def _shallow(raw: msgspec.Raw) -> bytes:
+    """An object down to its labels."""
+    return outline(bytes(raw), 3)[0]
 
 
 def _now_s() -> float:

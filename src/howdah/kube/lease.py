@@ -270,12 +270,11 @@ class Candidate:
                 forbidden_delay_s=FORBIDDEN_DELAY_S,
             )
             self._watch = asyncio.create_task(self._informer.run())
-        elif self._watch is not None and self._watch.done():
-            self._watch.result()  # a bug of ours: without eyes there is no following
-        self._look_for_ourselves(self._informer.last_error)
+        unread = next((one.why for one in self._informer.malformed.values()), None)
+        self._look_for_ourselves(self._informer.denied or unread)
 
-    def _look_for_ourselves(self, why: KubeError | None) -> None:
-        is_blind = isinstance(why, Forbidden)
+    def _look_for_ourselves(self, why: Forbidden | str | None) -> None:
+        is_blind = why is not None
         if is_blind:
             self._is_known = False
             self._due = min(self._clock() + self._times.retry_s, self._expires_at())

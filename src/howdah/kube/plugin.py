@@ -20,7 +20,7 @@ from typing import Any
 import msgspec
 
 from .access import Proof
-from .errors import CredentialError
+from .errors import UNREADABLE, CredentialError
 from .tls import KeptContext, Tls, word
 
 TIMEOUT_S, LOGIN_TIMEOUT_S = 30.0, 300.0
@@ -196,7 +196,7 @@ def _printed(program: Program, output: bytes) -> _Printed:
     said = f"{program.where}: credential plugin {program.command!r}"
     try:
         status = msgspec.json.decode(output, type=_ExecCredential).status
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         status = _Status()
     if not status.token and not status.client_certificate_data:
         raise CredentialError(f"{said} did not print an ExecCredential with token or certificate")

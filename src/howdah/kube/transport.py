@@ -191,6 +191,9 @@ class Transport:
                 proxy=self._access.proxy,
                 auto_decompress=False,
             )
+            # aiohttp would send GET, PUT and DELETE again by itself when a kept connection breaks: past `permit`, `once` and
+            # `repeatable`, and an exec (a GET) would run its command twice. It has no public switch for that.
+            self._session._retry_connection = False
         return self._session
 
 

@@ -13,7 +13,8 @@ from contextlib import aclosing
 import msgspec
 
 from .client import Client
-from .errors import ApiError, Malformed, api_error, status_code
+from .errors import UNREADABLE, ApiError, Malformed, api_error, status_code
+from .outline import outline
 from .resources import Resource
 from .transport import Call
 
@@ -30,7 +31,13 @@ class WatchEvent(msgspec.Struct):
     object: msgspec.Raw
 
 
+class _EventOutline(msgspec.Struct):
+    type: str
+    object: int
+
+
 _EVENT = msgspec.json.Decoder(WatchEvent)
+_EVENT_OUTLINE = msgspec.json.Decoder(_EventOutline)
 
 
 async def watch_batches(
@@ -106,12 +113,22 @@ class LineSplitter:
 
 def _event(line: bytes, what: str) -> WatchEvent:
     try:
-        event = _EVENT.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        event = _read(line)
+    except UNREADABLE as error:
         raise Malformed(f"{what}: the stream is not of watch events: {error}") from None
     if event.type == "ERROR":
         raise _refusal(bytes(event.object), what)
     return event
+
+
+def _read(line: bytes) -> WatchEvent:
+    """Also of an object that no decoder can read, nor skip: the stream is no worse for it."""
+    try:
+        return _EVENT.decode(line)
+    except RecursionError:
+        short, parts = outline(line, 1)
+        found = _EVENT_OUTLINE.decode(short)
+        return WatchEvent(found.type, parts[found.object])
 
 
 def _refusal(body: bytes, what: str) -> ApiError:

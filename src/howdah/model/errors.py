@@ -4,6 +4,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Self
 
+import msgspec
+
+UNREADABLE = (msgspec.DecodeError, UnicodeError, RecursionError)
+"""What decoding JSON from outside ends in where it cannot be read. The last of them tells of parts that are nested about as
+deep as the interpreter's stack: a decoder gives up on these also where it only skips them."""
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Problem:

@@ -2,12 +2,14 @@
 
 import asyncio
 
+import pytest
+
 from adapters.controller.rig import KEY, NAME, NAMESPACE, informers_of, rig
 from adapters.controller.test_reconcile import ENV, asked, change_spec, delete
 from howdah.adapters.kubernetes import POSTGRESQLS
-from howdah.kube.errors import Forbidden
+from howdah.controller.watch import Scope, Watch
 from howdah.kube.resources import PERSISTENT_VOLUME_CLAIMS, SECRETS, STATEFUL_SETS
-from howdah.kube.testing import Fault, fitting
+from howdah.kube.testing import FakeKubernetes, Fault, fitting
 from howdah.model import names
 
 FOREIGN = {"enable_cross_namespace_secret": "true"}
@@ -29,7 +31,7 @@ async def lose(operator, namespace="apps", resource=""):
 
 
 def is_refused(informer):
-    return isinstance(informer.last_error, Forbidden)
+    return informer.denied is not None
 
 
 async def one_pass(operator):
@@ -100,6 +102,43 @@ async def test_a_deletion_goes_on_where_another_namespace_may_not_be_seen():
         for _ in range(8):
             await one_pass(operator)
         assert operator.find(POSTGRESQLS) is None
+
+
+@pytest.mark.parametrize("status", [429, 503, 0])
+async def test_a_kind_that_was_refused_stays_unseen_when_the_server_fails_otherwise(status):
+    """Claims, of which one may hold the data of an earlier cluster."""
+    claims = PERSISTENT_VOLUME_CLAIMS.plural
+    async with rig(beforehand=lambda kube: forbid(kube, NAMESPACE, claims)) as operator:
+        operator.create()
+        operator.kube.faults.clear()
+        operator.kube.faults.add(Fault(fitting(resource=claims), status, "Fails", times=10**9))
+        informer = operator.watch.claims[0]
+        failures = informer.counts.failures
+        async with asyncio.timeout(15):
+            while informer.counts.failures < failures + 2:
+                await asyncio.sleep(0.01)
+        await one_pass(operator)
+        assert operator.find(STATEFUL_SETS) is None
+        status, reason, message = operator.condition("Degraded")
+        assert (status, reason) == ("True", "Stopped")
+        assert f"persistentvolumeclaims {NAMESPACE}: 403 Forbidden" in message
+        operator.kube.faults.clear()
+        async with asyncio.timeout(30):
+            while operator.watch.denied:
+                await asyncio.sleep(0.05)
+        await operator.passes()
+        assert operator.find(STATEFUL_SETS) is not None
+
+
+async def test_a_kind_that_was_never_listed_is_unseen():
+    async with FakeKubernetes(POSTGRESQLS) as kube, kube.client() as client:
+        scope = Scope((NAMESPACE, "apps"), {"application": "spilo"}, "cluster-name", "account", "binding")
+        watch = Watch(client, scope, lambda _: None)  # nobody runs it
+        found = watch.unknown_in("apps")
+        assert {one.namespace for one in found} == {"apps"}
+        assert {"Pod", "PersistentVolumeClaim", "StatefulSet"} <= {one.kind for one in found}
+        assert found[0].error.message == "postgresqls have not been listed yet: no answer"
+        assert watch.denied == ()
 
 
 # --- Secrets of roles in such a namespace ------------------------------------------------------------------------------

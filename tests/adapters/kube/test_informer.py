@@ -8,8 +8,8 @@ import msgspec
 import pytest
 
 from howdah.kube.client import Client
-from howdah.kube.errors import Unreachable
-from howdah.kube.informer import Informer, ObjectMetadata, PartialObject
+from howdah.kube.errors import Forbidden, Unreachable
+from howdah.kube.informer import Informer, ObjectMetadata, PartialObject, Unread
 from howdah.kube.resources import CONFIGMAPS, PODS
 from howdah.kube.testing import FakeKubernetes
 from steady import HANGS_S
@@ -257,6 +257,22 @@ async def test_passing_403_does_not_end_it(kube: FakeKubernetes, client: Client)
         assert informer.counts.failures == 2
 
 
+async def test_a_refusal_is_over_when_a_stream_opens_and_not_before(kube: FakeKubernetes, client: Client) -> None:
+    kube.fail_next(403, "Forbidden", verb="list", times=1000)
+    informer = Informer(client, CONFIGMAPS, ConfigMap, namespace="team", longest_delay_s=0.1)
+    task = asyncio.create_task(informer.run())
+    await eventually(lambda: informer.denied is not None)
+    kube.faults.clear()
+    kube.fail_next(503, verb="watch", times=1000)
+    await eventually(lambda: informer.synced.is_set() and not isinstance(informer.last_error, Forbidden))
+    assert informer.denied is not None
+    kube.faults.clear()
+    await eventually(lambda: informer.watching)
+    assert informer.denied is None
+    task.cancel()
+    await asyncio.wait([task])
+
+
 async def test_a_kind_that_need_not_be_seen_is_asked_for_seldom(kube: FakeKubernetes, client: Client) -> None:
     kube.fail_next(403, "Forbidden", verb="list", times=1000)
     informers = [
@@ -277,9 +293,9 @@ async def test_a_malformed_object_is_marked_and_the_others_go_on(kube: FakeKuber
     bad = b'{"metadata":{"name":"bad","namespace":"team","resourceVersion":"9"},"data":{"x":1}}'
     marked: list[tuple[str, str]] = []
     kube.spoil(CONFIGMAPS, "team", "bad", bad)
-    async with informing(client, seen, on_malformed=lambda key, _: marked.append(key)) as informer:
+    async with informing(client, seen, on_malformed=lambda one: marked.append(one.key)) as informer:
         assert list(informer.malformed) == [("team", "bad")]
-        assert "$.data" in informer.malformed["team", "bad"]
+        assert "$.data" in informer.malformed["team", "bad"].why
         assert informer.keys() == (("team", "good"),)
         await client.merge_patch(CONFIGMAPS, "bad", {"data": {"x": "1"}}, namespace="team")
         await client.merge_patch(CONFIGMAPS, "good", {"data": {"x": "1"}}, namespace="team")
@@ -288,7 +304,7 @@ async def test_a_malformed_object_is_marked_and_the_others_go_on(kube: FakeKuber
         await client.merge_patch(CONFIGMAPS, "bad", {"data": {"x": "2"}}, namespace="team")
         await eventually(lambda: not informer.malformed)
         assert informer.counts.lists == 1
-    assert marked == [("team", "bad")] * 2
+    assert marked == [("team", "bad")], "told once of one reason, however many states come"
     assert seen[-1] == (None, {"x": "2"})
 
 
@@ -314,13 +330,126 @@ async def test_metadata_alone_is_enough(kube: FakeKubernetes, client: Client) ->
     task.cancel()
 
 
-async def test_a_bug_in_the_callback_is_not_swallowed(client: Client) -> None:
-    def broken(_old: object, _new: object) -> None:
+@pytest.mark.parametrize("broken", ["significant", "on_change", "on_seen", "indexes"])
+async def test_a_bug_at_one_object_is_told_and_the_others_go_on(
+    kube: FakeKubernetes, client: Client, caplog: pytest.LogCaptureFixture, broken: str
+) -> None:
+    kube.store.seed(CONFIGMAPS, config_map("good", x="0"), config_map("odd", labels={"app": "pg"}, x="0"))
+    marked: list[Unread] = []
+
+    def fails_at(obj: ConfigMap | None) -> ConfigMap | None:
+        if obj is not None and obj.metadata.name == "odd" and obj.data == {"x": "1"}:
+            raise ZeroDivisionError
+        return obj
+
+    functions: dict[str, Any] = {
+        "significant": fails_at,
+        "on_change": lambda _old, new: fails_at(new),
+        "on_seen": lambda _informer, new: fails_at(new),
+        "indexes": {"x": lambda obj: [(fails_at(obj).data or {}).get("x")]},
+    }
+    told: Any = {"significant": data_of, "on_malformed": marked.append, broken: functions[broken]}
+    informer = Informer(client, CONFIGMAPS, ConfigMap, **told)
+    task = asyncio.create_task(informer.run())
+    await asyncio.wait_for(informer.synced.wait(), HANGS_S)
+    for n in range(3):
+        patch = {"metadata": {"annotations": {"position": str(n)}}, "data": {"x": "1"}}
+        await client.merge_patch(CONFIGMAPS, "odd", patch, namespace="team")
+        await client.merge_patch(CONFIGMAPS, "good", patch, namespace="team")
+    await eventually(lambda: informer.counts.events == 6)
+    assert marked == [Unread(("team", "odd"), {"app": "pg"}, "it cannot be handled (ZeroDivisionError)")]
+    assert list(informer.malformed) == [("team", "odd")]
+    assert "ConfigMap team/odd cannot be handled" in caplog.text
+    good = informer.get("team", "good")
+    assert good is not None
+    assert good.data == {"x": "1"}
+    await client.merge_patch(CONFIGMAPS, "odd", {"data": {"x": "2"}}, namespace="team")
+    await eventually(lambda: not informer.malformed)
+    odd = informer.get("team", "odd")
+    assert odd is not None
+    assert odd.data == {"x": "2"}
+    assert informer.counts.lists == 1
+    task.cancel()
+    await asyncio.wait([task])
+
+
+async def test_a_bug_at_an_object_that_goes_leaves_the_others(client: Client, caplog: pytest.LogCaptureFixture) -> None:
+    def broken(_old: object, new: object) -> None:
+        if new is None:
+            raise ZeroDivisionError
+
+    informer = Informer(client, CONFIGMAPS, ConfigMap, on_change=broken)
+    task = asyncio.create_task(informer.run())
+    await client.create(CONFIGMAPS, config_map("a"))
+    await eventually(lambda: len(informer) == 1)
+    await client.delete(CONFIGMAPS, "a", namespace="team")
+    await client.create(CONFIGMAPS, config_map("b"))
+    await eventually(lambda: informer.keys() == (("team", "b"),))
+    assert "ConfigMap team/a cannot be handled" in caplog.text
+    assert not informer.malformed
+    task.cancel()
+    await asyncio.wait([task])
+
+
+async def test_a_bug_of_the_cache_itself_is_told_and_it_begins_anew(
+    client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(_: object) -> None:
         raise ZeroDivisionError
 
-    await client.create(CONFIGMAPS, config_map("a"))
-    with pytest.raises(ZeroDivisionError):
-        await asyncio.wait_for(Informer(client, CONFIGMAPS, ConfigMap, on_change=broken).run(), HANGS_S)
+    informer = Informer(
+        client, CONFIGMAPS, ConfigMap, significant=lambda obj: 1 // len(obj.data or {}), on_malformed=broken
+    )
+    task = asyncio.create_task(informer.run())
+    await asyncio.wait_for(informer.synced.wait(), HANGS_S)
+    await client.create(CONFIGMAPS, config_map("a", x="1"))
+    await client.merge_patch(CONFIGMAPS, "a", {"data": {"x": None}}, namespace="team")
+    await eventually(lambda: informer.counts.lists >= 2)
+    assert "the cache of configmaps failed by a bug" in caplog.text
+    assert informer.counts.failures >= 1
+    task.cancel()
+    await asyncio.wait([task])
+
+
+DEEP = b'{"a":' * 5000 + b"1" + b"}" * 5000
+
+
+def deep(name: str, part: bytes = DEEP, labels: bytes = b'{"app":"pg"}') -> bytes:
+    metadata = b'{"name":"%s","namespace":"team","resourceVersion":"9","labels":%s}' % (name.encode(), labels)
+    return b'{"metadata":%s,"spec":%s}' % (metadata, part)
+
+
+async def test_what_is_nested_too_deeply_to_be_skipped_hides_nothing_else(kube: FakeKubernetes, client: Client) -> None:
+    kube.store.seed(CONFIGMAPS, config_map("before", x="0"), config_map("deep"), config_map("last", x="0"))
+    kube.spoil(CONFIGMAPS, "team", "deep", deep("deep"))
+    async with informing(client) as informer:
+        assert sorted(informer.keys()) == [("team", "before"), ("team", "last")]
+        assert list(informer.malformed) == [("team", "deep")]
+        found = informer.malformed["team", "deep"]
+        assert found.labels == {"app": "pg"}
+        assert "recursion" in found.why
+        kube.spoil(CONFIGMAPS, "team", "before", deep("before"))
+        await client.merge_patch(CONFIGMAPS, "before", {"data": {"x": "1"}}, namespace="team")
+        await client.merge_patch(CONFIGMAPS, "last", {"data": {"x": "1"}}, namespace="team")
+        await eventually(lambda: informer.counts.events == 2)
+        last, before = informer.get("team", "last"), informer.get("team", "before")
+        assert last is not None
+        assert last.data == {"x": "1"}
+        assert before is not None
+        assert before.data == {"x": "0"}, "its last good state"
+        assert sorted(informer.malformed) == [("team", "before"), ("team", "deep")]
+        await client.delete(CONFIGMAPS, "deep", namespace="team")
+        await client.delete(CONFIGMAPS, "before", namespace="team")
+        await eventually(lambda: not informer.malformed)
+        assert informer.counts.lists == 1
+        assert informer.counts.failures == 0
+
+
+async def test_labels_that_cannot_be_read_are_told_as_unknown(kube: FakeKubernetes, client: Client) -> None:
+    kube.store.seed(CONFIGMAPS, config_map("a"))
+    kube.spoil(CONFIGMAPS, "team", "a", deep("a", b"{}", labels=b'{"app":1}'))
+    async with informing(client) as informer:
+        assert informer.malformed["team", "a"].labels is None
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -8,7 +8,6 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from adapters.postgres.conftest import MAJORS, only
 from adapters.postgres.passes import RULES, always, passwords, settle
 from adapters.postgres.servers import Server
 from howdah.adapters.postgres import PasswordChecks, apply, observe

@@ -40,3 +40,13 @@ def test_without_both_positions_nothing_is_concluded(pods):
 
 def test_a_member_that_is_behind_at_the_first_look_is_told_of():
     assert Lags().look(cluster(100)) == [KEY]
+
+
+def test_a_member_that_says_what_nobody_can_read_hides_no_other():
+    lags = Lags()
+    odd = (
+        ("ns", "acid-b"),
+        Pod(metadata=Meta(name="acid-b-0", namespace="ns", uid="u", annotations={"status": '{"tags":' + "[" * 5000})),
+    )
+    assert lags.look([odd, *cluster(0)]) == []
+    assert lags.look([odd, *cluster(40)]) == [KEY]

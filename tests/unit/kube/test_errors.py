@@ -1,8 +1,12 @@
+import ast
 import json
+from pathlib import Path
 
 import pytest
 
+import howdah
 from howdah.kube.errors import (
+    UNREADABLE,
     AlreadyExists,
     ApiError,
     Conflict,
@@ -15,6 +19,7 @@ from howdah.kube.errors import (
     Unauthorized,
     api_error,
 )
+from howdah.model import errors as model
 
 
 def status(code: int, reason: str, message: str = "said", **details: object) -> bytes:
@@ -70,3 +75,20 @@ def test_refusal_of_a_secret_names_the_field_and_not_the_value(code: int) -> Non
     assert "hunter2" not in str(error) + repr(error.details)
     if code == 422:
         assert "data[key]" in str(error)
+
+
+def catches_one_kind_only(source: str) -> bool:
+    handlers = (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ExceptHandler) and node.type)
+    return any("msgspec" in ast.unparse(handler.type) for handler in handlers if handler.type is not None)
+
+
+def test_whoever_decodes_is_ready_for_all_that_cannot_be_read() -> None:
+    """What is nested too deeply ends in no DecodeError, and whoever may write one annotation must not end the operator."""
+    assert catches_one_kind_only("try:\n    pass\nexcept (msgspec.DecodeError, ValueError):\n    pass")
+    sources = Path(howdah.__file__).parent.rglob("*.py")
+    assert [str(source) for source in sources if catches_one_kind_only(source.read_text())] == []
+    assert set(UNREADABLE) == set(model.UNREADABLE), "of two rows that import nothing of each other"
+
+
+def test_an_answer_that_nobody_can_read_is_still_an_error_with_its_status() -> None:
+    assert api_error("x", 409, b"[" * 5000).status == 409

@@ -17,7 +17,7 @@ import msgspec
 
 from howdah.adapters.aws.query import document, request
 from howdah.adapters.aws.signature import Credentials
-from howdah.model.errors import ExternalError
+from howdah.model.errors import UNREADABLE, ExternalError
 
 SYSTEM = "AWS credentials"
 TIMEOUT_S = 10.0
@@ -129,7 +129,7 @@ def _temporary(said: Mapping[str, Any]) -> Credentials:
 async def _json(url: str, headers: Mapping[str, str]) -> Mapping[str, Any]:
     try:
         return msgspec.json.decode(await _near("GET", url, headers), type=dict[str, Any])
-    except msgspec.MsgspecError:
+    except UNREADABLE:
         raise _none("what was answered is no JSON") from None
 
 

@@ -113,7 +113,7 @@ def _parsed(variable: Mapping[str, Any]) -> Mapping[str, Any]:
     """SPILO_CONFIGURATION as a document. Without its bootstrap section, which says nothing to a member that exists."""
     try:
         document = json.loads(variable["value"])
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, RecursionError):
         return variable
     if not isinstance(document, dict):
         return variable

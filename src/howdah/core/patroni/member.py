@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from howdah.model import names
+from howdah.model.errors import UNREADABLE
 
 UNKNOWN = "unknown"
 LEADING = frozenset({"primary", "standby_leader"})
@@ -226,10 +227,9 @@ def parse_member(name: str, annotations: Mapping[str, str] | None) -> Member | N
     if text is None:
         return None
     try:
-        status = _decode_status(text)
-    except msgspec.DecodeError as error:
+        return _member(name, _decode_status(text))
+    except UNREADABLE as error:  # a value that was decoded may be too deep to be put into words
         return Member(name, problem=f"annotation status is not a JSON object: {error}")
-    return _member(name, status)
 
 
 def _member(name: str, status: _Status) -> Member:
@@ -331,7 +331,7 @@ def _object(text: str | None) -> tuple[Mapping[str, Any] | None, str | None]:
         return None, None
     try:
         return msgspec.json.decode(text, type=dict[str, Any]), None
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         return None, f"annotation config is not a JSON object: {error}"
 
 
@@ -339,16 +339,19 @@ def _names(text: str | None) -> frozenset[str] | None:
     """Keys of a JSON object; Patroni, too, takes anything else (and an empty one) as no failsafe."""
     try:
         return frozenset(msgspec.json.decode(text or "{}", type=dict[str, Any])) or None
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return None
 
 
 def _history(text: str | None) -> tuple[Promotion, ...]:
     """Lines as `[timeline, lsn, reason, time, new leader]`; the last two came with later versions."""
     try:
-        lines = msgspec.json.decode(text, type=list[list[Any]]) if text else []
-    except msgspec.DecodeError:
+        return _promotions(msgspec.json.decode(text, type=list[list[Any]])) if text else ()
+    except UNREADABLE:
         return ()
+
+
+def _promotions(lines: list[list[Any]]) -> tuple[Promotion, ...]:
     found = []
     for line in lines:
         timeline, lsn = (_integer(value) for value in (*line, None, None)[:2])

@@ -24,7 +24,7 @@ from aiohttp import web
 
 from howdah.kube.client import Client
 from howdah.kube.credentials import Access, Proof
-from howdah.kube.errors import ApiError
+from howdah.kube.errors import UNREADABLE, ApiError
 from howdah.kube.exec import V5, ExecResult
 from howdah.kube.resources import BUILT_IN, CUSTOM_RESOURCE_DEFINITIONS, PODS, Resource
 
@@ -450,7 +450,7 @@ def _verb(method: str, content_type: str, name: str, params: dict[str, str]) -> 
 def _body(data: bytes) -> Any:
     try:
         return msgspec.json.decode(data) if data else None
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise refusal(400, "BadRequest", f"the body is not JSON: {error}") from None
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
+from howdah.kube.errors import UNREADABLE
 
 from .errors import ApiError, Subject, bad_request, expired, field_forbidden, invalid_object, unsupported
 from .kinds import Kind
@@ -86,7 +86,7 @@ def _start(store: Store, kind: Kind, query: Mapping[str, str]) -> tuple[tuple[st
         try:
             found: Any = decode(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
             version, (namespace, name) = int(found["rv"]), found["start"]
-        except (ValueError, KeyError, TypeError, msgspec.DecodeError) as error:
+        except (ValueError, KeyError, TypeError, *UNREADABLE) as error:
             raise bad_request(f"continue key is not valid: {error}") from error
         if version_number(query.get("resourceVersion", "")):
             raise bad_request("specifying resource version is not allowed when using continue")

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
 import yaml
 from aiohttp import web
+
+from howdah.kube.errors import UNREADABLE
 
 from . import protobuf
 from .errors import FieldError, Subject, bad_request, invalid_object, unsupported, unsupported_media_type
@@ -125,7 +126,7 @@ def parsed_body(data: bytes, content_type: str) -> Any:
     if kind in ("", JSON, "text/plain", "application/octet-stream") or kind.endswith("+json"):
         try:
             return decode(data)
-        except msgspec.DecodeError as error:
+        except UNREADABLE as error:
             raise bad_request(f"couldn't get version/kind; json parse error: {error}") from error
     if kind == YAML or kind.endswith("+yaml"):
         return from_yaml(data)
@@ -184,7 +185,7 @@ def from_yaml(data: bytes) -> Any:
     if data.lstrip()[:1] == b"{":
         try:
             return decode(data)
-        except msgspec.DecodeError:
+        except UNREADABLE:
             pass  # YAML in flow style
     try:
         return yaml.load(data, Loader=_PlainLoader)  # noqa: S506 - a safe loader without dates

@@ -21,6 +21,7 @@ from howdah.core.patroni.member import (
 )
 from howdah.model import names
 
+DEEP = "[" * 5000 + "]" * 5000  # more than any decoder reads; an annotation may be a hundred times as long
 REPLICA = {
     "conn_url": "postgres://127.2.0.2:5432/postgres",
     "api_url": "http://127.2.0.2:8008/patroni",
@@ -268,3 +269,29 @@ def test_synchronous_standbys_are_a_set():
 )
 def test_only_a_leader_of_its_own_has_synchronous_standbys_by_name(dynamic, synchronous):
     assert ConfigObject(dynamic=dynamic).is_synchronous is synchronous
+
+
+@pytest.mark.parametrize("part", ["role", "tags", "of a later version"])
+def test_a_member_that_says_what_nobody_can_read_is_one_with_a_problem(part):
+    member = parse_member("a-0", {"status": f'{{"{part}":{DEEP}}}'})
+    assert member.problem.startswith("annotation status is not a JSON object")
+    assert member.state == UNKNOWN
+
+
+def test_no_depth_of_a_change_ends_who_reads_it():
+    """At some depth a value can just be decoded and no more be put into words."""
+    for depth in range(300, 1000):
+        value = "[" * depth + "]" * depth
+        member = parse_member(
+            "a-0", {"status": f'{{"state":"running","pending_restart_reason":{{"x":{{"old_value":{value}}}}}}}'}
+        )
+        history = parse_config({"history": f"[[1,2,{value}]]"}).history
+        assert member.problem is not None or member.pending_changes[0].old == value
+        assert not history or history[0].reason == value
+
+
+def test_objects_of_patroni_that_nobody_can_read_are_as_if_nothing_were_said():
+    config = parse_config({"config": f'{{"ttl":{DEEP}}}', "history": DEEP})
+    assert (config.dynamic, config.history) == (None, ())
+    assert config.problem.startswith("annotation config is not a JSON object")
+    assert parse_leader({"failsafe": DEEP}).failsafe is None
