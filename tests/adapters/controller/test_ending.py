@@ -35,7 +35,8 @@ async def test_the_lease_is_free_before_the_last_events_are_written_and_these_ha
     async with FakeKubernetes(POSTGRESQLS, OPERATOR_CONFIGURATIONS, POSTGRES_TEAMS) as kube, kube.client() as client:
         environment = {"WATCHED_NAMESPACE": NAMESPACE, "OPERATOR_NAMESPACE": NAMESPACE}
         options = Options(kube.access(NAMESPACE), environment, listen_host="127.0.0.1", listen_port=0)
-        operator = Operator(client, options, default_settings()[0], Metrics())
+        metrics = Metrics()
+        operator = Operator(client, options, default_settings()[0], metrics)
         stop, never = asyncio.Event(), asyncio.create_task(asyncio.Event().wait())
         held_at_events: list[str] = []
 
@@ -45,7 +46,7 @@ async def test_the_lease_is_free_before_the_last_events_are_written_and_these_ha
 
         with capture_logs() as logged:
             running = asyncio.create_task(operator.run(stop, never))
-            await until(lambda: holder(kube))
+            await until(lambda: metrics.registry.get_sample_value("howdah_leading") == 1)
             kube.before = noted
             kube.stall_next(10 * HANGS_S, resource="events", times=1000)
             for n in range(10):
