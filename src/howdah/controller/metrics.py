@@ -45,7 +45,12 @@ class Metrics:
         )
         self.malformed = Gauge(
             "howdah_malformed_objects",
-            "Objects of the watched kinds that could not be decoded.",
+            "Objects of the watched kinds that cannot be read; their clusters are left as they are.",
+            registry=self.registry,
+        )
+        self.cache_silence = Gauge(
+            "howdah_cache_silence_seconds",
+            "Seconds since the quietest cache of what may be seen heard from the Kubernetes API, which speaks each minute.",
             registry=self.registry,
         )
 
@@ -64,6 +69,11 @@ class Metrics:
             self.registry.unregister(self._on_demand)
         self._on_demand = _OnDemand(clusters_by_phase, queue_depth, denied)
         self.registry.register(self._on_demand)
+
+    def caches(self, *, malformed: Callable[[], int], silence_s: Callable[[], float]) -> None:
+        """What is computed when it is asked for, of the caches in use now: see `Watch`."""
+        self.malformed.set_function(malformed)
+        self.cache_silence.set_function(silence_s)
 
     def configuration_is_in_force(self, holds: bool) -> None:
         """Whether all that the configuration says is in force."""

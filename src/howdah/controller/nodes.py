@@ -48,6 +48,11 @@ class Nodes:
         error = self._informer.denied
         return None if error is None else f"leaders are not moved off cordoned nodes: {error}"
 
+    @property
+    def malformed(self) -> int:
+        """How many cannot be read; a member's node that is unknown is no reason to do anything."""
+        return len(self._informer.malformed)
+
     def of(self, pods: Iterable[Pod]) -> Mapping[str, Node]:
         """By name, those that the pods are on; nothing where they may not be seen, whatever was seen before."""
         if self.unseen is not None:

@@ -29,7 +29,7 @@ def from_caches(watch: Watch, key: Key, now: dt.datetime) -> Observed | None:
     """The cluster as the caches have it; None without a resource."""
     if (resource := watch.resource(key)) is None:
         return None
-    patroni, denied = _patroni(watch, key), watch.unknown_in(key[0])
+    patroni, denied = _patroni(watch, key), watch.unknown_in(key[0]) + watch.unread_of(key)
     pods, revisions = every(watch.pods, key), every(watch.revisions, key)
     seen = Observed(
         now=now,
@@ -78,9 +78,12 @@ def with_secrets(watch: Watch, observed: Observed, wanted: Iterable[SecretReques
     And with what is not known of them: the cluster's own namespace is among its `problems`.
     """
     asked = [(request.namespace, request.name) for request in wanted]
-    unseen = _unseen(watch, observed, (namespace for namespace, _ in asked))
+    unread = {
+        place[0]: part.malformed[place].why for part in watch.secrets for place in asked if place in part.malformed
+    }
+    unseen = unread | _unseen(watch, observed, (namespace for namespace, _ in asked))
     name = observed.resource.meta.name
-    namesakes = {n for n, _ in asked if n != observed.resource.meta.namespace and watch.resource((n, name)) is not None}
+    namesakes = {n for n, _ in asked if n != observed.resource.meta.namespace and watch.is_there((n, name))}
     found = dict(observed.secrets)
     for place in asked:
         secret = next((s for part in watch.secrets if (s := part.get(*place)) is not None), None)

@@ -13,6 +13,7 @@ SOON_S = 0.05  # after a write: the caches need a moment to hear of it
 AFTER_FAILURE_S = 5.0  # of a read or of the status
 AFTER_FIRST_FORBIDDEN_S, AFTER_FORBIDDEN_S = 1.0, 60.0  # doubling
 AFTER_MISSING_S = 30.0  # an object that a manifest names and nobody watches
+AFTER_UNREADABLE_S = 60.0  # the next state of it makes an event
 AFTER_CONFLICT_S = 1.0  # what was in the way makes an event, which wakes the pass earlier
 
 

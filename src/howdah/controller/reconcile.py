@@ -29,6 +29,7 @@ from howdah.controller.metrics import Metrics
 from howdah.controller.passes import (
     AFTER_CONFLICT_S,
     AFTER_MISSING_S,
+    AFTER_UNREADABLE_S,
     SOON_S,
     PassResult,
     Patience,
@@ -95,6 +96,7 @@ class Reconciler:
         self._members = members
         self._recorder = recorder
         self._metrics = metrics
+        metrics.caches(malformed=watch.malformed, silence_s=watch.staleness_s)
         self._settings = settings
         self._controller_id = controller_id
         self._observe_only = observe_only
@@ -109,7 +111,7 @@ class Reconciler:
         """One pass. Failures of the outside world are in the result; a bug of ours is raised."""
         started = time.perf_counter()
         try:
-            result = await self._pass(key)
+            result = self._unreadable(key, await self._pass(key))
             self._patience.forget(key)
         except (KubeError, ExternalError) as error:  # a read: steps that fail are in the outcome
             _log.warning("pass failed", namespace=key[0], cluster=key[1], error=str(error))
@@ -139,6 +141,14 @@ class Reconciler:
         except InvalidSpec as invalid:
             return await self._refuse(key, observed, invalid)
         return await self._converge(key, built, observed)
+
+    def _unreadable(self, key: Key, result: PassResult) -> PassResult:
+        """Of a resource that cannot be read an event tells: its status is written only over the version that was read."""
+        resource, why = self._watch.resource(key), self._watch.why_unreadable(key)
+        if resource is None or why is None or result.again_in_s is None:  # without the latter it is another operator's
+            return result
+        self.teller.tell(resource, Event("Warning", "Unreadable", f"the cluster is left as it is: its resource {why}"))
+        return dataclasses.replace(result, again_in_s=AFTER_UNREADABLE_S)
 
     # deleting
 

@@ -1,4 +1,7 @@
-"""What of the watched kinds is not seen, and why: of its absence nothing follows, nor of what was seen before."""
+"""What of the watched kinds is not seen, and why: of its absence nothing follows, nor of what was seen before.
+
+A kind may be denied to us or never have been listed; a single object may not be readable.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +11,17 @@ from typing import Any
 
 import structlog
 
-from howdah.kube.informer import Informer
+from howdah.kube.informer import Informer, Unread
+from howdah.model import names
 from howdah.model.errors import ExternalError
+from howdah.model.observed import Meta
 
 _log = structlog.get_logger("howdah.watch")
 
 
 @dataclass(frozen=True, slots=True)
 class Unseen:
-    """A kind of which nothing is known in a namespace (None: anywhere), and why."""
+    """A kind of which nothing is known in a namespace (None: anywhere), or not all, and why."""
 
     kind: str
     namespace: str | None
@@ -40,6 +45,34 @@ def unknown(informers: Iterable[Informer[Any]], namespace: str) -> tuple[Unseen,
         _unseen(one, f"{one.resource.plural} have not been listed yet: {one.last_error or 'no answer'}")
         for one in never
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Bare:
+    """What is known of an object that cannot be read."""
+
+    metadata: Meta
+
+
+def bare(one: Unread) -> Bare:
+    namespace, name = one.key
+    return Bare(Meta(name=name, namespace=namespace, labels=dict(one.labels or {})))
+
+
+def unread(informer: Informer[Any], one: Unread) -> Unseen:
+    """An object of which only what it was before is known, if anything."""
+    return _unseen(informer, f"{informer.resource.kind} {'/'.join(one.key)} cannot be read: {one.why}")
+
+
+def is_strange(kind: str, name: str, cluster: str) -> bool:
+    """Whether an object with a cluster's labels is none of it by its name, as in `observe.own`."""
+    is_own = {"Pod": names.is_member, "PersistentVolumeClaim": names.is_members_claim}.get(kind)
+    return is_own is not None and not is_own(name, cluster)
+
+
+def log_unread(kind: str, one: Unread) -> None:
+    namespace, name = one.key
+    _log.error("an object cannot be read", kind=kind, namespace=namespace, name=name, why=one.why)
 
 
 def _unseen(informer: Informer[Any], why: str) -> Unseen:

@@ -28,7 +28,7 @@ from howdah.controller.significance import HasMeta
 from howdah.controller.unseen import Unseen
 from howdah.kube import resources as r
 from howdah.kube.client import Client
-from howdah.kube.informer import Informer, Key
+from howdah.kube.informer import Informer, Key, Unread
 from howdah.kube.resources import Resource
 from howdah.model import names
 from howdah.model.observed import Claim, Live, PatroniObject, Pod, Revision, SecretMeta
@@ -105,6 +105,7 @@ class Watch:
         self.lags = Lags()
         self.departed: deque[Gone] = deque(maxlen=DEPARTED_KEPT)
         self._informers: list[Informer[Any]] = []
+        self._owners: dict[Informer[Any], Callable[[Any], Key | None]] = {}  # of all: whose an object is
         self._decoded: dict[str, Mapping[str, Any]] = {}
         self.clusters = self._all(client, POSTGRESQLS, Live, significance.of_resource, self._resource_key, labels="")
         self.pods = self._all(
@@ -231,11 +232,31 @@ class Watch:
         return tuple(i.resource.plural for i in self._informers if not i.synced.is_set())
 
     def staleness_s(self) -> float:
-        """Seconds since the quietest informer last heard from the server."""
-        return max((informer.staleness_s() for informer in self._informers), default=0.0)
+        """Seconds since the quietest cache of what we may see last heard from the server, which speaks each minute."""
+        return max((one.staleness_s() for one in self._informers if one.denied is None), default=0.0)
 
     def malformed(self) -> int:
-        return sum(len(informer.malformed) for informer in self._informers)
+        """How many objects cannot be read, or only as they once were."""
+        return self.nodes.malformed + sum(len(informer.malformed) for informer in self._owners)
+
+    def unread_of(self, key: Key) -> tuple[Unseen, ...]:
+        """The objects of a cluster that cannot be read, its resource among them."""
+        return tuple(
+            unseen.unread(informer, one)
+            for informer in self._owners
+            for one in informer.malformed.values()
+            if key in self._whose(informer, one) and not unseen.is_strange(informer.resource.kind, one.key[1], key[1])
+        )
+
+    def why_unreadable(self, key: Key) -> str | None:
+        """Why the resource that there is now cannot be read; `resource` is what it was before."""
+        return next(
+            (f"cannot be read: {part.malformed[key].why}" for part in self.clusters if key in part.malformed), None
+        )
+
+    def is_there(self, key: Key) -> bool:
+        """Whether there is a resource of this name, be it one that cannot be read."""
+        return any(part.get(*key) is not None or key in part.malformed for part in self.clusters)
 
     def cluster_keys(self) -> tuple[Key, ...]:
         """Every cluster that there is a resource for."""
@@ -291,6 +312,12 @@ class Watch:
             if found is not None:
                 (self._notify_soon if may_wait(old, new) else self._notify)(found)
 
+        def unread(one: Unread) -> None:
+            unseen.log_unread(resource.kind, one)
+            for informer in informers:
+                for found in self._whose(informer, one) if one.key in informer.malformed else ():
+                    self._notify(found)
+
         informers = tuple(
             Informer(
                 client,
@@ -304,11 +331,22 @@ class Watch:
                 significant=significant,
                 on_change=changed,
                 on_seen=on_seen,
+                on_malformed=unread,
             )
             for namespace in self.scope.namespaces
         )
         self._informers += () if is_optional else informers
+        self._owners |= dict.fromkeys(informers, key)
         return informers
+
+    def _whose(self, informer: Informer[Any], one: Unread) -> tuple[Key, ...]:
+        """The cluster of an object that cannot be read; all of its namespace where nothing says which."""
+        key, before = self._owners[informer], informer.get(*one.key)
+        owners = (key(obj) for obj in (unseen.bare(one), before) if obj is not None)
+        found = tuple({owner for owner in owners if owner is not None})
+        if found or (one.labels is not None and key is not _no_key):
+            return found
+        return tuple(cluster for cluster in self.cluster_keys() if cluster[0] == one.key[0])
 
     def _resource_key(self, obj: HasMeta) -> Key | None:
         return obj.metadata.namespace, obj.metadata.name
@@ -317,7 +355,7 @@ class Watch:
         name = obj.metadata.label(self.scope.cluster_label)
         return (obj.metadata.namespace, name) if name else None
 
-    def _member_key(self, pod: Pod) -> Key | None:
+    def _member_key(self, pod: HasMeta) -> Key | None:
         # Where clusters have no label of applications, the pods of poolers match as well.
         return self._label_key(pod) if pod.metadata.label(names.POOLER_LABEL) is None else None
 

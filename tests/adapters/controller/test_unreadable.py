@@ -1,15 +1,17 @@
 """Objects that cannot be read, as a tenant may make them: they harm their own cluster, and nobody else's."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
 
-from adapters.controller.rig import KEY, LABELS, NAME, NAMESPACE
+from adapters.controller.rig import KEY, LABELS, NAME, NAMESPACE, rig
+from adapters.controller.test_reconcile import ENV, change_spec
 from howdah.adapters.kubernetes import OPERATOR_CONFIGURATIONS, POSTGRES_TEAMS, POSTGRESQLS, RESOURCES
 from howdah.controller.watch import Scope, Watch
-from howdah.kube.resources import PODS
+from howdah.kube.resources import CONFIGMAPS, PERSISTENT_VOLUME_CLAIMS, PODS, SERVICES, STATEFUL_SETS
 from howdah.kube.testing import FakeKubernetes, Fault, fitting
 from steady import HANGS_S
 
@@ -92,7 +94,116 @@ async def test_a_manifest_that_nobody_can_read_hides_no_other(kube):
     kube.spoil(POSTGRESQLS, NAMESPACE, "b", spoiled("b"))
     async with watching(kube) as (watch, told):
         assert sorted(watch.cluster_keys()) == [(NAMESPACE, "a"), (NAMESPACE, "c")]
-        kube.send_raw(b'{"type":"MODIFIED","object":' + spoiled("c") + b"}")
+        kube.spoil(POSTGRESQLS, NAMESPACE, "c", spoiled("c"))
+        kube.store.seed(POSTGRESQLS, resource("c"))
         kube.store.seed(POSTGRESQLS, resource("d"))
         await until(lambda: (NAMESPACE, "d") in told)
         assert watch.clusters[0].counts.lists == 1
+
+
+# --- what becomes of the cluster -----------------------------------------------------------------------------------------
+
+
+def shown(kind, resource_version=900, name=NAME, labels=LABELS, **parts):
+    metadata = {
+        "name": name,
+        "namespace": NAMESPACE,
+        "uid": "u",
+        "resourceVersion": str(resource_version),
+        "labels": labels,
+    }
+    return json.dumps({"kind": kind, "metadata": metadata, **parts}).encode()
+
+
+def spoil(operator, resource, name, text):
+    """Somebody writes it, and from then on it cannot be read; None: it can again."""
+    operator.kube.spoil(resource, NAMESPACE, name, text)
+    operator.change(resource, name, {"metadata": {"annotations": {"note": str(text is None)}}})
+
+
+def gauge(operator):
+    return operator.reconciler._metrics.registry.get_sample_value("howdah_malformed_objects")
+
+
+CLAIM = f"pgdata-{NAME}-0"
+ODD = {"spec": {"resources": "odd"}}
+
+
+def seed(operator, resource, name):
+    operator.kube.store.seed(resource, {"metadata": {"name": name, "namespace": NAMESPACE, "labels": LABELS}})
+
+
+def keep_a_claim(kube):
+    kube.store.seed(PERSISTENT_VOLUME_CLAIMS, {"metadata": {"name": CLAIM, "namespace": NAMESPACE, "labels": LABELS}})
+    kube.spoil(PERSISTENT_VOLUME_CLAIMS, NAMESPACE, CLAIM, shown("PersistentVolumeClaim", name=CLAIM, **ODD))
+
+
+async def test_a_claim_that_cannot_be_read_is_not_one_that_is_not_there():
+    async with rig(beforehand=keep_a_claim) as operator:
+        operator.create()
+        await until(lambda: operator.watch.resource(KEY) is not None)
+        await operator.reconciler.run(KEY)
+        assert operator.find(STATEFUL_SETS) is None
+        status, reason, message = operator.condition("Degraded")
+        assert (status, reason) == ("True", "Stopped")
+        assert message.startswith(f"PersistentVolumeClaim {NAMESPACE}/{CLAIM} cannot be read: Expected `object`")
+        assert gauge(operator) == 1
+        spoil(operator, PERSISTENT_VOLUME_CLAIMS, CLAIM, None)
+        await until(lambda: gauge(operator) == 0)
+        await operator.passes()
+        assert operator.condition("Degraded")[2].startswith("volumes of an earlier cluster of this name are there")
+
+
+async def test_a_manifest_that_cannot_be_read_any_more_leaves_its_cluster_as_it_is_and_says_so():
+    async with rig() as operator:
+        await operator.running()
+        change_spec(operator, env=ENV)
+        await operator.caught_up()
+        spoil(operator, POSTGRESQLS, NAME, spoiled(NAME))
+        await until(lambda: operator.watch.unread_of(KEY))
+        result = await operator.reconciler.run(KEY)
+        assert result.again_in_s >= 30, "nothing can be written to it that needs the version that it has now"
+        await operator.recorder.flush()
+        assert ("Warning", "Unreadable") in operator.events()
+        assert [r for r in operator.writes() if r.resource != "postgresqls/status" or r.status != 409] == []
+        assert operator.watch.unread_of((NAMESPACE, "acid-b")) == ()
+        assert operator.watch.is_there(KEY)
+
+
+async def test_of_a_kind_on_which_nothing_depends_only_the_unreadable_ones_are_left_alone():
+    async with rig() as operator:
+        await operator.running()
+        spoil(operator, SERVICES, NAME, shown("Service").replace(b'"uid"', b'"generation": "odd", "uid"'))
+        await until(lambda: operator.watch.unread_of(KEY))
+        change_spec(operator, env=ENV)
+        await until(lambda: b'"LANG"' in bytes(operator.watch.resource(KEY).spec))
+        await operator.reconciler.run(KEY)
+        assert any(request.resource == "statefulsets" for request in operator.writes())
+        assert f"Service {NAMESPACE}/{NAME} cannot be read" in operator.condition("Degraded")[2]
+
+
+async def test_what_people_made_with_a_clusters_labels_holds_nobody_up():
+    async with rig() as operator:
+        await operator.running()
+        seed(operator, PERSISTENT_VOLUME_CLAIMS, "notes")
+        spoil(operator, PERSISTENT_VOLUME_CLAIMS, "notes", shown("PersistentVolumeClaim", name="notes", **ODD))
+        await until(lambda: gauge(operator) == 1)
+        assert operator.watch.unread_of(KEY) == ()
+
+
+async def test_what_does_not_even_say_whose_it_is_holds_up_the_clusters_of_its_namespace():
+    async with rig(namespaces=(NAMESPACE, "apps")) as operator:
+        await operator.running()
+        seed(operator, CONFIGMAPS, "odd")
+        spoil(operator, CONFIGMAPS, "odd", shown("ConfigMap", name="odd", labels={"application": 1}))
+        await until(lambda: operator.watch.unread_of(KEY))
+        assert operator.watch.unread_of(("apps", NAME)) == ()
+
+
+async def test_who_cannot_be_read_is_looked_at_at_once(kube):
+    kube.store.seed(PODS, pod(0))
+    async with watching(kube) as (_, told), kube.client() as client:
+        told.clear()
+        kube.spoil(PODS, NAMESPACE, f"{NAME}-0", shown("Pod", name=f"{NAME}-0", spec="odd"))
+        await client.merge_patch(PODS, f"{NAME}-0", {"metadata": {"labels": {"a": "b"}}}, namespace=NAMESPACE)
+        await until(lambda: told == [KEY])
