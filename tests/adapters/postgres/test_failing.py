@@ -120,10 +120,10 @@ async def test_a_database_that_cannot_be_made_fails_alone_and_once(made: Rig, se
 class Refusing(AtPort):
     """A server that takes the superuser's password everywhere but in database `alpha`."""
 
-    async def apply(self, target, statements, passwords, *, method):
+    async def apply(self, target, statements, passwords, *, method, permit):
         if any(statement.group == "alpha" for statement in statements):
             raise AuthenticationFailed("postgres", transient=False, message="password authentication failed")
-        return await AtPort.apply(self, target, statements, passwords, method=method)
+        return await AtPort.apply(self, target, statements, passwords, method=method, permit=permit)
 
 
 async def test_a_password_that_is_refused_is_set_only_where_that_was_decided(server: Server) -> None:

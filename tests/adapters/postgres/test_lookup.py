@@ -6,7 +6,7 @@ from dataclasses import replace
 import psycopg
 import pytest
 
-from adapters.postgres.passes import RULES, missing, one_pass, passwords, settle
+from adapters.postgres.passes import RULES, always, missing, one_pass, passwords, settle
 from adapters.postgres.servers import Server
 from howdah.adapters.postgres import apply
 from howdah.core.postgres.manifest import desired_state
@@ -149,7 +149,7 @@ async def test_what_is_made_between_look_and_statement_is_not_taken_over(server:
     secrets = passwords(wanted())
     statements = await missing(server, wanted(), secrets)
     server.sql(PLANTED.replace("CREATE SCHEMA pooler;", ""), "foo", "app", "secret of app")
-    outcome = await apply(server.target, statements, secrets)
+    outcome = await apply(server.target, statements, secrets, permit=always)
     assert outcome.failed == ()
     with pytest.raises(psycopg.errors.InsufficientPrivilege, match="permission denied for function user_lookup"):
         asked(server, "evil", "postgres", "foo")
