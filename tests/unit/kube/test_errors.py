@@ -79,7 +79,8 @@ def test_refusal_of_a_secret_names_the_field_and_not_the_value(code: int) -> Non
 
 def catches_one_kind_only(source: str) -> bool:
     handlers = (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ExceptHandler) and node.type)
-    return any("msgspec" in ast.unparse(handler.type) for handler in handlers if handler.type is not None)
+    caught = (ast.unparse(handler.type) for handler in handlers if handler.type is not None)
+    return any("msgspec.DecodeError" in kinds or "msgspec.MsgspecError" in kinds for kinds in caught)
 
 
 def test_whoever_decodes_is_ready_for_all_that_cannot_be_read() -> None:
