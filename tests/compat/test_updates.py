@@ -121,17 +121,12 @@ def _listed(value: Any) -> list[dict[str, Any]]:
 
 
 def _apply(stage: Stage) -> None:
-    """As `kubectl apply` does with a whole manifest: the operator's own annotations are none of its business."""
+    """As kubectl does with a whole manifest."""
     manifest = stage.case.manifest
 
     def applied(live: dict[str, Any]) -> dict[str, Any]:
         kept = {key: value for key, value in live["metadata"].items() if key not in ("labels", "annotations")}
         said = {key: manifest["metadata"].get(key) or {} for key in ("labels", "annotations")}
-        annotations = live["metadata"].get("annotations") or {}
-        said["annotations"] = {
-            **said["annotations"],
-            **{key: value for key, value in annotations.items() if key.startswith("howdah.dev/")},
-        }
         return {**live, "metadata": {**kept, **said}, "spec": manifest["spec"]}
 
     stage.store.patch(POSTGRESQLS, stage.key, applied, PERSON)

@@ -6,6 +6,9 @@ restarted since. So what has to be remembered of a hold is that nothing was take
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from howdah.core.objects.diff import Difference, Effect
 from howdah.core.objects.ownership import is_of_reference
 from howdah.model import names
 from howdah.model.observed import Live
@@ -23,3 +26,10 @@ def why_not_adopted(live: Live | None, resource: Live) -> str | None:
         return None
     makers = ", ".join(sorted(m for m in managers - {names.FIELD_MANAGER} if m))
     return f"it was made by {makers}; annotate the resource with {names.ADOPTED}=true"
+
+
+def held_adoption(live: Live, resource: Live, found: Iterable[Difference]) -> str | None:
+    """Why a change of this object waits for a person's word: pods would follow it, or the reference's would on the way back."""
+    if not any(one.effect in (Effect.ROLL, Effect.REPLACE) or one.is_one_way for one in found):
+        return None
+    return why_not_adopted(live, resource)

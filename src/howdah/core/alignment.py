@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from howdah.core.adoption import why_not_adopted
+from howdah.core.adoption import held_adoption, why_not_adopted
 from howdah.core.far_secrets import is_out_of_reach, look_again
 from howdah.core.objects.diff import Difference, Effect, compare, given_up, is_ever_changed, left_over
 from howdah.core.objects.ownership import is_of_reference, taken_over, unintended_but_kept
@@ -120,10 +120,10 @@ def _aligned(body: Body, live: Live, situation: Situation) -> Decision:
         steps = _replacing(body, live, found) or _sized(body, live, found, situation)
     else:
         steps = _taking_over(body, live) if is_of_reference(live) else ()
-    if (why := held_adoption(live, situation, found)) is not None:
+    if (why := held_adoption(live, situation.observed.resource, found)) is not None:
         return Decision(held=tuple(Held(step, why) for step in steps))
     if (why := _held_by_pods(body, live, situation)) is not None:
-        return _without_taking_over(steps, why, live, found)
+        return _without_taking_over(steps, why, found)
     return Decision(steps=steps)
 
 
@@ -214,13 +214,6 @@ def _taken_over(entries: Iterable[Body], body: Body) -> tuple[Body, ...] | None:
     return taken_over(entries, leaving=unintended_but_kept(body))
 
 
-def held_adoption(live: Live, situation: Situation, found: tuple[Difference, ...]) -> str | None:
-    """A template of pods that howdah has not made stays until a person says otherwise."""
-    if not any(d.effect in (Effect.ROLL, Effect.REPLACE) or d.is_one_way for d in found):
-        return None
-    return why_not_adopted(live, situation.observed.resource)
-
-
 def _held_by_pods(body: Body, live: Live, situation: Situation) -> str | None:
     """Why a StatefulSet is not taken over: the reference left pods of an older template, which only that keeps from a roll.
 
@@ -235,9 +228,9 @@ def _held_by_pods(body: Body, live: Live, situation: Situation) -> str | None:
     return why_not_adopted(live, situation.observed.resource)
 
 
-def _without_taking_over(steps: tuple[Step, ...], why: str, live: Live, found: tuple[Difference, ...]) -> Decision:
+def _without_taking_over(steps: tuple[Step, ...], why: str, found: tuple[Difference, ...]) -> Decision:
     """What touches no pod is applied all the same, such as more instances; only to remove a field it has to be ours."""
-    is_ownership_enough = is_of_reference(live) and all(d.intended is not None for d in found)
+    is_ownership_enough = all(d.intended is not None for d in found)
     waiting = tuple(s for s in steps if isinstance(s, TakeOver)) if is_ownership_enough else steps
     return Decision(steps=tuple(s for s in steps if s not in waiting), held=tuple(Held(step, why) for step in waiting))
 

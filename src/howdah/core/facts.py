@@ -13,7 +13,7 @@ from howdah.core.patroni.member import parse_leader
 from howdah.core.request.asked import LiveFacts, LiveStream
 from howdah.model import names
 from howdah.model.errors import UNREADABLE
-from howdah.model.observed import Live, Observed
+from howdah.model.observed import STANDBY, Live, Observed
 from howdah.model.units import PgVersion
 
 _DCS_OF_KIND: Mapping[str, names.Dcs] = {"ConfigMap": "configmaps", "Endpoints": "endpoints"}
@@ -67,7 +67,7 @@ def facts_version(observed: Observed) -> tuple[object, ...]:
 
 
 def _was_standby(observed: Observed) -> bool:
-    return observed.resource.meta.annotation(names.STANDBY) is not None
+    return observed.resource.decoded_status().get(STANDBY) == "true"
 
 
 def _users_changed(observed: Observed) -> dict[str, str]:

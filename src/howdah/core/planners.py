@@ -23,7 +23,6 @@ from howdah.core.patroni.restart import AGAIN_AFTER, Restart, restart_order
 from howdah.core.plan import (
     NOTHING,
     AnnotatePod,
-    AnnotateResource,
     Decision,
     Held,
     PatchDynamicConfiguration,
@@ -164,22 +163,20 @@ def kept_volumes(situation: Situation) -> Decision:
 def promotion(situation: Situation) -> Decision:
     """A standby cluster whose manifest no longer says so: that is the word that promotion needs.
 
-    That it said so is kept on the resource: what its pods' variables say may come from the operator's options, which are
-    nobody's word about this cluster.
+    That it said so is kept in the status: what its pods' variables say may come from the operator's options, which are
+    nobody's word about this cluster. Who cannot be asked may need other steps first, such as pods.
     """
-    dynamic = situation.config.dynamic
-    has_mark = situation.observed.resource.meta.annotation(names.STANDBY) is not None
-    if situation.cluster.is_standby and not has_mark:
-        why = "the manifest asks for a standby cluster; when it does so no more, that is the word to promote it"
-        return Decision(steps=(AnnotateResource(reason=why, annotations={names.STANDBY: "true"}),))
     if not situation.cluster.is_promoted or situation.cluster.instances == 0:
         return NOTHING
+    dynamic = situation.config.dynamic
     if dynamic is None:
         why = "the manifest promotes the cluster, and Patroni's configuration is not there"
-        return Decision(waits=(Wait(LOOK_AGAIN_S, why),), ends=True)
-    if "standby_cluster" not in dynamic:
-        why = "the cluster is a primary of its own"
-        return Decision(steps=(AnnotateResource(reason=why, annotations={names.STANDBY: None}),) if has_mark else ())
+        return Decision(waits=(Wait(LOOK_AGAIN_S, why),))
+    if dynamic.get("standby_cluster") is None:
+        return NOTHING
+    if not (situation.leads and situation.leader_is_reachable):
+        why = "the manifest promotes the cluster, and no member leads that could be told"
+        return Decision(waits=(Wait(LOOK_AGAIN_S, why),))
     reason = "spec.standby is gone: the cluster is promoted to a primary of its own"
     return Decision(steps=(PatchDynamicConfiguration(reason=reason, patch={"standby_cluster": None}),))
 
@@ -377,7 +374,7 @@ PLANNERS: tuple[Planner, ...] = (
     silent_leader,  # after the mark, which the server refuses when the leader is not silent
     kept_volumes,  # before anything is made that could take them up
     scale_in,  # before the StatefulSet is made smaller
-    promotion,  # before the StatefulSet that tells it
+    promotion,  # first of what the manifest asks for: somebody waits for a primary
     missing_secrets,  # before the pods that read them
     copied_secrets,  # before the roles that get these passwords
     user_lists,  # made from those

@@ -14,7 +14,8 @@ from zlib import crc32
 
 import msgspec
 
-from howdah.core.alignment import Body, applying, held_adoption, is_pooler_roll
+from howdah.core.adoption import held_adoption
+from howdah.core.alignment import Body, applying, is_pooler_roll
 from howdah.core.objects.diff import Difference, Effect
 from howdah.core.plan import Decision, FleetBudget, Held, ReplacePooler, Step, TakeOver, Wait
 from howdah.core.rollout import LOOK_AGAIN_S, beyond_budget
@@ -145,15 +146,16 @@ def roll_poolers(situation: Situation) -> Decision:
 
 def _one(roll: DueRoll, state: Rollout | None, others: tuple[Rollout, ...], situation: Situation) -> Decision:
     steps = roll.steps()
-    why = held_adoption(roll.live, situation, roll.found)
-    if why is not None:
+    serves_nobody = roll.is_for_a_password or (state is not None and state.available == 0)
+    why = held_adoption(roll.live, situation.observed.resource, roll.found)
+    if why is not None and not serves_nobody:
         return Decision(held=tuple(Held(step, why) for step in steps))
     if isinstance(steps[0], TakeOver):
         return Decision(steps=steps[:1])  # it makes another version, and the roll is of the one that is seen
     if roll.is_for_a_password and situation.awaits_passwords:
         why = f"whether the server knows the new password of {roll.name} is being read"
         return Decision(waits=(Wait(LOOK_AGAIN_S, why),))
-    if roll.is_for_a_password or state is None or state.available == 0:
+    if serves_nobody or state is None:
         return Decision(steps=steps)
     under_way = next((other.name for other in others if other.has_old_pods), None)
     if under_way is not None:

@@ -133,6 +133,7 @@ def resolve(
         asked_instances=asked.spec.number_of_instances,
         is_standby=asked.is_standby,
         is_promoted=live.was_standby and not asked.is_standby and makes_standby(env) is None,
+        follows_by_variable=makes_standby(env) is not None,
         spilo=spilo,
         dynamic=dynamic_configuration(asked),
         pod=_pod(asked, env),

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from howdah.core.adoption import held_adoption
 from howdah.core.nodes import leaving_members
 from howdah.core.objects.diff import Difference
 from howdah.core.patroni.switchover import Choice, Eligibility, choose_candidate
@@ -83,9 +84,18 @@ def scale_in(situation: Situation) -> Decision:
     why_not = _why_not_now(situation)
     if why_not is None or not (is_leader_leaving or replicas_too_many(situation) is not None):
         return NOTHING
+    if _is_held(situation):
+        return NOTHING  # no pod goes, so nobody has to make room
     if not is_leader_leaving or not situation.leads:
         return Decision(waits=(Wait(A_PERSONS_S if situation.cluster.dcs == "etcd" else LOOK_AGAIN_S, why_not),))
     return _hand_over(why_not, situation)
+
+
+def _is_held(situation: Situation) -> bool:
+    """Whether the StatefulSet stays as it is until a person says otherwise."""
+    place = ("StatefulSet", situation.cluster.names.stateful_set)
+    live, found = situation.observed.objects.get(place), situation.differences.get(place, ())
+    return live is not None and held_adoption(live, situation.observed.resource, found) is not None
 
 
 def _hand_over(because: str, situation: Situation) -> Decision:

@@ -14,6 +14,7 @@ from typing import Any
 from howdah.core.plan import Plan, RestartMember, Step
 from howdah.core.rollout import MemberView
 from howdah.model.errors import Problem
+from howdah.model.observed import STANDBY
 from howdah.model.units import PgVersion
 
 BEHIND_ABOVE_BYTES = 32 * 1024 * 1024
@@ -93,6 +94,9 @@ class Findings:
     database_error: str | None = None
     failed_statements: tuple[tuple[str, str], ...] = ()  # (database, error) of the last try, while it is read anew
     database_problem: str | None = None  # which databases cannot be looked into, and why
+    asks_standby: bool = False  # the manifest does
+    stands_alone: bool = False  # Patroni's configuration makes it follow nobody
+    follows_unasked: bool = False  # Patroni's configuration alone makes it a standby cluster
     is_standby_refused: bool = False  # the manifest says standby, and Patroni's configuration and the leader do not
     stream_problem: str | None = None  # why streams that are asked for do not run
     volume_problem: str | None = None  # why volumes are not as asked
@@ -142,6 +146,8 @@ def build_status(
         status["leader"] = findings.leader
     if findings.version is not None:
         status["postgresqlVersion"] = findings.version
+    if findings.asks_standby or (previous.get(STANDBY) == "true" and not findings.stands_alone):
+        status[STANDBY] = "true"
     return status
 
 
@@ -255,6 +261,8 @@ def _shortcomings(findings: Findings) -> Iterator[Condition]:
         yield Condition("Degraded", "True", "LeaderNotMoved", findings.leader_move.message)
     if findings.is_standby_refused:
         yield Condition("Degraded", "True", "NotAStandby", _not_a_standby(findings))
+    if findings.follows_unasked:
+        yield Condition("Degraded", "True", "StandbyUnasked", _standby_unasked(findings))
     if findings.database_problem is not None:
         yield Condition("Degraded", "True", "DatabasesUnread", findings.database_problem)
     if findings.stream_problem is not None:
@@ -269,6 +277,14 @@ def _not_a_standby(findings: Findings) -> str:
     return (
         f"spec.standby asks for a standby cluster, and {findings.leader} accepts writes: Patroni's configuration has no "
         "standby_cluster. Roles and databases are left alone; remove spec.standby to keep the primary"
+    )
+
+
+def _standby_unasked(findings: Findings) -> str:
+    return (
+        f"{findings.leader or 'the cluster'} follows another cluster by Patroni's configuration alone (standby_cluster): the "
+        "manifest does not ask for it, and was never seen to. It stays so; to promote it, take standby_cluster out by "
+        "patronictl edit-config, or add spec.standby and remove it again"
     )
 
 

@@ -294,8 +294,9 @@ class Cluster:
 
     `spilo` is the document of SPILO_CONFIGURATION; `dynamic` is what the manifest asks of the live Patroni
     configuration: only keys that it speaks of. `asked_instances` is the manifest's number, `instances` the clamped one;
-    `version` is the major that pods are told, `asked_version` the one that is wanted. `is_promoted`: its pods still start
-    as a standby cluster, and it is to be none any more.
+    `version` is the major that pods are told, `asked_version` the one that is wanted. `is_promoted`: its manifest asked for
+    a standby cluster, and does so no more. `follows_by_variable`: variables of its pods make it a standby cluster, whatever
+    the manifest says.
     `unwanted_poolers`: (kind, name) of what a pooler that is not asked for may have left, in the order in which it goes.
     """
 
@@ -316,6 +317,7 @@ class Cluster:
     asked_instances: int
     is_standby: bool
     is_promoted: bool
+    follows_by_variable: bool
     spilo: Json
     dynamic: Json
     pod: Pod

@@ -9,6 +9,7 @@ from typing import Any
 
 from howdah.model.crd_schema import Schema, property_at, structural_schema
 from howdah.model.manifest_rules import LONGEST_SOURCE
+from howdah.model.observed import STANDBY
 from howdah.model.settings import OPTIONS, Option
 from howdah.model.spec import Spec
 from howdah.model.teams import TeamSpec
@@ -240,6 +241,7 @@ def _status_schema() -> Schema:
             "replicas": {**number, "description": "members there are"},
             "labelSelector": {**text, "description": "selects the members' pods"},
             "leader": {**text, "description": "member that accepts writes"},
+            STANDBY: {**text, "description": "true for a standby cluster, until it is promoted"},
             "postgresqlVersion": {**text, "description": "version of the running server"},
             "conditions": {
                 "type": "array",

@@ -404,6 +404,13 @@ class Live(_Wire, frozen=True):
         return status_of(msgspec.json.decode(bytes(self.status) or b"{}"))
 
 
+STANDBY = "standby"
+"""Of our resource's status: "true" while its manifest asks for a standby cluster, and from then on until that is promoted.
+
+It is remembered here because no copy of a manifest brings it along, and whoever replaces the resource cannot take it away. A
+text, for the reference's definition keeps no other.
+"""
+
 _KEYS_OF_STATUS = {"conditions": "type", "members": "name"}
 
 

@@ -10,11 +10,11 @@ from howdah.core.adoption import why_not_adopted
 from howdah.core.alignment import align_objects
 from howdah.core.findings import findings_of
 from howdah.core.objects.build import build
-from howdah.core.plan import Apply, ReplacePod, ScaleIn, TakeOver
+from howdah.core.plan import Apply, ReplacePod, ScaleIn, Switchover, TakeOver
 from howdah.core.planners import decide, replacements
 from howdah.core.status import Outcome, build_status
 from howdah.model import names
-from unit.core.clusters import NAME, OUTDATED, cluster, leader, live, pod, resource, situation, three
+from unit.core.clusters import NAME, OUTDATED, cluster, leader, live, lock, pod, resource, situation, three
 
 STATEFUL_SET = ("StatefulSet", NAME)
 BODY = next(body for body in build(cluster()) if body["kind"] == "StatefulSet")
@@ -127,6 +127,25 @@ def test_a_credential_that_moves_into_a_secret_waits_for_the_word_because_the_re
     assert "VERY-SECRET-OF-TEST" not in repr(decision)
     word = align_objects(situation(*three(), objects=made, spec=spec, annotations=ADOPTED))
     assert (kinds(word.steps), word.held) == ([TakeOver, Apply], ())
+
+
+def test_nobody_hands_over_for_fewer_instances_that_wait_for_the_word():
+    leads = (leader(2), pod(0), pod(1))
+    of_more = of_the_reference(lambda body: (with_more(body), body["spec"].update(replicas=3)))
+    asked = {"objects": of_more, "spec": {"numberOfInstances": 2}, "leader_lock": lock(f"{NAME}-2")}
+    held = decide(situation(*leads, **asked))
+    assert not [step for step in held.steps if isinstance(step, Switchover)]
+    adopted = decide(situation(*leads, **asked, annotations=ADOPTED))
+    assert [step for step in adopted.steps if isinstance(step, Switchover)]
+
+
+def test_of_what_others_wrote_all_that_touches_no_pod_is_applied_beside_older_pods():
+    body = deepcopy(dict(BODY))
+    body["spec"]["replicas"] = 2
+    entry = {"apiVersion": "apps/v1", "fieldsType": "FieldsV1", "manager": "restore", "operation": "Update"}
+    made = {STATEFUL_SET: live(body, managedFields=[{**entry, "fieldsV1": fields_of({"spec": body["spec"]})}])}
+    decision = align_objects(situation(*OLD, objects=made))
+    assert (kinds(decision.steps), decision.held) == ([Apply], ())
 
 
 # --- pods of an older template -----------------------------------------------------------------------------------------

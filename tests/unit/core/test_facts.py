@@ -56,9 +56,11 @@ def test_patronis_own_annotations_say_where_its_state_is(settings, dcs):
     assert live_facts(situation(*three(), settings=settings).observed).dcs == dcs
 
 
-@pytest.mark.parametrize(("annotations", "was_standby"), [({}, False), ({names.STANDBY: "true"}, True)])
-def test_that_its_manifest_asked_for_a_standby_cluster_is_known(annotations, was_standby):
-    assert live_facts(situation(*three(), annotations=annotations).observed).was_standby is was_standby
+@pytest.mark.parametrize(("status", "was_standby"), [({}, False), ({"standby": "true"}, True)])
+def test_that_its_manifest_asked_for_a_standby_cluster_is_known(status, was_standby):
+    seen = situation(*three(), status=status).observed
+    assert live_facts(seen).was_standby is was_standby
+    assert (facts_version(seen) == facts_version(situation(*three()).observed)) is not was_standby
 
 
 def test_objects_that_patroni_has_not_written_say_nothing():

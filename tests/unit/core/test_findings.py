@@ -13,6 +13,7 @@ from unit.core.clusters import NOW, QUIET, leader, pod, situation, three
 
 STANDBY: dict[str, Any] = {"standby": {"standby_host": "other"}}
 FOLLOWING = {"standby_cluster": {"host": "other"}}
+BY_VARIABLE: dict[str, Any] = {"env": [{"name": "STANDBY_HOST", "value": "other"}]}
 STANDBY_LEADER = (leader(role="standby_leader"), pod(1), pod(2))
 
 
@@ -24,6 +25,8 @@ STANDBY_LEADER = (leader(role="standby_leader"), pod(1), pod(2))
         ("it was promoted by hand", three(), STANDBY, {"standby_cluster": None}, "LeaderAcceptsWrites", "NotAStandby"),
         ("it is about to follow", three(), STANDBY, FOLLOWING, "LeaderAcceptsWrites", "AsDesired"),
         ("it shall be a primary, and is", three(), {}, {}, "LeaderAcceptsWrites", "AsDesired"),
+        ("nobody asked for it", STANDBY_LEADER, {}, FOLLOWING, "StandbyLeaderRuns", "StandbyUnasked"),
+        ("a variable asks for it", STANDBY_LEADER, BY_VARIABLE, FOLLOWING, "StandbyLeaderRuns", "AsDesired"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -32,6 +35,25 @@ def test_whether_a_cluster_is_a_standby_is_said_as_patroni_has_it(claim, members
     status = build_status({"PostgresClusterStatus": "Running"}, findings_of(found), decide(found), Outcome(), NOW)
     said = {c["type"]: c["reason"] for c in status["conditions"]}
     assert (said["Ready"], said["Degraded"]) == (ready, degraded), claim
+
+
+@pytest.mark.parametrize(
+    ("claim", "before", "spec", "dynamic", "after"),
+    [
+        ("the manifest asks", {}, STANDBY, FOLLOWING, "true"),
+        ("it asks before there is anything", {}, STANDBY, None, "true"),
+        ("it asks no more", {"standby": "true"}, {}, FOLLOWING, "true"),
+        ("it is promoted", {"standby": "true"}, {}, {"standby_cluster": None}, None),
+        ("it never asked", {}, {}, FOLLOWING, None),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_that_a_manifest_asked_for_a_standby_cluster_stays_said_until_it_is_promoted(
+    claim, before, spec, dynamic, after
+):
+    found = situation(*STANDBY_LEADER, spec=spec, dynamic=dynamic, status=before)
+    status = build_status(before, findings_of(found), decide(found), Outcome(), NOW)
+    assert status.get("standby") == after, claim
 
 
 def test_of_a_primary_that_shall_be_a_standby_no_database_is_managed():

@@ -425,37 +425,39 @@ def test_a_manifest_that_takes_synchronous_replication_out_ends_it():
 FOLLOWING = {"standby_cluster": {"host": "other"}}
 
 
-ASKED_ONCE = {names.STANDBY: "true"}
+STANDBYS = (leader(role="standby_leader"), pod(1), pod(2))
 
 
 def promoted(seen):
     return replace(seen, cluster=replace(seen.cluster, is_promoted=True))
 
 
-def test_a_cluster_whose_manifest_was_a_standbys_is_promoted_before_its_stateful_set_changes():
-    seen = promoted(situation(*three(), annotations=ASKED_ONCE, dynamic=FOLLOWING, without=("StatefulSet",)))
+def test_a_cluster_whose_manifest_was_a_standbys_is_promoted_first_of_all():
+    seen = promoted(situation(*STANDBYS, dynamic=FOLLOWING, without=("StatefulSet",)))
     steps = decide(seen).steps
     assert [type(step) for step in steps[:2]] == [PatchDynamicConfiguration, Create]
     assert steps[0].patch == {"standby_cluster": None}
-
-
-def test_that_a_manifest_asks_for_a_standby_cluster_is_kept_until_that_is_promoted():
-    (mark,) = promotion(situation(*three(), spec={"standby": {"standby_host": "other"}})).steps
-    assert mark.annotations == ASKED_ONCE
-    marked = situation(*three(), annotations=ASKED_ONCE, spec={"standby": {"standby_host": "other"}}, dynamic=FOLLOWING)
-    assert promotion(marked).steps == ()
-    (unmark,) = promotion(promoted(situation(*three(), annotations=ASKED_ONCE))).steps
-    assert unmark.annotations == {names.STANDBY: None}
+    assert promotion(promoted(situation(*three()))).steps == ()
 
 
 def test_a_standby_cluster_that_people_made_by_hand_is_not_promoted():
-    assert promotion(situation(*three(), dynamic=FOLLOWING)).steps == ()
+    assert promotion(situation(*STANDBYS, dynamic=FOLLOWING)).steps == ()
 
 
-def test_without_patronis_configuration_a_promotion_waits_and_nothing_goes_before_it():
-    decision = promotion(promoted(situation(*three(), initialize=None)))
-    assert decision.waits
-    assert decision.ends
+@pytest.mark.parametrize(
+    ("claim", "members", "parts"),
+    [
+        ("Patroni's configuration is not there", three(), {"initialize": None}),
+        ("it was scaled to nothing", (), {"dynamic": FOLLOWING}),
+        ("nobody leads", (pod(0), pod(1), pod(2)), {"dynamic": FOLLOWING}),
+        ("its pods do not start", (leader(waiting="ImagePullBackOff"),), {"dynamic": FOLLOWING}),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_promotion_that_cannot_be_told_yet_holds_up_nothing_that_it_may_need(claim, members, parts):
+    decision = promotion(promoted(situation(*members, **parts)))
+    assert decision.waits, claim
+    assert (decision.steps, decision.ends) == ((), False), claim
 
 
 # --- together ----------------------------------------------------------------------------------------------------------

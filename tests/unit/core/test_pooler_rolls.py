@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from howdah.core.objects.diff import Difference, Effect
-from howdah.core.plan import FleetBudget, ReplacePooler, RollPooler
+from howdah.core.plan import FleetBudget, ReplacePooler, RollPooler, TakeOver
 from howdah.core.planners import decide
 from howdah.core.pooler_rolls import UNKNOWN, Rollout, pooler_causes, roll_poolers, rollout
 from howdah.core.situation import Situation
@@ -42,6 +42,21 @@ def seen(*found: Live, budget: FleetBudget | None = None, pods: Sequence[Pod] = 
     poolers = {name: deployment(name) for name in (LEADER, REPLICAS)} | {one.meta.name: one for one in found}
     objects = {("Deployment", name): one for name, one in poolers.items()}
     return situation(*(pods or three()), spec={**BOTH, **spec}, objects=objects, budget=budget or FleetBudget())
+
+
+def of_the_reference(one: Live) -> Live:
+    entry = {"manager": "postgres-operator", "operation": "Update", "apiVersion": "apps/v1", "fieldsV1": {}}
+    body = {**one.body("apps/v1", "Deployment"), "status": one.decoded_status()}
+    return live(body, generation=1, managedFields=[entry])
+
+
+@pytest.mark.parametrize("available", [2, 0])
+def test_the_references_pooler_waits_for_the_word_while_it_serves_somebody(available: int) -> None:
+    decision = roll_poolers(seen(of_the_reference(old(LEADER, {**SERVES, "availableReplicas": available}))))
+    assert ([type(step) for step in decision.steps], bool(decision.held)) == (
+        [] if available else [TakeOver],
+        bool(available),
+    )
 
 
 def rolled(found: Situation) -> list[str]:

@@ -147,7 +147,7 @@ def test_a_roll_waits_for_the_end_of_a_pause() -> None:
 def test_a_pooler_that_the_reference_made_keeps_its_template_until_a_person_says_otherwise() -> None:
     managed = [{"manager": "postgres-operator", "operation": "Update", "fieldsV1": {}}]
     body = deployment(template=other_template(terminationGracePeriodSeconds=1))
-    found = live(body, managedFields=managed)
+    found = live({**body, "status": {"availableReplicas": 1}}, managedFields=managed)
     place = ("Deployment", "acid-a-pooler")
     held = with_secrets(situation(*three(), spec=ON, objects={place: found}), list_meta())
     assert [type(one.step) for one in decide(held).held] == [TakeOver, RollPooler]
