@@ -188,7 +188,7 @@ class Patroni:
                 data=msgspec.json.encode(body) if body is not None else None,
                 headers=headers,
                 ssl=endpoint.tls or False,
-                timeout=aiohttp.ClientTimeout(total=timeout_s, sock_connect=CONNECT_TIMEOUT_S),
+                timeout=_timeout(timeout_s, is_command=body is not None),
                 allow_redirects=False,  # credentials go to this address only
             ) as answer:
                 content = await body_of(system, answer, longest_bytes=LONGEST_ANSWER_BYTES)
@@ -200,6 +200,12 @@ class Patroni:
         if not (200 <= answer.status < 300 or answer.status == also):
             raise RefusedError(system, status=answer.status, message=f"{verb} {path}: {answer.status} {_text(content)}")
         return content
+
+
+def _timeout(total_s: float, *, is_command: bool) -> aiohttp.ClientTimeout:
+    """A command was permitted a moment ago: it waits for a connection no longer than one takes, whoever holds them all."""
+    connect_s = CONNECT_TIMEOUT_S if is_command else None
+    return aiohttp.ClientTimeout(total=total_s, connect=connect_s, sock_connect=CONNECT_TIMEOUT_S)
 
 
 def _why_unreachable(error: Exception, timeout_s: float) -> str:

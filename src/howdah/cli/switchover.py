@@ -14,6 +14,7 @@ from howdah.cli.exits import Exit, Failed
 from howdah.cli.operator_settings import OperatorSettings, find_settings
 from howdah.cli.options import Connection
 from howdah.cli.output import say
+from howdah.controller.lead import permit
 from howdah.controller.look import judge, observe_live
 from howdah.controller.members import Members
 from howdah.controller.observe import utc_now
@@ -38,7 +39,7 @@ def switch_over(connection: Connection, name: str, to: str | None) -> None:
 
     async def work(client: Client, namespace: str) -> None:
         async with new_session() as session:
-            members = Members(client, Patroni(session))
+            members = Members(client, Patroni(session), permit(lambda: True))
             await _switch_over(client, await find_settings(client), members, (namespace, name), to)
 
     connection.run(work)

@@ -64,7 +64,7 @@ class Target:
 class Applier:
     """Carries steps out. `told` hears of each one done (for events and metrics).
 
-    `may_write` is asked before each one, and right before each call to the API is sent or sent again.
+    `may_write` is asked before each one, and by all that carries it out right before a call is sent or sent again.
 
     `sees_shared(kind, namespace)`: whether what all clusters of a namespace share has been made since the decision.
     """

@@ -394,8 +394,7 @@ class Databases:
         verifier = await asyncio.to_thread(
             new_verifier, password.value, superuser, salt, cluster.access.password_encryption
         )
-        self._permit()
-        done = await self._client.exec(
+        done = await self._client.permitted_by(self._permit).exec(
             view.name,
             namespace=cluster.key.namespace,
             container=cluster.postgres.name,

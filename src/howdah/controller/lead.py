@@ -1,4 +1,4 @@
-"""Whether this process may still write: asked before each step, each call to the API and each statement."""
+"""Whether this process may still write: asked before each step, call, command and statement is sent."""
 
 from __future__ import annotations
 

@@ -249,7 +249,7 @@ class Operator:
 
     async def work(self, patroni: Patroni, *until: asyncio.Task[Any]) -> None:
         """All but the HTTP endpoints, until one of `until` ends."""
-        self._wire(Members(self._client, patroni))
+        self._wire(Members(self._client, patroni, permit(self._may_write)))
         works = (self._watch.run(), self._sources.run(), self._recorder.run(), self._lead(), self._keep_house())
         tasks: list[asyncio.Task[Any]] = [*(asyncio.create_task(work) for work in works), *until]
         ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -280,6 +280,7 @@ class Operator:
             Ec2(self._settings.aws_region, self._options.environment),
             notify=self._queue.add,
             refresh_s=refresh_s,
+            permit=permit(self._may_write),
             clock=self._edges.clock,
         )
         place = self._options.operator_namespace

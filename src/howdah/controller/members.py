@@ -12,6 +12,7 @@ import msgspec
 
 from howdah.adapters import kubernetes
 from howdah.adapters.patroni import COMMAND_TIMEOUT_S, DeniedError, Endpoint, NodeStatus, Patroni
+from howdah.controller.lead import Permit
 from howdah.core.patroni.credentials import RestCredentials, derived_credentials
 from howdah.core.patroni.member import UNKNOWN, Member
 from howdah.kube.client import Client
@@ -22,15 +23,19 @@ AT_ONCE_S = 0.3  # a member that is well answers in some milliseconds, and the n
 
 
 class Members:
-    """Speaks to Patroni for all clusters. The credentials are read from the superuser's Secret for each command."""
+    """Speaks to Patroni for all clusters. The credentials are read from the superuser's Secret for each command.
 
-    def __init__(self, client: Client, patroni: Patroni) -> None:
-        self._client = client
+    `permit` is asked after that, right before a command is sent: a busy API server may take its time over a Secret.
+    """
+
+    def __init__(self, client: Client, patroni: Patroni, permit: Permit) -> None:
+        self._client = client.permitted_by(permit)
         self._patroni = patroni
+        self._permit = permit
 
     async def patch_configuration(self, cluster: Cluster, member: Member, patch: Mapping[str, Any]) -> None:
         try:
-            await self._patroni.patch_config(await self._endpoint(cluster, member), patch)
+            await self._patroni.patch_config(await self._permitted(cluster, member), patch)
         except DeniedError:
             stdin = msgspec.json.encode(patch)
             await self._patronictl(
@@ -39,7 +44,7 @@ class Members:
 
     async def switch_over(self, cluster: Cluster, leader: Member, candidate: str) -> None:
         try:
-            endpoint = await self._endpoint(cluster, leader)
+            endpoint = await self._permitted(cluster, leader)
             await self._patroni.switchover(endpoint, leader=leader.name, candidate=candidate)
         except DeniedError:
             who = ("--leader", leader.name, "--candidate", candidate)
@@ -48,7 +53,7 @@ class Members:
     async def restart(self, cluster: Cluster, member: Member) -> None:
         """Only where the restart is still pending."""
         try:
-            await self._patroni.restart(await self._endpoint(cluster, member), only_pending=True)
+            await self._patroni.restart(await self._permitted(cluster, member), only_pending=True)
         except DeniedError:
             await self._patronictl(cluster, member, "restart", cluster.key.name, member.name, "--force", "--pending")
 
@@ -108,8 +113,10 @@ class Members:
             return dataclasses.replace(member, state=UNKNOWN, postgres_state=UNKNOWN, problem=error.message)
         return _told(member, status)
 
-    async def _endpoint(self, cluster: Cluster, member: Member) -> Endpoint:
+    async def _permitted(self, cluster: Cluster, member: Member) -> Endpoint:
+        """Where a command goes. Raises NotLeading where it may not be sent any more."""
         credentials = await self._credentials(cluster)
+        self._permit()
         return Endpoint(member.api_url or "", credentials.username, credentials.password)
 
     async def _credentials(self, cluster: Cluster) -> RestCredentials:

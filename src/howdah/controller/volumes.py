@@ -16,6 +16,7 @@ from typing import Protocol
 import structlog
 
 from howdah.adapters.aws.query import Refused
+from howdah.controller.lead import Permit
 from howdah.controller.observe import Clock
 from howdah.core.plan import ModifyVolume
 from howdah.core.situation import VolumeLook
@@ -56,7 +57,14 @@ class Cloud(Protocol):
     async def describe(self, ids: Iterable[str]) -> dict[str, CloudVolume]: ...
 
     async def modify(
-        self, volume_id: str, *, size_gib: int | None, kind: str | None, iops: int | None, throughput: int | None
+        self,
+        volume_id: str,
+        *,
+        size_gib: int | None,
+        kind: str | None,
+        iops: int | None,
+        throughput: int | None,
+        permit: Permit,
     ) -> None: ...
 
 
@@ -73,16 +81,24 @@ class _Known:
 
 
 class Volumes:
-    """Belongs to one event loop. `notify(key)` is called when a look has ended."""
+    """Belongs to one event loop. `notify(key)` is called when a look has ended, `permit` right before a change is sent."""
 
     def __init__(
-        self, client: Client, cloud: Cloud, *, notify: Callable[[Key], None], refresh_s: float, clock: Clock
+        self,
+        client: Client,
+        cloud: Cloud,
+        *,
+        notify: Callable[[Key], None],
+        refresh_s: float,
+        permit: Permit,
+        clock: Clock,
     ) -> None:
         self._client = client
         self._cloud = cloud
         self._questions = _Questions(cloud)
         self._notify = notify
         self._refresh_s = refresh_s
+        self._permit = permit
         self._clock = clock
         self._known: dict[Key, _Known] = {}
         self._ids: dict[Key, dict[str, str | None]] = {}  # by the volume's name
@@ -115,7 +131,12 @@ class Volumes:
         """Raises ExternalError with what EC2 said; what it has had enough of is not asked again for a while."""
         try:
             await self._cloud.modify(
-                step.volume_id, size_gib=step.size_gib, kind=step.type, iops=step.iops, throughput=step.throughput
+                step.volume_id,
+                size_gib=step.size_gib,
+                kind=step.type,
+                iops=step.iops,
+                throughput=step.throughput,
+                permit=self._permit,
             )
             self._taken[step.volume_id] = (step, self._clock() + SETTLING)
         except Refused as refused:

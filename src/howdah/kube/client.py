@@ -81,7 +81,7 @@ class Client:
         self._permit: Callable[[], None] | None = None
 
     def permitted_by(self, permit: Callable[[], None]) -> Client:
-        """The same client over the same connections, whose writes ask `permit` right before each is sent or sent again.
+        """The same client, whose writes and commands in pods ask `permit` right before each is sent or sent again.
 
         What that raises is what the write ends with. Waiting for a turn, for a busy server or for a credential may take so
         long that who was allowed to write when it was asked for is not any more. Only a connection may have to be made yet.
@@ -357,7 +357,9 @@ class Client:
         timeout_s: float = 60.0,
     ) -> ExecResult:
         """Run a command in a container and wait for its end; see `exec.run_in_pod`."""
-        return await run_in_pod(self.transport, pod, namespace, container, argv, stdin=stdin, timeout_s=timeout_s)
+        return await run_in_pod(
+            self.transport, pod, namespace, container, argv, stdin=stdin, timeout_s=timeout_s, permit=self._permit
+        )
 
     async def _write(
         self,

@@ -7,7 +7,7 @@ the number of its channel. Not here: terminals, port forwarding, attach.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -47,14 +47,16 @@ async def run_in_pod(
     *,
     stdin: bytes | None = None,
     timeout_s: float = 60.0,
+    permit: Callable[[], None] | None = None,
 ) -> ExecResult:
-    """Run `argv` and wait for its end. Raises ExecError, Unreachable, NotFound and the like.
+    """Run `argv` and wait for its end. Raises ExecError, Unreachable, NotFound and the like, and what `permit` raises.
 
     The command is not stopped by a time-out: Kubernetes has no way to. `stdin` is closed after its last byte where the
     server speaks v5 (1.30 and later); with v4 the end of the input cannot be told, so a command that reads to the end hangs.
     """
     what = f"exec pods {namespace}/{pod} {argv[0]}"  # further arguments may hold a secret
-    call = Call("exec", "pods/exec", what, "GET", PODS.path(namespace, pod, "exec"), _params(container, argv, stdin))
+    path, params = PODS.path(namespace, pod, "exec"), _params(container, argv, stdin)
+    call = Call("exec", "pods/exec", what, "GET", path, params, permit=permit)
     try:
         async with asyncio.timeout(timeout_s), transport.websocket(call, (V5, V4)) as socket:
             # At the same time: a command that answers while it reads would else wait for us, and we for it.

@@ -17,7 +17,7 @@ from urllib.parse import urlencode
 import aiohttp
 from yarl import URL
 
-from .access import Access
+from .access import Access, Proof
 from .errors import ApiError, KubeError, ServerUnavailable, TooManyRequests, Unauthorized, Unreachable, api_error
 
 Observer = Callable[[str, str, int, float], None]
@@ -140,7 +140,7 @@ class Transport:
     @asynccontextmanager
     async def websocket(self, call: Call, protocols: tuple[str, ...]) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
         """A websocket on the call's path."""
-        proof = await self._access.credentials.proof()
+        proof = await self._permitted_proof(call)
         try:
             async with self._live_session().ws_connect(
                 self._url(call),
@@ -161,9 +161,7 @@ class Transport:
 
     @asynccontextmanager
     async def _open(self, call: Call, idle_s: float | None = None) -> AsyncIterator[aiohttp.ClientResponse]:
-        proof = await self._access.credentials.proof()
-        if call.permit is not None:  # after all that may take long: a slot, a busy server, a credential from a program
-            call.permit()
+        proof = await self._permitted_proof(call)
         async with self._live_session().request(
             call.method,
             self._url(call),
@@ -177,6 +175,13 @@ class Transport:
             if response.status == 401:
                 self._access.credentials.reject()
             yield response
+
+    async def _permitted_proof(self, call: Call) -> Proof:
+        """Who we are; and after all that may take long (a slot, a busy server, a program's credential) the permit is asked."""
+        proof = await self._access.credentials.proof()
+        if call.permit is not None:
+            call.permit()
+        return proof
 
     def _url(self, call: Call) -> URL:
         query = f"?{urlencode(call.params)}" if call.params else ""

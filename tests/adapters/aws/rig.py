@@ -3,7 +3,7 @@
 import asyncio
 import datetime as dt
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl
@@ -133,8 +133,10 @@ class Scripted:
     seen: list[tuple[str, str, dict[str, str], str]] = field(default_factory=list)
     delay_s: float = 0.0
     url: str = ""
+    when_asked: Callable[[], None] = lambda: None
 
     async def answer(self, request: web.Request) -> web.Response:
+        self.when_asked()
         headers = {name.lower(): value for name, value in request.headers.items()}
         self.seen.append((request.method, request.path, headers, await request.text()))
         await asyncio.sleep(self.delay_s)

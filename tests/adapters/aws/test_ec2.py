@@ -11,7 +11,7 @@ from howdah.adapters.aws.query import Refused
 from howdah.model.errors import ExternalError
 from howdah.model.volumes import CloudVolume
 
-UNCHANGED = {"size_gib": None, "kind": None, "iops": None, "throughput": None}
+UNCHANGED = {"size_gib": None, "kind": None, "iops": None, "throughput": None, "permit": lambda: None}
 ERROR = "<Response><Errors><Error><Code>{code}</Code><Message>{message}</Message></Error></Errors></Response>"
 
 
@@ -24,7 +24,7 @@ async def test_a_volume_is_described_changed_and_described_anew():
         ec2 = Ec2(REGION, server.environment)
         seen = CloudVolume("vol-1", 10, "gp3", 3000, 125)
         assert await ec2.describe(["vol-1", "vol-2"]) == {"vol-1": seen, "vol-2": CloudVolume("vol-2", 5, "standard")}
-        await ec2.modify("vol-1", size_gib=20, kind="io2", iops=4000, throughput=None)
+        await ec2.modify("vol-1", size_gib=20, kind="io2", iops=4000, throughput=None, permit=lambda: None)
         after = replace(seen, size_gib=20, type="io2", iops=4000, modification="completed")
         assert await ec2.describe(["vol-1"]) == {"vol-1": after}
         wanted = {"VolumeId": "vol-1", "Size": "20", "VolumeType": "io2", "Iops": "4000"}

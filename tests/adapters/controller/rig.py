@@ -65,6 +65,7 @@ class PatroniApi:
     silent: set[int] = field(default_factory=set)
     hanging: set[int] = field(default_factory=set)
     vouching: set[int] = field(default_factory=set)  # for their leader, in failsafe mode
+    judge: Callable[[], int] = lambda: 200  # what a command is answered with
 
     def url(self, ordinal: int) -> str:
         return f"http://127.0.0.1:{self.ports[ordinal]}/patroni"
@@ -79,7 +80,7 @@ class PatroniApi:
         if request.method == "GET":
             return web.json_response(self.state(ordinal))
         self.commands.append((f"{NAME}-{ordinal}", request.path, await request.json()))
-        return web.json_response({})
+        return web.json_response({}, status=self.judge())
 
     def state(self, ordinal: int) -> Json:
         if ordinal == self.leader:
@@ -305,11 +306,12 @@ async def rig(
         watch = Watch(client, scope, lambda _: None)
         told: list[tuple[Step, str | None]] = []
         leads = [True]
-        members = Members(client, Patroni(session))
-        databases = Databases(
-            client, notify=lambda _: None, refresh_s=1800, permit=permit(lambda: leads[-1]), server=server
+        may_write = permit(lambda: leads[-1])
+        members = Members(client, Patroni(session), may_write)
+        databases = Databases(client, notify=lambda _: None, refresh_s=1800, permit=may_write, server=server)
+        volumes = Volumes(
+            client, cloud or Ec2("", {}), notify=lambda _: None, refresh_s=1800, permit=may_write, clock=utc_now
         )
-        volumes = Volumes(client, cloud or Ec2("", {}), notify=lambda _: None, refresh_s=1800, clock=utc_now)
         applier = Applier(
             client,
             members,

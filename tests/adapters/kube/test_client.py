@@ -334,10 +334,13 @@ async def test_a_write_that_is_not_permitted_any_more_is_not_sent_again(
     assert (await writer.list(CONFIGMAPS)).items == (await client.list(CONFIGMAPS)).items, "reads are free"
 
 
+@pytest.mark.parametrize("is_command", [False, True])
 async def test_a_write_is_not_sent_that_was_forfeited_while_its_credential_was_made(
-    kube: FakeKubernetes, client: Client
+    kube: FakeKubernetes, client: Client, is_command: bool
 ) -> None:
+    """Nor is a command in a pod, which is a GET."""
     access, allowed = client.transport._access, [True]
+    kube.store.seed(PODS, {"metadata": {"name": "c-0", "namespace": "team"}})
 
     class Slow:
         """As a program that makes tokens."""
@@ -354,8 +357,13 @@ async def test_a_write_is_not_sent_that_was_forfeited_while_its_credential_was_m
 
     client.transport._access = dataclasses.replace(access, credentials=Slow())
     kube.requests.clear()
+    writer = client.permitted_by(permit)
+    calls = {
+        True: lambda: writer.exec("c-0", namespace="team", container="postgres", argv=["true"]),
+        False: lambda: writer.create(CONFIGMAPS, config_map(x="1")),
+    }
     with pytest.raises(ForfeitedError):
-        await client.permitted_by(permit).create(CONFIGMAPS, config_map(x="1"))
+        await calls[is_command]()
     assert kube.requests == []
 
 

@@ -6,6 +6,7 @@ import socket
 import zlib
 from collections.abc import AsyncIterator, Iterator
 
+import aiohttp
 import pytest
 
 from howdah.adapters.answers import new_session
@@ -18,6 +19,7 @@ from howdah.adapters.patroni import (
     RefusedError,
     UnreachableError,
 )
+from steady import HANGS_S
 
 MIB = 1024 * 1024
 
@@ -134,3 +136,26 @@ async def test_an_address_that_drops_packets_does_not_take_the_time_of_a_command
 ) -> None:
     with pytest.raises(UnreachableError, match="no connection in 3 s"):
         await patroni.switchover(Endpoint(f"http://{silent_address}"), leader="a", candidate="b")
+
+
+async def test_members_that_hang_keep_no_command_for_later() -> None:
+    """It was permitted when it was given: where all connections are taken it fails, and is not sent when one is free."""
+    asked: list[bytes] = []
+
+    async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.readuntil(b"\r\n"))
+        await asyncio.sleep(HANGS_S)
+        writer.close()
+
+    server = await asyncio.start_server(hang, "127.0.0.1", 0)
+    async with server, new_session(connector=aiohttp.TCPConnector(limit=1)) as session:
+        patroni, place = Patroni(session), Endpoint(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        look = asyncio.create_task(patroni.get_patroni(place))
+        while not asked:
+            await asyncio.sleep(0.01)
+        with pytest.raises(UnreachableError, match="no connection in 3 s"):
+            await patroni.switchover(place, leader="a", candidate="b")
+        with pytest.raises(UnreachableError):
+            await look
+        await asyncio.sleep(0.1)
+        assert asked == [b"GET /patroni HTTP/1.1\r\n"]

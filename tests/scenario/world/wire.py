@@ -193,6 +193,8 @@ class SimulatedClient(Client):
         timeout_s: float = 60.0,
     ) -> ExecResult:
         await self._hand.reach()
+        if self._permit is not None:
+            self._permit()
         self._server.authorize(PODS, Request("get", "pods/exec", namespace, pod))
         if self._server.store.find(PODS, namespace, pod) is None:
             raise NotFound(f"exec {pod}", status=404)

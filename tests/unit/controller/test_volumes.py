@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from howdah.adapters.aws.query import Refused
+from howdah.controller.lead import permit
 from howdah.controller.volumes import REFUSED_FOR, Volumes
 from howdah.core.plan import ModifyVolume
 from howdah.kube.errors import Forbidden
@@ -69,6 +70,7 @@ class World:
             self.cloud,
             notify=self.notified.append,
             refresh_s=1800,
+            permit=permit(lambda: True),
             clock=lambda: NOW + dt.timedelta(seconds=asyncio.get_running_loop().time() - self.started),
         )
 

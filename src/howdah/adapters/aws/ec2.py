@@ -6,7 +6,7 @@ https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_ModifyVolume.html
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import replace
 from urllib.parse import urlencode, urlsplit
 from xml.etree.ElementTree import Element
@@ -54,12 +54,22 @@ class Ec2:
         return found
 
     async def modify(
-        self, volume_id: str, *, size_gib: int | None, kind: str | None, iops: int | None, throughput: int | None
+        self,
+        volume_id: str,
+        *,
+        size_gib: int | None,
+        kind: str | None,
+        iops: int | None,
+        throughput: int | None,
+        permit: Callable[[], None],
     ) -> None:
-        """Change what is not None. Raises Refused with EC2's code, or ExternalError."""
+        """Change what is not None. Raises Refused with EC2's code, or ExternalError.
+
+        `permit` is asked when credentials have been found, right before it is sent; what it raises keeps it from that.
+        """
         said = {"Size": size_gib, "VolumeType": kind, "Iops": iops, "Throughput": throughput}
         asked = {name: str(value) for name, value in said.items() if value is not None}
-        await self._call("ModifyVolume", {"VolumeId": volume_id, **asked})
+        await self._call("ModifyVolume", {"VolumeId": volume_id, **asked}, permit)
 
     async def _items(self, action: str, filters: Mapping[str, str], name: str) -> AsyncIterator[Element]:
         token = ""
@@ -72,7 +82,9 @@ class Ec2:
                 return
         raise ExternalError(SYSTEM, transient=False, message=f"{action} does not come to an end")
 
-    async def _call(self, action: str, parameters: Mapping[str, str]) -> Element:
+    async def _call(
+        self, action: str, parameters: Mapping[str, str], permit: Callable[[], None] = lambda: None
+    ) -> Element:
         if not self._region:
             raise ExternalError(SYSTEM, transient=False, message="no region: set aws_region")
         credentials = await self._credentials.current()
@@ -85,6 +97,7 @@ class Ec2:
             content=(_FORM, body),
             now=dt.datetime.now(dt.UTC),
         )
+        permit()
         status, answer = await request(
             "POST", self._url, system=SYSTEM, timeout_s=self._timeout_s, headers=headers, body=body, by_proxy=True
         )

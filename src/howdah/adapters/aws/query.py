@@ -11,6 +11,8 @@ from howdah.adapters.answers import body_of, new_session
 from howdah.model.errors import ExternalError
 
 LONGEST_MESSAGE = 300
+CONNECT_S = 5.0
+"""With a proxy and TLS. What was permitted before it is not sent later than that."""
 _QUOTE_THE_REQUEST = frozenset({"SignatureDoesNotMatch", "IncompleteSignature", "InvalidSignatureException"})
 """Their messages repeat the request's headers, the session token among them."""
 
@@ -34,13 +36,15 @@ async def request(
     by_proxy: bool = False,
 ) -> tuple[int, bytes]:
     """Status and body. A session for each request: there are few. Raises ExternalError."""
-    timeout = aiohttp.ClientTimeout(total=timeout_s)
+    timeout = aiohttp.ClientTimeout(total=timeout_s, connect=CONNECT_S)
     try:
         async with (
             new_session(timeout=timeout, trust_env=by_proxy) as session,
             session.request(method, url, headers=headers, data=body, allow_redirects=False) as response,
         ):
             return response.status, await body_of(system, response)
+    except aiohttp.ConnectionTimeoutError:
+        raise ExternalError(system, transient=True, message=f"no connection in {CONNECT_S:g} s") from None
     except TimeoutError:
         raise ExternalError(system, transient=True, message=f"no answer in {timeout_s:g} s") from None
     except (aiohttp.ClientError, ValueError) as error:
