@@ -28,7 +28,7 @@ RETRIES = 4
 FIRST_DELAY_S = 0.2
 LONGEST_DELAY_S = 10.0
 CONNECT_S = 5.0
-"""For a connection with TLS. What was permitted before it is not sent later than that."""
+"""For a connection: a name, a proxy and TLS. What was permitted before it is not sent later than that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +170,7 @@ class Transport:
             ssl=proof.tls or True,
             server_hostname=self._access.server_name,
             allow_redirects=False,  # a redirect would carry the token elsewhere
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=idle_s),
+            timeout=_timeout(idle_s),
         ) as response:
             if response.status == 401:
                 self._access.credentials.reject()
@@ -194,12 +194,18 @@ class Transport:
                 read_bufsize=READ_BUFFER_BYTES,
                 headers=(("Accept-Encoding", "identity"), ("User-Agent", self._user_agent), *self._access.headers),
                 proxy=self._access.proxy,
+                timeout=_timeout(),  # of a websocket, which has no other word for its connection
                 auto_decompress=False,
             )
             # aiohttp would send GET, PUT and DELETE again by itself when a kept connection breaks: past `permit`, `once` and
             # `repeatable`, and an exec (a GET) would run its command twice. It has no public switch for that.
             self._session._retry_connection = False
         return self._session
+
+
+def _timeout(idle_s: float | None = None) -> aiohttp.ClientTimeout:
+    """`connect` counts all that a connection takes; `sock_connect` would count neither the name nor a proxy's answer."""
+    return aiohttp.ClientTimeout(total=None, connect=CONNECT_S, sock_read=idle_s)
 
 
 def retry_delay_s(error: KubeError, call: Call, attempt: int) -> float | None:
@@ -252,6 +258,8 @@ def _unreachable(call: Call, error: Exception) -> Unreachable:
         return Unreachable(f"{call.what}: the proxy answers {error.status} {error.message}")
     if isinstance(error, aiohttp.ClientProxyConnectionError):
         return Unreachable(f"{call.what}: cannot connect to the proxy {error.host}:{error.port}: {error.os_error}")
+    if isinstance(error, aiohttp.ConnectionTimeoutError):  # its own text has the URL, with a command's arguments
+        return Unreachable(f"{call.what}: no connection within {CONNECT_S:g} s")
     if isinstance(error, aiohttp.ClientConnectorError):
         return Unreachable(f"{call.what}: cannot connect to {error.host}:{error.port}: {error.os_error}")
     return Unreachable(f"{call.what}: {error or type(error).__name__}")

@@ -24,6 +24,7 @@ from howdah.kube.errors import CredentialError, Unreachable
 from howdah.kube.exec import ExecResult
 from howdah.kube.resources import PODS
 from howdah.kube.testing import FakeKubernetes
+from howdah.kube.transport import CONNECT_S
 from howdah.kube.watch import watch_batches
 
 POD = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a", "namespace": "ns"}, "spec": {"containers": []}}
@@ -216,6 +217,40 @@ async def _fails_quietly(client: Client, words: Iterable[str]) -> None:
         await client.exec("a", namespace="ns", container="c", argv=["true"])
     assert all(word in str(caught.value) for word in words)
     assert "hunter2" not in str(caught.value)
+
+
+async def test_what_a_proxy_lets_through_late_is_not_sent(server: Listening, tmp_path: Path) -> None:
+    """Whoever permitted it did so before: neither a write nor a command in a pod."""
+    asked: list[bytes] = []
+
+    async def late(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append((await reader.readuntil(b"\r\n\r\n"))[:7])
+        await asyncio.sleep(CONNECT_S + 2)
+        there, back = await asyncio.open_connection("127.0.0.1", int(server.url.rpartition(":")[2]))
+        writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        await writer.start_tls(tls)
+        await asyncio.gather(_copied(reader, back), _copied(there, writer))
+
+    tls, permits = certified(tmp_path), list[bool]()
+    async with listening(late) as port:
+        cluster = {
+            "server": "https://127.0.0.1:1",
+            "certificate-authority": "ca.pem",
+            "proxy-url": f"http://127.0.0.1:{port}",
+        }
+        async with Client(access(tmp_path, {"token": "t"}, cluster), timeout_s=CONNECT_S + 4) as client:
+            writer = client.permitted_by(lambda: permits.append(True))
+            sent = (
+                writer.create(PODS, POD),
+                writer.exec("a", namespace="ns", container="c", argv=["psql", "hunter2"], timeout_s=CONNECT_S + 4),
+            )
+            said = await asyncio.gather(*sent, return_exceptions=True)
+            await asyncio.sleep(3)
+    assert [str(one) for one in said] == [
+        "create pods ns/a: no connection within 5 s",
+        "exec pods ns/a psql: no connection within 5 s",
+    ]
+    assert (asked, permits, server.headers) == ([b"CONNECT"] * 2, [True] * 2, [])
 
 
 @pytest.mark.parametrize("way", ["https://127.0.0.1:1", "socks5://127.0.0.1:1", "127.0.0.1:3128", "http://a:b:c"])
