@@ -30,6 +30,8 @@ Key = tuple[str, str]
 FIRST_DELAY_S = 0.2
 LONGEST_DELAY_S = 5.0
 """After an outage the store is at most about this late; a try is one refused connection."""
+LONGEST_ASKED_S = 30.0
+"""What a server that asks for more is waited for: a maintenance page may ask for hours and be gone in minutes."""
 STEADY_S = 5.0
 """A stream that lived this long was a good one: the next try comes after the first delay again."""
 BLINK_S = 2.0
@@ -249,7 +251,7 @@ class Informer(Generic[T]):
                 self.denied = error if isinstance(error, Forbidden) else self.denied
                 self.counts.failures += 1
                 refused = refused + 1 if isinstance(error, ApiError) else 0
-                wait_s = getattr(error, "retry_after_s", None) or 0.0
+                wait_s = min(getattr(error, "retry_after_s", None) or 0.0, LONGEST_ASKED_S)
                 if isinstance(error, Forbidden) and delay_s >= self._longest_delay_s:
                     wait_s = self._forbidden_delay_s or wait_s
                 if _version_is_lost(error) or refused >= FAILURES_BEFORE_LIST:
