@@ -69,8 +69,11 @@ class Endpoint:
 
     @property
     def in_its_container(self) -> tuple[str, ...]:
-        """Arguments of a psql beside the server, whose socket asks for no password."""
-        return ("-U", self.user, "-d", self.database)
+        """A psql beside the server, whose socket asks for no password.
+
+        Variables as in `environment`, for psql's own words go before these: of `-d` and a name it ignores the name.
+        """
+        return ("env", f"PGUSER={self.user}", f"PGDATABASE={self.database}", "psql")
 
     @property
     def url(self) -> str:
@@ -280,7 +283,7 @@ def _psql_major(program: str) -> int:
     return int(numbers[0]) if numbers else 0
 
 
-def _kubectl_exec(connection: Connection, pod: str, arguments: Sequence[str]) -> NoReturn:
+def _kubectl_exec(connection: Connection, pod: str, argv: Sequence[str]) -> NoReturn:
     """A terminal needs kubectl's."""
     kubectl = shutil.which("kubectl")
     if kubectl is None:
@@ -292,11 +295,11 @@ def _kubectl_exec(connection: Connection, pod: str, arguments: Sequence[str]) ->
         *(("--context", connection.context) if connection.context else ()),
         *(("--namespace", connection.namespace) if connection.namespace else ()),
     ]
-    command = [kubectl, "exec", "-it", *place, pod, "-c", names.POSTGRES_CONTAINER, "--", "psql", *arguments]
+    command = [kubectl, "exec", "-it", *place, pod, "-c", names.POSTGRES_CONTAINER, "--", *argv]
     sys.exit(subprocess.run(command, check=False).returncode)  # noqa: S603 - the person's own command
 
 
-def _exec_in_pod(connection: Connection, pod: str, arguments: Sequence[str]) -> int:
+def _exec_in_pod(connection: Connection, pod: str, argv: Sequence[str]) -> int:
     given = sys.stdin.buffer.read()
 
     async def work(client: Client, namespace: str) -> int:
@@ -304,7 +307,7 @@ def _exec_in_pod(connection: Connection, pod: str, arguments: Sequence[str]) -> 
             pod,
             namespace=namespace,
             container=names.POSTGRES_CONTAINER,
-            argv=("psql", *arguments),
+            argv=argv,
             stdin=given,
             timeout_s=EXEC_TIMEOUT_S,
         )

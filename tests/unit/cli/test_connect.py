@@ -45,6 +45,10 @@ def test_psql_needs_no_argument_to_find_the_leader(variable: str) -> None:
     assert ENDPOINT.environment[variable]
 
 
+def test_nor_does_the_one_in_the_container() -> None:
+    assert ENDPOINT.in_its_container == ("env", "PGUSER=bar_owner@x", "PGDATABASE=my db", "psql")
+
+
 def found_psql(folder: Path, major: int, monkeypatch: pytest.MonkeyPatch) -> str:
     """A machine whose psql says this version."""
     program = folder / "psql"
