@@ -63,7 +63,7 @@ def _documents_of(file: Path) -> Iterator[Document]:
         found = [body for body in kube_documents.read_documents(text) if body is not None]
     except OSError as error:
         raise Failed(f"{where}: cannot be read: {error.strerror}", Exit.INVALID) from error
-    except UnicodeDecodeError as error:
+    except UnicodeError as error:  # also where it is read as if it were: standard input without a locale
         raise Failed(f"{where}: is not text; a manifest is YAML or JSON in UTF-8", Exit.INVALID) from error
     except yaml.YAMLError as error:
         raise Failed(f"{where}: is not YAML: {_one_line(error)}", Exit.INVALID) from error

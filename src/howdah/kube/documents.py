@@ -19,12 +19,19 @@ _INTEGER = re.compile(r"[-+]?(0[xX][0-9a-fA-F_]+|0[bB][01_]+|0[oO]?[0-7_]+|0|[1-
 _FLOAT = re.compile(
     r"[-+]?(\.[0-9][0-9_]*|[0-9][0-9_]*(\.[0-9_]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)"
 )
+MOST_LEVELS = 200
+"""Deeper than any manifest. The parser of PyYAML in C has no limit, and ends the process where its stack ends."""
+MOST_DIGITS = 400
+"""More than any number has that a float can hold; Python refuses to read or write some thousands."""
 _LARGEST_EXACT = 1e21
 """A whole float below this is written without a point in JSON, and so is an integer."""
 
 
 def read_documents(text: str | bytes) -> Iterator[Any]:
-    """Each document as JSON has it: keys are text, and no value is a date. Raises yaml.YAMLError."""
+    """Each document as JSON has it: keys are text, no value is a date, and none is within itself.
+
+    Raises yaml.YAMLError, and nothing else for whatever text; its `problem` quotes no value.
+    """
     yield from yaml.load_all(text, Loader=_Loader)
 
 
@@ -32,9 +39,33 @@ _Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class _Loader(_Base):  # type: ignore[misc]
-    """The safe loader with other plain words."""
+    """The safe loader with other plain words, and a limit to how deep it goes."""
 
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 - as the base has it
+    _level = 0
+
+    def descend_resolver(self, current_node: yaml.Node | None, current_index: Any) -> None:
+        """Called at each node that is begun, before those in it."""
+        self._level += 1
+        if current_node is not None and self._level > MOST_LEVELS:
+            raise _nested(current_node)
+        super().descend_resolver(current_node, current_index)
+
+    def ascend_resolver(self) -> None:
+        self._level -= 1
+        super().ascend_resolver()
+
+    def construct_document(self, node: yaml.Node) -> Any:
+        if (deepest := _too_deep(node)) is not None:
+            raise _nested(deepest)
+        return super().construct_document(node)
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep=deep)
+        except (ValueError, LookupError, AttributeError):  # a word after an explicit tag may be any
+            said = f"this is no {str(node.tag).removeprefix(_TAG)} that can be read"
+            raise yaml.constructor.ConstructorError(None, None, said, node.start_mark) from None
 
     def construct_mapping(self, node: yaml.Node, deep: bool = False) -> dict[str, Any]:
         if not isinstance(node, yaml.MappingNode):
@@ -52,6 +83,30 @@ class _Loader(_Base):  # type: ignore[misc]
         return str(key)
 
 
+def _too_deep(root: yaml.Node) -> yaml.Node | None:
+    """A node that is nested too deeply, or in itself: by its name, which costs the parser no level."""
+    reached: dict[int, int] = {}
+    ahead = [(root, 1)]
+    while ahead:
+        node, level = ahead.pop()
+        if level > MOST_LEVELS:
+            return node
+        if isinstance(node, yaml.CollectionNode) and level > reached.get(id(node), 0):
+            reached[id(node)] = level
+            ahead.extend((part, level + 1) for part in _parts(node))
+    return None
+
+
+def _parts(node: yaml.CollectionNode) -> Iterator[yaml.Node]:
+    for part in node.value:
+        yield from part if isinstance(node, yaml.MappingNode) else (part,)
+
+
+def _nested(node: yaml.Node) -> yaml.YAMLError:
+    said = f"this is nested in itself, or deeper than {MOST_LEVELS} levels"
+    return yaml.constructor.ConstructorError(None, None, said, node.start_mark)
+
+
 def _boolean(loader: Any, node: yaml.ScalarNode) -> bool:
     return _BOOLEANS[loader.construct_scalar(node)]
 
@@ -59,6 +114,8 @@ def _boolean(loader: Any, node: yaml.ScalarNode) -> bool:
 def _integer(loader: Any, node: yaml.ScalarNode) -> int:
     word = str(loader.construct_scalar(node)).replace("_", "")
     sign, digits = (-1, word[1:]) if word[0] == "-" else (1, word.lstrip("+"))
+    if len(digits) > MOST_DIGITS:
+        raise ValueError
     for prefix, base in (("0x", 16), ("0b", 2), ("0o", 8), ("0", 8)):
         if digits.lower().startswith(prefix) and digits != "0":
             return sign * int(digits[len(prefix) :] or "0", base)
