@@ -18,7 +18,7 @@ from typing import Protocol
 import structlog
 
 from howdah.adapters import postgres
-from howdah.adapters.postgres import AuthenticationFailed, Outcome, Password, PasswordChecks, Target
+from howdah.adapters.postgres import AuthenticationFailed, Outcome, Password, PasswordChecks, Target, session_options
 from howdah.controller import replicas
 from howdah.controller.lead import NotLeading, Permit
 from howdah.controller.role_secrets import RoleSecrets, held_secrets, passwords_in
@@ -384,7 +384,10 @@ class Databases:
         return tuple(farewells(desired, catalogue, asked, seen))
 
     async def _repair(self, situation: Situation, passwords: Mapping[PasswordSource, Password]) -> None:
-        """The superuser's password in the server is not the Secret's: the local socket inside the pod is the way back."""
+        """The superuser's password in the server is not the Secret's: the local socket inside the pod is the way back.
+
+        What the role, the database or the file set for sessions holds there as little as for those over the network.
+        """
         cluster, view = situation.cluster, situation.leader_view
         superuser = cluster.access.super_username
         password = passwords.get(PasswordSource(superuser, cluster.key.namespace))
@@ -399,7 +402,10 @@ class Databases:
             view.name,
             namespace=cluster.key.namespace,
             container=cluster.postgres.name,
-            argv=("psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-U", superuser, "-d", "postgres"),
+            argv=(
+                *("env", f"PGOPTIONS={session_options(_target(situation, passwords))}"),
+                *("psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-U", superuser, "-d", MAINTENANCE_DATABASE),
+            ),
             stdin=repair_password_sql(superuser, verifier).encode(),
             timeout_s=REPAIR_TIMEOUT_S,
         )

@@ -105,7 +105,7 @@ def _conninfo(target: Target, database: str) -> str:
         "port": target.port,
         "application_name": "howdah",
         "connect_timeout": target.connect_timeout_s,
-        "options": _options(target),
+        "options": session_options(target),
         "client_encoding": "UTF8",
         "gssencmode": "disable",
         **_KEEPALIVES,
@@ -143,8 +143,8 @@ def _address(target: Target) -> dict[str, str]:
     }
 
 
-def _options(target: Target) -> str:
-    """Settings from the first moment on: stronger than those of the role, the database or the file.
+def session_options(target: Target) -> str:
+    """Settings from the first moment on, as PGOPTIONS has them: stronger than those of the role, the database or the file.
 
     The owner of a database may set many of them for it. A name that a server of 9.6 does not know would end the session.
     """
