@@ -492,6 +492,7 @@ def _target(situation: Situation, passwords: Mapping[PasswordSource, Password]) 
         user=cluster.access.super_username,
         password=password.value,
         system_identifier=int(identifier) if identifier and identifier.isdigit() else None,
+        sends_clear_text=cluster.access.sends_clear_text,
     )
 
 
