@@ -18,7 +18,7 @@ from howdah.cli.exits import Exit, Failed
 from howdah.cli.operator_settings import OperatorSettings, find_settings
 from howdah.cli.options import Connection
 from howdah.cli.output import TEXT, check_format, coloured, print_data, print_problems, say
-from howdah.controller.look import as_applied, directory, judge, observe_live
+from howdah.controller.look import Looked, as_applied, directory, judge, observe_live
 from howdah.controller.observe import utc_now
 from howdah.controller.teams import Directory
 from howdah.core.deletion import deletion_policy, plan_deletion
@@ -164,10 +164,20 @@ async def _decided(client: Client, operator: OperatorSettings, observed: Observe
         looked = await judge(client, operator.settings, operator.namespace, observed, directory=teams)
     except InvalidSpec as invalid:
         return Planned(meta.namespace, meta.name, problems=invalid.problems)
-    notes = () if looked.not_compared is None else (f"roles and databases are not compared: {looked.not_compared}",)
     return Planned(
-        meta.namespace, meta.name, decide(looked.situation), notes=notes, warnings=looked.situation.cluster.warnings
+        meta.namespace,
+        meta.name,
+        decide(looked.situation),
+        notes=notes_of(looked),
+        warnings=looked.situation.cluster.warnings,
     )
+
+
+def notes_of(looked: Looked) -> tuple[str, ...]:
+    """What of the manifest is left as it is in the databases, or why nobody knows."""
+    if looked.not_compared is not None:
+        return (f"roles and databases are not compared: {looked.not_compared}",)
+    return looked.situation.database.unmet
 
 
 def _text(plans: Iterable[Planned]) -> Iterable[str]:

@@ -18,7 +18,7 @@ from typing import Protocol
 import structlog
 
 from howdah.adapters import postgres
-from howdah.adapters.postgres import AuthenticationFailed, Outcome, Password, PasswordChecks, Target
+from howdah.adapters.postgres import AuthenticationFailed, Outcome, Password, PasswordChecks, Target, session_options
 from howdah.controller import replicas
 from howdah.controller.lead import NotLeading, Permit
 from howdah.controller.role_secrets import RoleSecrets, held_secrets, passwords_in
@@ -124,6 +124,7 @@ class _Known:
     runs: dict[str, _Run] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)  # what was said when a group was run last
     late: dict[str, BaseException] = field(default_factory=dict)  # failures that no pass has heard of yet
+    logged: frozenset[str] = frozenset()  # of what is left as it is
 
     def is_runnable(self, group: str) -> bool:
         """Passwords and roles wait for no database that is being copied."""
@@ -309,6 +310,7 @@ class Databases:
         try:
             async with asyncio.timeout(LOOK_TIMEOUT_S):
                 known.look = await self._looked(situation)
+            _log_unmet(key, known)
             lacking = {group for group, _ in known.look.statements}
             for said in (known.failures, known.late):
                 for group in said.keys() - lacking:
@@ -346,10 +348,6 @@ class Databases:
             *(s for s in everything if s.password is None or s.password.source in passwords),
             *(s for s in gone if isinstance(s, Statement)),
         )
-        for sentence in unmet(desired, catalogue):
-            _log.info(
-                "cannot be brought in place", namespace=cluster.key.namespace, cluster=cluster.key.name, what=sentence
-            )
         edited = frozenset(role for role in _system_roles(cluster) if _sets_password(found, role))
         return DatabaseLook(
             statements=by_database(found),
@@ -363,6 +361,7 @@ class Databases:
             publications=publications_in_place(desired, catalogue),
             stream_problems=missing_for_publications(desired, catalogue),
             problems=unreadable(desired, catalogue),
+            unmet=unmet(desired, catalogue),
         )
 
     async def _farewells(
@@ -384,7 +383,10 @@ class Databases:
         return tuple(farewells(desired, catalogue, asked, seen))
 
     async def _repair(self, situation: Situation, passwords: Mapping[PasswordSource, Password]) -> None:
-        """The superuser's password in the server is not the Secret's: the local socket inside the pod is the way back."""
+        """The superuser's password in the server is not the Secret's: the local socket inside the pod is the way back.
+
+        What the role, the database or the file set for sessions holds there as little as for those over the network.
+        """
         cluster, view = situation.cluster, situation.leader_view
         superuser = cluster.access.super_username
         password = passwords.get(PasswordSource(superuser, cluster.key.namespace))
@@ -398,7 +400,10 @@ class Databases:
             view.name,
             namespace=cluster.key.namespace,
             container=cluster.postgres.name,
-            argv=("psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-U", superuser, "-d", "postgres"),
+            argv=(
+                *("env", f"PGOPTIONS={session_options(_target(situation, passwords))}"),
+                *("psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-U", superuser, "-d", MAINTENANCE_DATABASE),
+            ),
             stdin=repair_password_sql(superuser, verifier).encode(),
             timeout_s=REPAIR_TIMEOUT_S,
         )
@@ -435,6 +440,14 @@ class Databases:
                     if place[0] == cluster.key.namespace:
                         raise
         return tuple((request, found[place]) for place, request in wanted.items() if place in found)
+
+
+def _log_unmet(key: Key, known: _Known) -> None:
+    """Each sentence once, for as long as it holds."""
+    for sentence in known.look.unmet:
+        if sentence not in known.logged:
+            _log.info("cannot be brought in place", namespace=key[0], cluster=key[1], what=sentence)
+    known.logged = frozenset(known.look.unmet)
 
 
 def _forgotten(look: DatabaseLook) -> DatabaseLook:
@@ -478,6 +491,7 @@ def _target(situation: Situation, passwords: Mapping[PasswordSource, Password]) 
         user=cluster.access.super_username,
         password=password.value,
         system_identifier=int(identifier) if identifier and identifier.isdigit() else None,
+        sends_clear_text=cluster.access.sends_clear_text,
     )
 
 

@@ -207,14 +207,18 @@ async def judge(
 
 async def _with_databases(client: Client, situation: Situation) -> Looked:
     """One look into the databases. The operator may reach them where we do not: a failure of ours is no state of theirs."""
+    if not situation.manages_databases:
+        return Looked(situation)
+    if situation.cluster.access.sends_clear_text:
+        # The address of a pod is nobody's here: in the network that this machine is in, it may be that of another host.
+        why = f"annotation {names.CLEAR_TEXT_PASSWORD} is for the operator alone, which sends the password from inside"
+        return Looked(situation, why)
     ended = asyncio.Event()
     databases = Databases(
         client, notify=lambda _: ended.set(), refresh_s=DATABASES_TIMEOUT_S * 2, permit=permit(lambda: False)
     )
     key = (situation.cluster.key.namespace, situation.cluster.key.name)
     databases.look(situation)
-    if not situation.accepts_writes or situation.cluster.is_standby or not situation.cluster.access.is_enabled:
-        return Looked(situation)
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(DATABASES_TIMEOUT_S):
             await ended.wait()

@@ -315,6 +315,7 @@ def _access(asked: Asked, streaming: Streams) -> tuple[Access, tuple[Problem, ..
         stream_user=names.STREAM_USER if streaming.is_wanted else "",
         publications=_publications(streaming),
         is_enabled=settings.enable_database_access,
+        sends_clear_text=asked.is_annotated(names.CLEAR_TEXT_PASSWORD),
         elsewhere=Elsewhere(),
         lookup=pooler.lookup(asked),
     )

@@ -56,6 +56,7 @@ class DatabaseLook:
     publications: frozenset[tuple[str, str]] = frozenset()  # (database, name) of those that are as they shall be
     stream_problems: tuple[str, ...] = ()  # why others cannot be made
     problems: tuple[str, ...] = ()  # databases that cannot be looked into, and why: nothing is concluded about them
+    unmet: tuple[str, ...] = ()  # what is left as it is, though the manifest asks for it: sentences for people
     failures: tuple[tuple[str, str], ...] = ()  # (group, error)
     at_work: frozenset[str] = frozenset()
 

@@ -214,6 +214,7 @@ class Access:
     stream_user: str
     publications: tuple[StreamLink, ...]
     is_enabled: bool
+    sends_clear_text: bool
     elsewhere: Elsewhere
     lookup: PasswordLookup | None
 

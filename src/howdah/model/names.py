@@ -37,6 +37,9 @@ ADOPTED = "howdah.dev/adopt"
 """On the resource, "true": a person said that pods may be rolled for differences between the reference and howdah.
 
 Also for those between pods and a StatefulSet that the reference wrote; and that credentials may move into a Secret."""
+CLEAR_TEXT_PASSWORD = "howdah.dev/clear-text-password"  # noqa: S105  # an annotation
+"""On the resource, "true": where `pg_hba` asks the superuser for the password in clear text (`password`, `ldap`, `pam`,
+`radius`), the operator sends it, over TLS, to whoever answers at a pod's address."""
 
 CLUSTER = "howdah.dev/cluster"
 """On a Secret in another namespace than its cluster's: the cluster, as `namespace/name`. Its labels do not tell."""

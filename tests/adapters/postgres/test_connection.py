@@ -14,10 +14,11 @@ from psycopg import sql
 
 from adapters.postgres.conftest import MAJORS, only
 from adapters.postgres.servers import Server, start
-from adapters.postgres.tls import can_tls, certificate, settings
+from adapters.postgres.tls import admit, can_tls, certificate, settings
 from howdah.adapters.postgres import AuthenticationFailed, Target, connect, observe, server_settings
 from howdah.adapters.postgres.connection import NotWritable, authentication
 from howdah.core.postgres.statements import repair_password_sql
+from howdah.model import names
 from howdah.model.errors import ExternalError
 from howdah.model.postgres.catalogue import Interest
 from howdah.model.postgres.passwords import scram_verifier
@@ -82,21 +83,29 @@ async def test_the_owner_of_a_database_decides_nothing_about_our_session_there(s
     assert (set(seen.contents), seen.unread) == ({"appdb"}, {})
 
 
-async def test_a_server_that_asks_for_the_password_in_clear_text_gets_none() -> None:
+@pytest.mark.parametrize(
+    ("has_leave", "told_of"),
+    [(False, f"annotate the resource with {names.CLEAR_TEXT_PASSWORD}=true"), (True, "has no TLS")],
+)
+async def test_a_server_that_asks_for_the_password_in_clear_text_gets_none(has_leave: bool, told_of: str) -> None:
     got = asyncio.get_running_loop().create_future()
 
     async def impostor(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while (code := (await _packet(reader))[:4]) in (SSL_REQUEST, GSS_REQUEST):
             writer.write(b"N")
-        assert code == PROTOCOL_3
-        writer.write(b"R" + struct.pack("!II", 8, CLEAR_TEXT_PASSWORD))
+            if has_leave:
+                break
+        else:
+            assert code == PROTOCOL_3
+            writer.write(b"R" + struct.pack("!II", 8, CLEAR_TEXT_PASSWORD))
         got.set_result(await reader.read())
         writer.close()
 
     listening = await asyncio.start_server(impostor, "127.0.0.1", 0)
     async with listening:
-        target = Target("127.0.0.1", "postgres", "super secret", listening.sockets[0].getsockname()[1])
-        with pytest.raises(ExternalError, match="clear text") as told:
+        port = listening.sockets[0].getsockname()[1]
+        target = Target("127.0.0.1", "postgres", "super secret", port, sends_clear_text=has_leave)
+        with pytest.raises(ExternalError, match=told_of) as told:
             await observe(target, NOTHING)
     async with asyncio.timeout(HANGS_S):
         assert await got == b""
@@ -119,6 +128,28 @@ def test_a_libpq_that_cannot_refuse_clear_text_is_not_given_the_password() -> No
         authentication(target, 150010)
     assert authentication(target, 160000) == {"require_auth": "!password"}
     assert authentication(dataclasses.replace(target, ca_file="/ca.pem"), 150010) == {}
+    assert authentication(dataclasses.replace(target, sends_clear_text=True), 150010) == {}
+
+
+async def test_where_pg_hba_asks_for_clear_text_it_takes_a_persons_word_and_tls(tmp_path: Path) -> None:
+    able = [major for major, programs in MAJORS.items() if can_tls(programs)]
+    if not able:
+        pytest.skip("no PostgreSQL of this machine is built with OpenSSL")
+    own = certificate(tmp_path, "db.example")
+    server = await asyncio.to_thread(start, able[0], MAJORS[able[0]], settings=settings(own))
+    try:
+        await asyncio.to_thread(admit, server, "host", "password")
+        with pytest.raises(ExternalError, match=f"{names.CLEAR_TEXT_PASSWORD}=true") as told:
+            await observe(server.target, NOTHING)
+        assert not told.value.transient
+        allowed = dataclasses.replace(server.target, sends_clear_text=True)
+        async with connect(allowed) as session:
+            cursor = await session.execute("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()")
+            assert await cursor.fetchone() == (True,)
+        with pytest.raises(AuthenticationFailed):
+            await observe(dataclasses.replace(allowed, password="another"), NOTHING)
+    finally:
+        server.stop()
 
 
 async def test_a_wrong_password_is_told_apart(server: Server) -> None:

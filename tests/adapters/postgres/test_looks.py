@@ -3,11 +3,21 @@
 import json
 
 import pytest
+import structlog
 
-from adapters.controller.rig import NAME, Rig
+from adapters.controller.rig import NAME, NAMESPACE, Rig
 from adapters.postgres.conftest import MAJORS, only
 from adapters.postgres.servers import Server
-from adapters.postgres.test_rotation import a_pass, edit_secret, operator, secret_name, seed_secret, system
+from adapters.postgres.test_rotation import (
+    a_pass,
+    begin,
+    change,
+    edit_secret,
+    operator,
+    secret_name,
+    seed_secret,
+    system,
+)
 from howdah.core.plan import RunStatements
 from howdah.kube.resources import PODS, SECRETS
 
@@ -73,3 +83,27 @@ async def test_a_server_that_has_not_come_as_far_as_what_was_seen_is_asked_for_w
     assert [p.get("resourceVersionMatch") for p in asked] == ["NotOlderThan", None]
     await a_pass(new)
     assert statements_run(new) == 1
+
+
+async def test_what_stays_as_it_is_is_known_of_each_look_and_logged_once_while_it_holds(server: Server):
+    server.sql("CREATE ROLE foo_owner LOGIN")
+    with structlog.testing.capture_logs() as logged:
+        async with operator(server) as made:
+            await begin(made, server, preparedDatabases={"foo": {}})
+            known = made.reconciler._databases._known[NAMESPACE, NAME]
+            (said,) = known.look.unmet
+            for role in ("one", "two"):  # another request is another look
+                change(made, users={"app": [], role: []})
+                for _ in range(3):
+                    await a_pass(made)
+                assert known.look.unmet == (said,)
+            assert lines(logged) == [said]
+            server.sql("ALTER ROLE foo_owner NOLOGIN")
+            change(made, users={"app": []})
+            await a_pass(made)
+            assert known.look.unmet == ()
+    assert said.startswith('role "foo_owner" was there before the prepared database and logs in')
+
+
+def lines(logged: list[dict[str, object]]) -> list[object]:
+    return [line["what"] for line in logged if line["event"] == "cannot be brought in place"]

@@ -5,7 +5,8 @@ import pytest
 from adapters.postgres.conftest import MAJORS, only
 from adapters.postgres.passes import missing, one_pass, passwords, settle
 from adapters.postgres.servers import Server
-from howdah.adapters.postgres import observe
+from howdah.adapters.postgres import connect, observe
+from howdah.adapters.postgres.reading import publications
 from howdah.core.postgres.difference import interest
 from howdah.core.postgres.publications import missing_for_publications, publications_in_place
 from howdah.model.postgres.desired import Desired, DesiredPublication
@@ -48,6 +49,29 @@ async def test_a_publication_is_made_of_the_rows_that_come_and_change(shop: Serv
         (True, True, False, False)
     ]
     assert await look(shop, publishing(ORDERS)) == (frozenset({("shop", NAME)}), ())
+
+
+async def test_a_server_of_10_whose_publications_know_no_truncate_is_read(shop: Server) -> None:
+    """A catalogue without that column stands before the server's own."""
+    await settle(shop, publishing(ORDERS))
+    shop.sql(
+        "CREATE SCHEMA of_10; CREATE VIEW of_10.pg_publication AS"
+        " SELECT oid, pubname, pubinsert, pubupdate, pubdelete FROM pg_catalog.pg_publication",
+        "shop",
+    )
+    async with connect(shop.target, "shop") as session:
+        newest = await publications(session, [ORDERS])
+        await session.execute("SET search_path TO of_10, pg_catalog")
+        assert await publications(session, [ORDERS]) == newest
+    assert newest.publications[NAME].publishes == {"insert", "update"}
+    assert newest.tables == {ORDERS}
+
+
+async def test_one_that_publishes_truncate_is_known_to(shop: Server) -> None:
+    shop.sql("CREATE PUBLICATION all_of_it FOR TABLE orders", "shop")
+    async with connect(shop.target, "shop") as session:
+        found = await publications(session, [ORDERS])
+    assert found.publications["all_of_it"].publishes == {"insert", "update", "delete", "truncate"}
 
 
 async def test_without_one_of_its_tables_nothing_is_sent_and_it_is_said(shop: Server) -> None:

@@ -19,9 +19,9 @@ def settings(own: Path) -> dict[str, str]:
     return {"ssl": "on", "ssl_cert_file": str(own), "ssl_key_file": str(own.with_suffix(".key"))}
 
 
-def admit(server: Server, kind: str) -> None:
+def admit(server: Server, kind: str, method: str = "md5") -> None:
     """Only such connections come in over the network from now on: `hostssl`, `hostnossl`, or `host` for both."""
-    rules = f"local all all trust\n{kind} all all 127.0.0.1/32 md5\n"
+    rules = f"local all all trust\n{kind} all all 127.0.0.1/32 {method}\n"
     (server.folder / "data" / "pg_hba.conf").write_text(rules)
     began = server.sql("SELECT pg_conf_load_time() FROM pg_reload_conf()")
     deadline = time.monotonic() + HANGS_S

@@ -9,13 +9,18 @@ from howdah.cli.exits import Exit, Failed
 from howdah.cli.explain import headline
 from howdah.cli.local import problems, refuse_what_cannot_run
 from howdah.cli.orphans import Orphan, orphans
-from howdah.cli.plan import Planned, action, as_data, is_file, text
+from howdah.cli.plan import Planned, action, as_data, is_file, notes_of, text
 from howdah.cli.status import is_sound, summary
+from howdah.controller.look import Looked
+from howdah.core.findings import findings_of
 from howdah.core.plan import Apply, CreateSecret, Held, PatchDynamicConfiguration, Plan, ReplacePod, Wait
+from howdah.core.planners import decide
+from howdah.core.situation import DatabaseLook
 from howdah.core.spilo.machine import Installation
 from howdah.model import names
 from howdah.model.errors import Problem
 from howdah.model.observed import Meta
+from unit.core.clusters import situation, three
 
 SECRET = CreateSecret(reason="it does not exist", body={"kind": "Secret", "metadata": {"name": "s"}}, username="u")
 APPLY = Apply(
@@ -43,6 +48,14 @@ def test_plan_says_steps_with_reasons_and_what_is_held_and_awaited() -> None:
         "  waits: c-1 starts  (looks again within 5 s)",
         "  note: a note",
     ]
+
+
+def test_what_stays_as_it_is_in_the_databases_is_told_and_is_nothing_to_do() -> None:
+    left = situation(*three(), database=DatabaseLook(is_known=True, unmet=('role "foo_owner" keeps its login',)))
+    assert notes_of(Looked(left)) == ('role "foo_owner" keeps its login',)
+    assert notes_of(Looked(left, "no answer")) == ("roles and databases are not compared: no answer",)
+    assert findings_of(left).database_problem is None
+    assert decide(left).is_quiet
 
 
 def test_quiet_cluster_has_nothing_to_do() -> None:

@@ -15,6 +15,7 @@ from howdah.core.resolve import (
     required_references,
     resolve,
 )
+from howdah.model import names
 from howdah.model.cluster import Cluster
 from howdah.model.errors import InvalidSpec
 from howdah.model.names import Pause
@@ -206,6 +207,13 @@ def test_a_cluster_is_promoted_when_its_manifest_asked_for_a_standby_and_nothing
 def test_instances_are_kept_within_the_operators_limits(wanted: int, low: str, high: str, expected: int) -> None:
     cluster = _cluster(_settings(min_instances=low, max_instances=high), numberOfInstances=wanted)
     assert (cluster.instances, cluster.asked_instances) == (expected, wanted)
+
+
+@pytest.mark.parametrize(("said", "means"), [(None, False), ("", False), ("false", False), ("true", True)])
+def test_the_password_goes_in_clear_text_only_on_a_persons_word(said: str | None, means: bool) -> None:
+    annotations = {} if said is None else {names.CLEAR_TEXT_PASSWORD: said}
+    manifest = _manifest({"annotations": annotations})
+    assert resolve(manifest, _settings(), References(), LiveFacts()).access.sends_clear_text is means
 
 
 def test_an_annotation_lifts_the_instance_limits_and_a_standby_of_one_stays_one() -> None:

@@ -2,7 +2,7 @@
 
 from howdah.adapters.postgres.applying import Failure, Outcome, apply
 from howdah.adapters.postgres.checking import Password, PasswordChecks
-from howdah.adapters.postgres.connection import AuthenticationFailed, Target, connect
+from howdah.adapters.postgres.connection import AuthenticationFailed, Target, connect, session_options
 from howdah.adapters.postgres.reading import ServerSetting, observe, server_settings, sessions
 
 __all__ = [
@@ -17,5 +17,6 @@ __all__ = [
     "connect",
     "observe",
     "server_settings",
+    "session_options",
     "sessions",
 ]

@@ -17,6 +17,7 @@ from psycopg import AsyncConnection
 from psycopg.conninfo import make_conninfo
 from psycopg.rows import TupleRow
 
+from howdah.model import names
 from howdah.model.errors import ExternalError
 
 SYSTEM = "postgres"
@@ -37,6 +38,8 @@ class Target:
     """PEM file of the authorities that may sign the server's certificate; None: TLS if the server has it."""
     server_name: str | None = None
     """The name in the certificate (verify-full); None: any name that the authority signed (verify-ca)."""
+    sends_clear_text: bool = False
+    """Whoever answers over TLS gets the password in clear text if asked for it; without TLS there is no session."""
     system_identifier: int | None = None
     """The cluster's; another one is refused."""
     is_replica_enough: bool = False
@@ -90,7 +93,7 @@ async def _opened(target: Target, database: str) -> Session:
         message = f"{where(target, database)} took no connection in {target.connect_timeout_s} s"
         raise ExternalError(SYSTEM, transient=True, message=message) from None
     except psycopg.OperationalError as error:
-        raise _connect_error(error, where(target, database)) from None
+        raise _connect_error(error, target, where(target, database)) from None
 
 
 _KEEPALIVES = {"keepalives": 1, "keepalives_idle": 15, "keepalives_interval": 5, "keepalives_count": 3}
@@ -105,7 +108,7 @@ def _conninfo(target: Target, database: str) -> str:
         "port": target.port,
         "application_name": "howdah",
         "connect_timeout": target.connect_timeout_s,
-        "options": _options(target),
+        "options": session_options(target),
         "client_encoding": "UTF8",
         "gssencmode": "disable",
         **_KEEPALIVES,
@@ -120,8 +123,11 @@ _CLEAR_TEXT = "!password"
 
 
 def authentication(target: Target, libpq: int) -> dict[str, str]:
-    """Who has not proved who it is gets no password in clear text; raises ExternalError where libpq cannot refuse it."""
-    if target.ca_file is not None:
+    """Without a person's word, who has not proved who it is gets no password in clear text.
+
+    Raises ExternalError where libpq cannot refuse it.
+    """
+    if target.ca_file is not None or target.sends_clear_text:
         return {}
     if libpq < LIBPQ_WITH_REQUIRE_AUTH:
         message = f"libpq {libpq // 10000} cannot refuse to send a password in clear text: install psycopg[binary]"
@@ -131,7 +137,7 @@ def authentication(target: Target, libpq: int) -> dict[str, str]:
 
 def _address(target: Target) -> dict[str, str]:
     if target.ca_file is None:
-        return {"host": target.host, "sslmode": "prefer"}
+        return {"host": target.host, "sslmode": "require" if target.sends_clear_text else "prefer"}
     if target.server_name is None:
         return {"host": target.host, "sslmode": "verify-ca", "sslrootcert": target.ca_file}
     # The name is checked against the certificate, the address is used: no DNS needed.
@@ -143,8 +149,8 @@ def _address(target: Target) -> dict[str, str]:
     }
 
 
-def _options(target: Target) -> str:
-    """Settings from the first moment on: stronger than those of the role, the database or the file.
+def session_options(target: Target) -> str:
+    """Settings from the first moment on, as PGOPTIONS has them: stronger than those of the role, the database or the file.
 
     The owner of a database may set many of them for it. A name that a server of 9.6 does not know would end the session.
     """
@@ -218,13 +224,22 @@ def sentence(error: psycopg.Error) -> str:
     return f"{primary} ({error.sqlstate})"
 
 
-def _connect_error(error: psycopg.OperationalError, place: str) -> ExternalError:
+_NO_TLS = "SSL was required"
+
+
+def _connect_error(error: psycopg.OperationalError, target: Target, place: str) -> ExternalError:
     """A failed connection has no SQLSTATE: libpq tells only the text."""
     text = " ".join(str(error).split())
     if _CLEAR_TEXT in text:
         message = (
             f"{place} asks for the password in clear text, and whose server it is was not proved: nothing was sent; "
-            "pg_hba.conf has to ask this user for scram-sha-256 or md5"
+            f"have pg_hba.conf ask {target.user} for scram-sha-256 or md5, or annotate the resource with "
+            f"{names.CLEAR_TEXT_PASSWORD}=true, so that it is sent over TLS to whoever answers there"
+        )
+        return ExternalError(SYSTEM, transient=False, message=message)
+    if target.sends_clear_text and _NO_TLS in text:
+        message = (
+            f"{place} has no TLS, and annotation {names.CLEAR_TEXT_PASSWORD} lets nothing be sent without; remove it"
         )
         return ExternalError(SYSTEM, transient=False, message=message)
     # Refused by pg_hba, or no password at all, is no wrong password: nobody has edited a Secret.

@@ -89,7 +89,8 @@ SELECT (SELECT coalesce(json_agg(json_build_array(n.nspname, o.rolname, (
 """
 
 _PUBLICATIONS = """
-SELECT (SELECT coalesce(json_agg(json_build_array(p.pubname, p.pubinsert, p.pubupdate, p.pubdelete, p.pubtruncate, (
+SELECT (SELECT coalesce(json_agg(json_build_array(p.pubname, p.pubinsert, p.pubupdate, p.pubdelete,
+                 coalesce((to_jsonb(p)->>'pubtruncate')::boolean, false), (
                  SELECT json_agg(json_build_array(n.nspname, c.relname))
                    FROM pg_publication_rel x JOIN pg_class c ON c.oid = x.prrelid JOIN pg_namespace n ON n.oid = c.relnamespace
                   WHERE x.prpubid = p.oid))), '[]')
@@ -99,7 +100,7 @@ SELECT (SELECT coalesce(json_agg(json_build_array(p.pubname, p.pubinsert, p.pubu
           JOIN pg_namespace n ON n.nspname = w.nsp JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = w.rel
          WHERE c.relkind IN ('r', 'p'))
 """
-"""Ordinary and partitioned tables: nothing else can be published."""
+"""Ordinary and partitioned tables: nothing else can be published. 10 does not know of truncate."""
 
 _OBJECTS = {"r": "TABLES", "S": "SEQUENCES", "f": "FUNCTIONS", "T": "TYPES", "n": "SCHEMAS", "L": "LARGE OBJECTS"}
 """pg_default_acl.defaclobjtype."""
@@ -152,7 +153,7 @@ async def observe(target: Target, interest: Interest) -> Catalogue:
             async with connect(target, name) as session:
                 found = await _contents(session) if name in inside else None
                 tables = interest.published.get(name)
-                published = await _publishing(session, tables) if tables is not None else None
+                published = await publications(session, tables) if tables is not None else None
         except NotWritable:
             raise
         except ExternalError as error:
@@ -247,17 +248,18 @@ async def _contents(session: Session) -> Contents:
     )
 
 
-async def _publishing(session: Session, tables: Collection[tuple[str, str]]) -> Publishing:
+async def publications(session: Session, tables: Collection[tuple[str, str]]) -> Publishing:
+    """All publications of the session's database, and which of these (schema, table) are there to be published."""
     wanted = sorted(tables)
     cursor = await session.execute(_PUBLICATIONS, [[schema for schema, _ in wanted], [table for _, table in wanted]])
-    publications, there = await cursor.fetchone() or ((), ())
+    found, there = await cursor.fetchone() or ((), ())
     return Publishing(
         {
             name: Publication(
                 frozenset((schema, table) for schema, table in held or ()),
                 frozenset(word for word, is_on in zip(_OPERATIONS, flags, strict=True) if is_on),
             )
-            for name, *flags, held in publications
+            for name, *flags, held in found
         },
         frozenset((schema, table) for schema, table in there),
     )

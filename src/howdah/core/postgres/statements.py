@@ -233,11 +233,8 @@ def _tables(tables: Sequence[Table]) -> Composed:
 def repair_password_sql(role: str, verifier: str) -> str:
     """A script for `psql -X -v ON_ERROR_STOP=1` on the local socket: the way back when a password is lost.
 
-    Feed it on standard input, so that the verifier is in no command line. It waits for no standby, and keeps the
-    verifier out of the server's log and out of pg_stat_statements.
+    Feed it on standard input, so that the verifier is in no command line, to a session that is pinned as all of ours are.
+    It keeps the verifier out of the server's log and out of pg_stat_statements.
     """
     change = with_verifier(alter_role(role, Flags()), verifier).as_string(None)
-    return (
-        "SET synchronous_commit TO local;\nSET lock_timeout TO '5s';\n"
-        f"{unsampled()};\n{quiet(is_local=False)};\n{change};\n"
-    )
+    return f"{unsampled()};\n{quiet(is_local=False)};\n{change};\n"
