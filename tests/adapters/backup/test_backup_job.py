@@ -19,7 +19,7 @@ from adapters.backup.stores import BUCKET, KEY, S3, SECRET, Answer, behind, s3
 from adapters.postgres import tls
 from adapters.postgres.servers import PASSWORD, Server, installations, start, start_replica
 from howdah.core.backup.request import backup_request
-from howdah.instance.backup.job import back_up
+from howdah.instance.backup.job import Ending, back_up
 from howdah.kube.resources import PODS
 from howdah.kube.testing import FakeKubernetes
 from lifetimes import ended_with_us
@@ -230,6 +230,7 @@ async def test_what_is_too_old_goes_after_the_new_dump_is_there_and_nothing_else
         ({"LOGICAL_BACKUP_S3_BUCKET": "nowhere"}, 1, "NoSuchBucket"),
         ({"PGPORT": "1"}, 1, "no member of ns/acid-a answered in 2 tries"),
         ({"PG_VERSION": "99"}, 1, "no pg_dumpall of PostgreSQL 99"),
+        ({"LOGICAL_BACKUP_S3_RETENTION_TIME": "9999999999 days"}, 2, "longer than can be reckoned with"),
         ({"LOGICAL_BACKUP_S3_BUCKET": "", "SCOPE": ""}, 2, "LOGICAL_BACKUP_S3_BUCKET: is empty"),
     ],
 )
@@ -296,6 +297,34 @@ async def test_a_run_that_is_ended_from_outside_leaves_no_part_of_a_dump(
     async with asyncio.timeout(PATIENCE_S):
         while newest.sql("SELECT pid FROM pg_stat_activity WHERE application_name = 'logical-backup'"):
             await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize("last", ["POST", "HEAD"], ids=["the upload is complete", "it is looked for"])
+async def test_a_dump_that_the_store_took_is_a_success_though_the_run_is_ended_from_outside_then(
+    last: str, newest: Server, store: S3, kube: FakeKubernetes, tmp_path: Path
+) -> None:
+    """The signal comes before the answer: the library waits for that, and hears of no signal."""
+    member(kube, "acid-a-0")
+    ancient = f"{FOLDER}/1.sql.gz"
+    store.write(ancient)
+    before, processes = set(dumps(store)), []
+
+    def ends(method: str, path: str) -> bool:
+        if method == last and (last == "HEAD" or "uploadId" in path):
+            processes[0].send_signal(signal.SIGTERM)
+        return False
+
+    with behind(store, loses=ends) as seen:
+        processes.append(
+            await started(environment(seen, newest, tmp_path, LOGICAL_BACKUP_S3_RETENTION_TIME="1 day")),
+        )
+        code, said, _ = await end_of(processes[0], tmp_path)
+    assert code == 0, said
+    assert "ended from outside (SIGTERM): the new dump is in the store" in said
+    (key,) = set(dumps(store)) - before
+    assert b"cluster dump complete" in gzip.decompress(store.read(key))
+    assert ancient in dumps(store), "what can wait waits"
+    forget_dumps(store)
 
 
 def refusing(*methods: str) -> Callable[[str, str], Answer | None]:
@@ -393,7 +422,9 @@ async def test_a_clock_that_is_wrong_deletes_nothing(
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
     off = dt.timedelta(days=days)
-    await asyncio.to_thread(back_up, backup_request(environ), environ, clock=lambda: dt.datetime.now(dt.UTC) + off)
+    await asyncio.to_thread(
+        back_up, backup_request(environ), environ, clock=lambda: dt.datetime.now(dt.UTC) + off, ending=Ending()
+    )
     assert young in dumps(store)
     assert (old in dumps(store)) is is_kept
     forget_dumps(store)

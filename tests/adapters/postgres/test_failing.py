@@ -217,7 +217,7 @@ async def test_while_one_database_lets_nobody_in_everything_else_is_managed_and_
 
 async def test_what_may_take_long_is_given_the_time_and_nothing_else_is(server: Server) -> None:
     target = _hasty(server)
-    slow = Statement(Kind.HAND_OVER, "app", "postgres", sql.SQL("SELECT pg_sleep(1)").format(), "slow")
+    slow = Statement(Kind.CREATE_EXTENSION, "app", "postgres", sql.SQL("SELECT pg_sleep(1)").format(), "slow")
     other = Statement(Kind.ALTER_ROLE, "app", "postgres", sql.SQL("SELECT pg_sleep(1)").format(), "other")
     outcome = await apply(target, [slow, other], {}, permit=always)
     assert outcome.done == (slow,)

@@ -2,6 +2,7 @@
 
 import asyncio
 import datetime as dt
+import time
 from dataclasses import replace
 
 import psycopg
@@ -16,7 +17,7 @@ from howdah.core.postgres.manifest import desired_state
 from howdah.core.postgres.options import MADE_BY_US, with_options
 from howdah.core.postgres.removal import Kept, farewells
 from howdah.core.postgres.rotation import interest_in_logins, removals
-from howdah.core.postgres.statements import end_privileges, hand_over
+from howdah.core.postgres.statements import REVOKED_AT_ONCE, end_privileges, hand_over, revoke_in_parts
 from howdah.model.postgres.desired import DatabaseOptions, Desired, UserOptions
 from howdah.model.postgres.rotation import RotationRules
 from howdah.model.postgres.statements import Kind, Statement
@@ -205,35 +206,117 @@ async def test_what_a_role_comes_to_own_while_it_is_handed_over_is_not_dropped(s
         server.sql("GRANT CREATE ON SCHEMA public TO old")
         with making.transaction():
             making.execute("SET ROLE old; CREATE TABLE made AS SELECT 42 AS n")
-            with pytest.raises(psycopg.errors.ObjectInUse, match='somebody is just giving something to "old"'):
-                ending.execute(end_privileges("old"))
-        with pytest.raises(psycopg.errors.ObjectInUse, match='"old" owns something'):
-            ending.execute(end_privileges("old"))
+            assert await refused(server, ENDING) == 'somebody is just giving something to "old"'
+        assert await refused(server, ENDING) == '"old" owns something in this database'
     assert server.sql("SELECT n FROM made") == [(42,)]
     server.sql("DROP OWNED BY old")
 
 
-async def test_who_reads_what_a_leaving_role_owns_keeps_nobody_from_making_a_table(server: Server) -> None:
+HANDING = Statement(Kind.HAND_OVER, "old", "postgres", hand_over("old", "heir"), "hand over", otherwise="by hand")
+ENDING = Statement(
+    Kind.END_PRIVILEGES,
+    "old",
+    "postgres",
+    end_privileges("old"),
+    "end",
+    before=revoke_in_parts("old"),
+    otherwise="by hand",
+)
+
+
+async def refused(server: Server, step: Statement) -> str:
+    """What is said of a step that is not done, without its place."""
+    patient = replace(server.target, lock_timeout_s=HANGS_S)
+    (failure,) = (await apply(patient, [step], {}, permit=always)).failed
+    return failure.error.message.partition("/postgres: ")[2]
+
+
+async def test_what_is_being_handed_over_keeps_nobody_from_making_a_table(server: Server) -> None:
     server.sql("CREATE ROLE old; CREATE ROLE heir; CREATE TABLE busy (); ALTER TABLE busy OWNER TO old")
     server.sql("CREATE DATABASE other")
-    step = Statement(Kind.HAND_OVER, "old", "postgres", hand_over("old", "heir"), "hand over")
-    with server.session() as reading, server.session("other") as working:
-        reading.execute("BEGIN; SELECT FROM busy")
-        patient = replace(server.target, lock_timeout_s=HANGS_S)
-        waiting = asyncio.create_task(apply(patient, [step], {}, permit=always))
-        await waits_for_a_lock(server)
+    with server.session() as handing, server.session("other") as working:
+        handing.execute("BEGIN")
+        handing.execute(hand_over("old", "heir"))
         working.execute("SET lock_timeout TO 1000; CREATE TEMP TABLE mine ()")
-        reading.execute("COMMIT")
-        assert (await waiting).failed == ()
+        handing.execute("COMMIT")
     assert server.sql("SELECT tableowner FROM pg_tables WHERE tablename = 'busy'") == [("heir",)]
     server.sql("DROP TABLE busy")
 
 
-async def waits_for_a_lock(server: Server) -> None:
-    query = "SELECT 1 FROM pg_stat_activity WHERE application_name = 'howdah' AND wait_event_type = 'Lock'"
-    async with asyncio.timeout(HANGS_S):
-        while not server.sql(query):
-            await asyncio.sleep(0.05)
+async def test_a_long_reader_of_one_table_shuts_no_other_of_a_leaving_role(server: Server) -> None:
+    """In three tries, of which a busy machine may spoil two."""
+    server.sql("CREATE ROLE old; CREATE ROLE heir; CREATE TABLE one (); CREATE TABLE two ()")
+    server.sql("ALTER TABLE one OWNER TO old; ALTER TABLE two OWNER TO old")
+    with server.session() as reading, server.session() as working:
+        reading.execute("BEGIN; SELECT FROM two")
+        waits_s = []
+        for _ in range(3):
+            handing = asyncio.create_task(refused(server, HANDING))
+            waits_s.append(await asyncio.to_thread(longest_wait_s, working, "SELECT FROM one", 2.0))
+            assert await handing == "canceling statement due to lock timeout (55P03): by hand"
+            if waits_s[-1] < 1:
+                break
+        assert min(waits_s) < 1
+        reading.execute("COMMIT")
+        assert (await apply(server.target, [HANDING], {}, permit=always)).done == (HANDING,)
+    assert server.sql("SELECT DISTINCT tableowner FROM pg_tables WHERE tablename IN ('one', 'two')") == [("heir",)]
+    server.sql("DROP TABLE one, two")
+
+
+def longest_wait_s(session: psycopg.Connection[tuple[object, ...]], query: str, for_s: float) -> float:
+    """Of somebody who asks again and again, for that long."""
+    began_s, longest_s = time.monotonic(), 0.0
+    while (now_s := time.monotonic()) < began_s + for_s:
+        session.execute(query)
+        longest_s = max(longest_s, time.monotonic() - now_s)
+    return longest_s
+
+
+@pytest.mark.parametrize("kind", [Kind.HAND_OVER, Kind.END_PRIVILEGES])
+async def test_what_others_wait_for_is_given_up_and_who_can_do_it_is_told(server: Server, kind: Kind) -> None:
+    long = Statement(kind, "old", "postgres", sql.SQL("SELECT pg_sleep(5)").format(), "long", otherwise="by hand")
+    assert await refused(server, long) == "canceling statement due to statement timeout (57014): by hand"
+
+
+async def test_privileges_on_many_relations_end_without_the_lock_that_every_create_waits_for(server: Server) -> None:
+    name = """it's $$ \\ 100% "odd\""""
+    server.sql(sql.SQL("CREATE ROLE {}").format(sql.Identifier(name)))
+    server.sql('CREATE SCHEMA "Odd.%s"; CREATE SEQUENCE "Odd.%s".counts; CREATE TABLE "Odd.%s".parts (a int, b int)')
+    server.sql("CREATE VIEW looks AS SELECT 1 AS n; CREATE FUNCTION does() RETURNS int LANGUAGE sql AS 'SELECT 1'")
+    texts = [f"CREATE TABLE t{n} ()" for n in range(REVOKED_AT_ONCE)]
+    texts += [f"GRANT SELECT ON t{n} TO {{0}} WITH GRANT OPTION" for n in range(REVOKED_AT_ONCE)]
+    texts += ['GRANT SELECT (a), UPDATE ON "Odd.%s".parts TO {0}; GRANT USAGE ON "Odd.%s".counts TO {0}']
+    texts += ["GRANT SELECT ON looks TO {0}; GRANT EXECUTE ON FUNCTION does() TO {0}"]
+    server.sql(sql.SQL("; ".join(texts)).format(sql.Identifier(name)))
+    step = replace(ENDING, subject=name, sql=end_privileges(name), before=revoke_in_parts(name))
+    with server.session() as making:
+        making.execute("BEGIN; LOCK TABLE pg_shdepend IN ROW EXCLUSIVE MODE")
+        assert await refused(server, step) == "canceling statement due to lock timeout (55P03): by hand"
+        assert privileges(server) == [("pg_proc",)]
+        making.execute("ROLLBACK")
+    assert (await apply(server.target, [step], {}, permit=always)).done == (step,)
+    assert privileges(server) == []
+    server.sql(sql.SQL("DROP ROLE {}").format(sql.Identifier(name)))
+    server.sql(
+        "DROP VIEW looks; DROP FUNCTION does(); DROP TABLE " + ", ".join(f"t{n}" for n in range(REVOKED_AT_ONCE))
+    )
+
+
+def privileges(server: Server) -> list[tuple[object, ...]]:
+    """Where roles of a test have some."""
+    return server.sql(
+        "SELECT DISTINCT classid::regclass::text FROM pg_shdepend d JOIN pg_roles r ON r.oid = refobjid"
+        " WHERE deptype = 'a' AND rolname LIKE 'it%'"
+    )
+
+
+async def test_privileges_end_in_a_database_without_languages(server: Server) -> None:
+    server.sql("CREATE ROLE old")
+    server.sql("CREATE DATABASE other")
+    server.sql("DROP EXTENSION plpgsql; CREATE TABLE theirs (); GRANT SELECT ON theirs TO old", "other")
+    step = replace(ENDING, database="other")
+    assert (await apply(server.target, [step], {}, permit=always)).done == (step,)
+    server.sql("DROP ROLE old")
 
 
 async def test_who_uses_a_policy_of_a_leaving_role_keeps_the_others_for_a_moment_only(server: Server) -> None:

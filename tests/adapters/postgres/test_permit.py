@@ -110,7 +110,7 @@ async def test_nor_is_it_committed(server: Server, edited) -> None:
 
 # --- statements beside the pass ----------------------------------------------------------------------------------------
 
-SLEEP = statement("SELECT pg_sleep(600)", kind=Kind.HAND_OVER)
+SLEEP = statement("SELECT pg_sleep(600)", kind=Kind.CREATE_EXTENSION)
 
 
 @dataclass

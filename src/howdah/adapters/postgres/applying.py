@@ -7,18 +7,25 @@ from dataclasses import dataclass, replace
 
 import psycopg
 from psycopg import sql
+from psycopg.errors import LockNotAvailable, QueryCanceled
 
 from howdah.adapters.postgres.checking import Password
 from howdah.adapters.postgres.connection import SYSTEM, Session, Target, connect, external, where
 from howdah.model.errors import ExternalError
 from howdah.model.postgres.desired import PasswordSource
 from howdah.model.postgres.passwords import SALT_BYTES, Method, new_verifier
-from howdah.model.postgres.statements import Kind, NewPassword, Statement, quiet, unsampled, with_verifier
+from howdah.model.postgres.statements import Kind, NewPassword, Statement, quiet, refusal, unsampled, with_verifier
 
-SLOW = frozenset({Kind.CREATE_DATABASE, Kind.CREATE_EXTENSION, Kind.HAND_OVER})
-"""What may copy a large template, run an extension's scripts, or touch every object of a database."""
 SLOW_TIMEOUT_S = 1800.0
-_PATIENT = f"SET statement_timeout = {SLOW_TIMEOUT_S * 1000:.0f}"
+BRIEF_TIMEOUT_S = 1.0
+TIMEOUTS_S: Mapping[Kind, float] = {
+    Kind.CREATE_DATABASE: SLOW_TIMEOUT_S,  # may copy a large template
+    Kind.CREATE_EXTENSION: SLOW_TIMEOUT_S,  # runs its scripts
+    Kind.HAND_OVER: BRIEF_TIMEOUT_S,  # shuts every table that it has come to
+    Kind.END_PRIVILEGES: BRIEF_TIMEOUT_S,  # keeps everybody from making anything
+}
+"""How long a statement may take, where that is not the session's to say: what takes long, and what others wait for."""
+SLOW = frozenset(kind for kind, timeout_s in TIMEOUTS_S.items() if timeout_s == SLOW_TIMEOUT_S)
 
 
 Permit = Callable[[], None]
@@ -93,8 +100,10 @@ async def _tried(
 ) -> ExternalError | None:
     """None, or why the server refused; a broken connection is raised."""
     try:
-        if statement.kind in SLOW:
-            await _run_patiently(session, statement, permit)
+        if statement.before is not None:
+            await _run_each(session, statement.before, permit)
+        if (timeout_s := TIMEOUTS_S.get(statement.kind)) is not None:
+            await _run_within(timeout_s, session, statement, permit)
             return None
         if statement.password is None:
             await _run(session, statement.sql, statement.also, permit)
@@ -107,8 +116,17 @@ async def _tried(
     except psycopg.Error as error:
         if session.broken:
             raise
-        return external(error, place)
+        return _explained(error, statement, place)
     return None
+
+
+def _explained(error: psycopg.Error, statement: Statement, place: str) -> ExternalError:
+    if (said := refusal(error.diag.message_primary or "")) is not None:
+        return ExternalError(SYSTEM, transient=True, message=f"{place}: {said}")
+    found = external(error, place)
+    if statement.otherwise and isinstance(error, (LockNotAvailable, QueryCanceled)):
+        found = ExternalError(SYSTEM, transient=True, message=f"{found.message}: {statement.otherwise}")
+    return found
 
 
 def _no_password(wanted: NewPassword) -> ExternalError:
@@ -134,8 +152,17 @@ async def _run(session: Session, statement: sql.Composed, also: sql.Composed | N
         permit()
 
 
-async def _run_patiently(session: Session, statement: Statement, permit: Permit) -> None:
-    await session.execute(_PATIENT)
+async def _run_each(session: Session, query: sql.Composed, permit: Permit) -> None:
+    """The rows of `query`, each a transaction of its own."""
+    cursor = await session.execute(query)
+    for (text,) in await cursor.fetchall():
+        permit()
+        await session.execute(text.encode())
+
+
+async def _run_within(timeout_s: float, session: Session, statement: Statement, permit: Permit) -> None:
+    """Set for the session: in a string of several statements each has as long, but before PostgreSQL 13 only by that."""
+    await session.execute(f"SET statement_timeout = {timeout_s * 1000:.0f}".encode())
     try:
         await _run(session, statement.sql, statement.also, permit)
     finally:

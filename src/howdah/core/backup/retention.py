@@ -30,22 +30,28 @@ class Retention:
         if not parts or re.sub(r"[\s,]|and", "", _PART.sub("", rest)):
             raise ValueError(f'"{text}" is no span of time; write such as 14 days, 2 weeks, 3 months or 1 year')
         months, span = 0, dt.timedelta()
-        for part in parts:
-            number, unit = int(part[1]), part[2].lower()
-            months += number * _MONTHS.get(unit, 0)
-            span += dt.timedelta(days=number * _DAYS.get(unit, 0), seconds=number * _SECONDS.get(unit, 0))
+        try:
+            for part in parts:
+                number, unit = int(part[1]), part[2].lower()
+                months += number * _MONTHS.get(unit, 0)
+                span += dt.timedelta(days=number * _DAYS.get(unit, 0), seconds=number * _SECONDS.get(unit, 0))
+        except OverflowError:
+            raise ValueError(f'"{text}" is longer than can be reckoned with; write such as 10 years') from None
         if not months and not span:
             raise ValueError(f'"{text}" keeps nothing; write such as 14 days, 2 weeks, 3 months or 1 year')
         return cls(months, span)
 
     def cutoff(self, now: dt.datetime) -> dt.datetime:
-        """What is older may go. A day that its month does not have is the month's last."""
+        """What is older may go: nothing, where the calendar ends before. A day that its month has not is the month's last."""
         month = now.year * 12 + now.month - 1 - self.months
         year, month = month // 12, month % 12 + 1
         if year < 1:
             return dt.datetime.min.replace(tzinfo=now.tzinfo)
         day = min(now.day, calendar.monthrange(year, month)[1])
-        return now.replace(year=year, month=month, day=day) - self.span
+        try:
+            return now.replace(year=year, month=month, day=day) - self.span
+        except OverflowError:
+            return dt.datetime.min.replace(tzinfo=now.tzinfo)
 
 
 def outdated(times: Iterable[int], retention: Retention, now: dt.datetime) -> tuple[int, ...]:

@@ -100,15 +100,32 @@ def _next_steps(removal: Removal, live: Role, ties: Ties) -> Iterator[Statement]
 
 
 def _handed_over(name: str, heir: str, ties: Ties) -> Iterator[Statement]:
-    """What it owns first, which may wait for whoever uses it; its privileges when it owns nothing any more."""
+    """What it owns first, which fails while somebody uses it for long; its privileges when it owns nothing any more."""
     owned = {database or MAINTENANCE_DATABASE for database in ties.owned}
     for database in sorted({database or MAINTENANCE_DATABASE for database in ties.objects}):
         if database in owned:
             reason = f'what role "{name}" owns in database "{database}" goes to "{heir}"'
-            yield Statement(Kind.HAND_OVER, name, database, make.hand_over(name, heir), reason)
+            statement = make.hand_over(name, heir)
+            yield Statement(Kind.HAND_OVER, name, database, statement, reason, otherwise=_by_hand(name, heir))
         else:
             reason = f'the privileges of role "{name}" in database "{database}" end'
-            yield Statement(Kind.END_PRIVILEGES, name, database, make.end_privileges(name), reason)
+            statement, parts = make.end_privileges(name), make.revoke_in_parts(name)
+            yield Statement(
+                Kind.END_PRIVILEGES, name, database, statement, reason, before=parts, otherwise=_REVOKED_BY_HAND
+            )
+
+
+def _by_hand(name: str, heir: str) -> str:
+    return (
+        "it is tried for a moment only, for its tables are shut meanwhile; where that never is enough, "
+        f'REASSIGN OWNED BY "{name}" TO "{heir}" by hand when nobody needs them'
+    )
+
+
+_REVOKED_BY_HAND = (
+    "it is tried for a moment only, for every CREATE waits meanwhile; where that never is enough, "
+    "REVOKE by hand what the role may do, which nobody waits for"
+)
 
 
 def _reason(removal: Removal) -> str:

@@ -6,7 +6,7 @@ from psycopg import sql
 from psycopg.sql import Composed
 
 from howdah.model.postgres.desired import DatabaseOptions, DefaultPrivilege, DesiredExtension, DesiredSchema, Flags
-from howdah.model.postgres.statements import quiet, unsampled, with_verifier
+from howdah.model.postgres.statements import quiet, refusing, unsampled, with_verifier
 
 
 def create_role(name: str, flags: Flags) -> sql.Composed:
@@ -71,9 +71,36 @@ def drop_role(name: str) -> sql.Composed:
     return sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(name))
 
 
+_BRIEFLY = sql.SQL("SET LOCAL lock_timeout TO '500ms'; ")
+"""For each lock: who waits for one keeps all others from it. Less than deadlock_timeout: nobody is the victim of this."""
+
+
 def hand_over(role: str, heir: str) -> sql.Composed:
-    """REASSIGN OWNED: all that `role` owns in this database, and of what belongs to none, goes to `heir`."""
-    return sql.SQL("REASSIGN OWNED BY {} TO {}").format(sql.Identifier(role), sql.Identifier(heir))
+    """REASSIGN OWNED: all that `role` owns in this database, and of what belongs to none, goes to `heir`.
+
+    At once, for a view reads with its owner's rights. It shuts each table that it has passed until it ends.
+    """
+    return _BRIEFLY + sql.SQL("REASSIGN OWNED BY {} TO {}").format(sql.Identifier(role), sql.Identifier(heir))
+
+
+def revoke_in_parts(role: str) -> sql.Composed:
+    """A query for statements that end the privileges of `role` on relations of this database, each of them short."""
+    return sql.SQL(_REVOKES).format(role=sql.Literal(role), at_once=sql.Literal(REVOKED_AT_ONCE))
+
+
+REVOKED_AT_ONCE = 100
+_REVOKES = """
+SELECT pg_catalog.format('REVOKE ALL ON TABLE %s FROM %I CASCADE', pg_catalog.string_agg(name, ', '), {role})
+  FROM (SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) AS name, pg_catalog.row_number() OVER (ORDER BY c.oid) AS number
+          FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+         WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND c.oid IN (
+               SELECT objid FROM pg_catalog.pg_shdepend
+                WHERE refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass AND deptype = 'a'
+                  AND refobjid = (SELECT oid FROM pg_catalog.pg_authid WHERE rolname = {role})
+                  AND classid = 'pg_catalog.pg_class'::pg_catalog.regclass
+                  AND dbid = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()))) relations
+ GROUP BY number / {at_once}
+"""
 
 
 def end_privileges(role: str) -> sql.Composed:
@@ -81,37 +108,33 @@ def end_privileges(role: str) -> sql.Composed:
 
     What it owned here would be dropped. So that it owns nothing, nobody may note an owner down meanwhile (which every
     CREATE does, so this lock must be short), and nobody may have done so and not committed yet: who does keeps the role
-    locked until then (shdepLockAndCheckObject in pg_shdepend.c).
+    locked until then (shdepLockAndCheckObject in pg_shdepend.c). Who has committed before the first question is seen by the
+    second, which is a statement of its own for that. And the lock waits for no operator that has stopped.
     """
-    text = sql.SQL(_OWNS_NOTHING).format(
-        role=sql.Literal(role),
-        in_use=sql.Literal(f'somebody is just giving something to "{role}"'),
-        owns=sql.Literal(f'"{role}" owns something in this database'),
+    in_use = sql.SQL(_JUST_GIVEN).format(role=sql.Literal(role))
+    owns = sql.SQL(_OWNED_HERE).format(role=sql.Literal(role))
+    return sql.SQL("; ").join(
+        (
+            _BRIEFLY + sql.SQL("LOCK TABLE pg_catalog.pg_shdepend IN SHARE ROW EXCLUSIVE MODE"),
+            refusing(in_use, f'somebody is just giving something to "{role}"'),
+            refusing(owns, f'"{role}" owns something in this database'),
+            sql.SQL("DROP OWNED BY {} RESTRICT").format(sql.Identifier(role)),
+        )
     )
-    return sql.SQL(
-        "SET LOCAL lock_timeout TO '500ms'; "  # less than deadlock_timeout, so that nobody is the victim of this
-        "LOCK TABLE pg_catalog.pg_shdepend IN SHARE ROW EXCLUSIVE MODE; DO {check}; DROP OWNED BY {role} RESTRICT"
-    ).format(check=sql.Literal(text.as_string(None)), role=sql.Identifier(role))
 
 
+_JUST_GIVEN = """
+SELECT FROM pg_catalog.pg_locks
+ WHERE locktype = 'object' AND classid = 'pg_catalog.pg_authid'::pg_catalog.regclass
+   AND objid = (SELECT oid FROM pg_catalog.pg_authid WHERE rolname = {role})
+   AND pid IS DISTINCT FROM pg_catalog.pg_backend_pid()"""
 # Default privileges and user mappings end with their role: REASSIGN OWNED leaves them, DROP OWNED drops them.
-_OWNS_NOTHING = """
-DECLARE owner pg_catalog.oid := (SELECT oid FROM pg_catalog.pg_authid WHERE rolname = {role});
-BEGIN
-  IF EXISTS (SELECT FROM pg_catalog.pg_locks
-              WHERE locktype = 'object' AND classid = 'pg_catalog.pg_authid'::pg_catalog.regclass AND objid = owner
-                AND pid IS DISTINCT FROM pg_catalog.pg_backend_pid()) THEN
-    RAISE object_in_use USING MESSAGE = {in_use};
-  END IF;
-  IF EXISTS (SELECT FROM pg_catalog.pg_shdepend
-              WHERE refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass AND refobjid = owner AND deptype = 'o'
-                AND classid NOT IN ('pg_catalog.pg_default_acl'::pg_catalog.regclass,
-                                    'pg_catalog.pg_user_mapping'::pg_catalog.regclass)
-                AND dbid = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())) THEN
-    RAISE object_in_use USING MESSAGE = {owns};
-  END IF;
-END
-"""
+_OWNED_HERE = """
+SELECT FROM pg_catalog.pg_shdepend
+ WHERE refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass AND deptype = 'o'
+   AND refobjid = (SELECT oid FROM pg_catalog.pg_authid WHERE rolname = {role})
+   AND classid NOT IN ('pg_catalog.pg_default_acl'::pg_catalog.regclass, 'pg_catalog.pg_user_mapping'::pg_catalog.regclass)
+   AND dbid = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())"""
 
 
 def grant_role(role: str, member: str, *, admin: bool) -> sql.Composed:

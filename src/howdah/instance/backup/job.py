@@ -17,7 +17,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import NoReturn
 
 from psycopg.conninfo import make_conninfo
 
@@ -54,23 +53,39 @@ class Interrupted(Exception):  # noqa: N818 - a state of the world
 def main() -> None:
     """Ends with 0 when the dump is in the store."""
     logging.basicConfig(format="%(asctime)s %(levelname)s: %(message)s", level=logging.INFO, stream=sys.stderr)
-    signal.signal(signal.SIGTERM, _interrupt)
+    ending = Ending()
+    signal.signal(signal.SIGTERM, ending)
     try:
         request = backup_request(os.environ)
-        back_up(request, os.environ, clock=lambda: dt.datetime.now(dt.UTC))
+        back_up(request, os.environ, clock=lambda: dt.datetime.now(dt.UTC), ending=ending)
     except InvalidSpec as error:
         end(EXIT_WRONG_ENVIRONMENT, "wrong environment: " + " | ".join(str(problem) for problem in error.problems))
     except (ExternalError, DumpFailed, KubeError, Interrupted) as error:
         end(EXIT_FAILED, str(error))
 
 
-def _interrupt(*_: object) -> NoReturn:
-    """Once: what the exception ends is not to be ended by another. Without a handler, process 1 would not notice the signal."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    raise Interrupted("ended from outside (SIGTERM)")
+class Ending:
+    """What SIGTERM does: it ends a run whose dump is not whole yet. Later it only keeps it from what can wait.
+
+    The library that sends the dump hears of no signal: whoever raised then would take a dump that is in the store for none.
+    """
+
+    def __init__(self) -> None:
+        """Nobody has asked for it yet."""
+        self.dump: Dump | None = None
+        self.is_asked_for = False
+
+    def __call__(self, *_: object) -> None:
+        """Once: what the exception ends is not to be ended by another. Without it, process 1 would not notice the signal."""
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        self.is_asked_for = True
+        if self.dump is None or not self.dump.is_whole:
+            raise Interrupted("ended from outside (SIGTERM)")
 
 
-def back_up(request: BackupRequest, environ: Mapping[str, str], *, clock: Callable[[], dt.datetime]) -> str:
+def back_up(
+    request: BackupRequest, environ: Mapping[str, str], *, clock: Callable[[], dt.datetime], ending: Ending
+) -> str:
     """The key of the new dump."""
     began = clock()
     program = pg_dumpall(environ.get("PG_DIR") or PG_DIR, request.major, environ.get("PATH", ""))
@@ -81,9 +96,15 @@ def back_up(request: BackupRequest, environ: Mapping[str, str], *, clock: Callab
     all_utf8 = there_is is not None and there_is.all_utf8
     key = dump_key(request.store.folder, int(began.timestamp()))
     with Dump(program, conninfo, session_variables(environ, all_utf8=all_utf8)) as dump:
+        ending.dump = dump
         _send(store, key, dump, _cut(there_is))
     log.info("%s: %d bytes", key, dump.sent_bytes)
     arrived = _arrived(store, key, dump.sent_bytes)
+    if ending.is_asked_for:
+        log.warning(
+            "ended from outside (SIGTERM): the new dump is in the store; those that are too old are not deleted"
+        )
+        return key
     if request.retention is not None and arrived is not None:
         now = reckoned_from(began, clock(), arrived.written)
         _clean(store, request.store.folder, request.retention, now)
@@ -152,7 +173,7 @@ def _clean(store: Store, folder: str, retention: Retention, now: dt.datetime | N
 def _as_warning(message: str) -> Iterator[None]:
     try:
         yield
-    except (ExternalError, Interrupted) as error:
+    except ExternalError as error:
         log.warning("%s: %s", message, error)
 
 

@@ -1,5 +1,6 @@
 """A statement as data: where it is run and why. Composed in `core`, sent by the adapter."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -61,6 +62,10 @@ class Statement:
     password: NewPassword | None = None
     also: Composed | None = None
     """Run behind it, in one transaction with it."""
+    before: Composed | None = None
+    """A query whose rows are statements. Each is run on its own before this one, which has the less to do for it."""
+    otherwise: str = ""
+    """What a person can do where others would wait for it longer than they should, as a sentence."""
     about: str = ""
     """The database that it makes or changes, or that has to be there for it, where it is run in another one."""
 
@@ -84,6 +89,21 @@ MAINTENANCE_DATABASE = "postgres"
 def with_verifier(statement: sql.Composed, verifier: str) -> sql.Composed:
     """The whole statement of a role's password; to be sent and forgotten."""
     return statement + sql.SQL(" PASSWORD ") + sql.Literal(verifier)
+
+
+def refusing(question: sql.Composed, sentence: str) -> sql.Composed:
+    """A query that fails with `sentence` where `question` has rows. DO would need a language, which a database may lack."""
+    query = "SELECT CAST(CASE WHEN EXISTS ({}) THEN {} END AS pg_catalog.bool)"
+    return sql.SQL(query).format(question, sql.Literal(sentence))
+
+
+def refusal(message: str) -> str | None:
+    """The sentence of `refusing` in what the server said; None where it said something else."""
+    match = _REFUSAL.fullmatch(message)
+    return match[1] if match is not None else None
+
+
+_REFUSAL = re.compile(r'invalid input syntax for type boolean: "(.*)"', re.DOTALL)
 
 
 _UNSAMPLED = (("log_transaction_sample_rate", "0"),)

@@ -12,9 +12,13 @@ ASLEEP, AWAKE = Flags(login=False), Flags(login=True)
 
 
 def due(ties: Ties, flags: Flags = ASLEEP) -> list[tuple[Kind, str]]:
+    return [(one.kind, one.database) for one in statements(ties, flags)]
+
+
+def statements(ties: Ties, flags: Flags = ASLEEP) -> list[Statement]:
     roles = {name: Role(name, flags, {}, {}, comment=NOTE, ties=ties) for name in ("old", "heir")}
     found = tuple(farewells(Desired(), Catalogue(roles, {}, {}), (Removal("old", NOTE, "heir"),)))
-    return [(one.kind, one.database) for one in found if isinstance(one, Statement)]
+    return [one for one in found if isinstance(one, Statement)]
 
 
 @pytest.mark.parametrize(
@@ -34,3 +38,10 @@ def test_privileges_end_in_a_database_where_nothing_is_owned_any_more(
 def test_nobody_may_log_in_before_anything_is_handed_over_and_without_ties_the_role_goes() -> None:
     assert due(Ties(objects={"shop": 1}, owned=frozenset({"shop"})), AWAKE) == [(Kind.ALTER_ROLE, "postgres")]
     assert due(Ties()) == [(Kind.DROP_ROLE, "postgres")]
+
+
+def test_where_a_moment_is_not_enough_a_person_is_told_what_to_do() -> None:
+    ending, handing = statements(Ties(objects={"postgres": 2, "shop": 3}, owned=frozenset({"shop"})))
+    assert 'REASSIGN OWNED BY "old" TO "heir" by hand' in handing.otherwise
+    assert "REVOKE by hand" in ending.otherwise
+    assert ending.before is not None, "what may be much is revoked without the lock that every CREATE waits for"
