@@ -77,6 +77,8 @@ class OptionalKind:
                 elif len(self._definition) == 0 and watching:
                     await _end(watching)
                     watching = []
+                    for informer in self._informers:
+                        informer.reset()
                 self._on_served()
         finally:
             await _end(watching)

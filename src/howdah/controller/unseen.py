@@ -11,10 +11,13 @@ from typing import Any
 
 import structlog
 
-from howdah.kube.informer import Informer, Unread
+from howdah.kube.informer import Informer, Key, Unread
 from howdah.model import names
 from howdah.model.errors import ExternalError
 from howdah.model.observed import Meta
+
+Place = tuple[str, Key]
+"""Kind, and (namespace, name)."""
 
 _log = structlog.get_logger("howdah.watch")
 
@@ -57,6 +60,45 @@ class Bare:
 def bare(one: Unread) -> Bare:
     namespace, name = one.key
     return Bare(Meta(name=name, namespace=namespace, labels=dict(one.labels or {})))
+
+
+class UnreadObjects:
+    """The objects that cannot be read, by the cluster that each belongs to; (namespace, "") where nothing says which.
+
+    A pass asks at each of thousands of clusters, so that what belongs to others is not walked.
+    """
+
+    def __init__(self) -> None:
+        self._of: dict[Key, dict[Place, Unseen]] = {}
+        self._owners: dict[Place, frozenset[Key]] = {}
+
+    def put(self, informer: Informer[Any], one: Unread, owners: Iterable[Key]) -> None:
+        """An object that cannot be read from now on, or for another reason."""
+        place = (informer.resource.kind, one.key)
+        self.remove(informer, one)
+        self._owners[place] = frozenset(owners)
+        for owner in self._owners[place]:
+            self._of.setdefault(owner, {})[place] = unread(informer, one)
+
+    def remove(self, informer: Informer[Any], one: Unread) -> frozenset[Key]:
+        """Whose it was."""
+        place = (informer.resource.kind, one.key)
+        owners = self._owners.pop(place, frozenset())
+        for owner in owners:
+            of = self._of[owner]
+            del of[place]
+            if not of:
+                del self._of[owner]
+        return owners
+
+    def of(self, key: Key) -> tuple[Unseen, ...]:
+        """Those that are the cluster's, and those that may be."""
+        own, anybodys = self._of.get(key, {}), self._of.get((key[0], ""), {})
+        return tuple(
+            one
+            for (kind, (_, name)), one in (*own.items(), *anybodys.items())
+            if not is_strange(kind, name, key[1])
+        )
 
 
 def unread(informer: Informer[Any], one: Unread) -> Unseen:

@@ -106,6 +106,7 @@ class Watch:
         self.departed: deque[Gone] = deque(maxlen=DEPARTED_KEPT)
         self._informers: list[Informer[Any]] = []
         self._owners: dict[Informer[Any], Callable[[Any], Key | None]] = {}  # of all: whose an object is
+        self._unread = unseen.UnreadObjects()
         self._decoded: dict[str, Mapping[str, Any]] = {}
         self.clusters = self._all(client, POSTGRESQLS, Live, significance.of_resource, self._resource_key, labels="")
         self.pods = self._all(
@@ -241,12 +242,7 @@ class Watch:
 
     def unread_of(self, key: Key) -> tuple[Unseen, ...]:
         """The objects of a cluster that cannot be read, its resource among them."""
-        return tuple(
-            unseen.unread(informer, one)
-            for informer in self._owners
-            for one in informer.malformed.values()
-            if key in self._whose(informer, one) and not unseen.is_strange(informer.resource.kind, one.key[1], key[1])
-        )
+        return self._unread.of(key)
 
     def why_unreadable(self, key: Key) -> str | None:
         """Why the resource that there is now cannot be read; `resource` is what it was before."""
@@ -312,12 +308,6 @@ class Watch:
             if found is not None:
                 (self._notify_soon if may_wait(old, new) else self._notify)(found)
 
-        def unread(one: Unread) -> None:
-            unseen.log_unread(resource.kind, one)
-            for informer in informers:
-                for found in self._whose(informer, one) if one.key in informer.malformed else ():
-                    self._notify(found)
-
         informers = tuple(
             Informer(
                 client,
@@ -331,7 +321,7 @@ class Watch:
                 significant=significant,
                 on_change=changed,
                 on_seen=on_seen,
-                on_malformed=unread,
+                on_malformed=self._malformed_changed,
             )
             for namespace in self.scope.namespaces
         )
@@ -339,14 +329,28 @@ class Watch:
         self._owners |= dict.fromkeys(informers, key)
         return informers
 
-    def _whose(self, informer: Informer[Any], one: Unread) -> tuple[Key, ...]:
-        """The cluster of an object that cannot be read; all of its namespace where nothing says which."""
+    def _malformed_changed(self, informer: Informer[Any], old: Unread | None, new: Unread | None) -> None:
+        """Its end is told, too: of an object that could never be read nothing else tells it."""
+        owners = frozenset() if old is None else self._unread.remove(informer, old)
+        if new is not None:
+            unseen.log_unread(informer.resource.kind, new)
+            now = self._whose(informer, new)
+            self._unread.put(informer, new, now)
+            owners |= now
+        for namespace, name in owners:
+            for key in ((namespace, name),) if name else self._clusters_in(namespace):
+                self._notify(key)
+
+    def _whose(self, informer: Informer[Any], one: Unread) -> frozenset[Key]:
+        """The cluster of an object that cannot be read; (namespace, "") where nothing says which."""
         key, before = self._owners[informer], informer.get(*one.key)
         owners = (key(obj) for obj in (unseen.bare(one), before) if obj is not None)
-        found = tuple({owner for owner in owners if owner is not None})
-        if found or (one.labels is not None and key is not _no_key):
-            return found
-        return tuple(cluster for cluster in self.cluster_keys() if cluster[0] == one.key[0])
+        found = frozenset(owner for owner in owners if owner is not None)
+        is_anybodys = not found and (one.labels is None or key is _no_key)
+        return frozenset({(one.key[0], "")}) if is_anybodys else found
+
+    def _clusters_in(self, namespace: str) -> tuple[Key, ...]:
+        return tuple(key for key in self.cluster_keys() if key[0] == namespace)
 
     def _resource_key(self, obj: HasMeta) -> Key | None:
         return obj.metadata.namespace, obj.metadata.name

@@ -128,9 +128,10 @@ class Informer(Generic[T]):
     seen state for one that has gone, (old, new) only where `significant` of both differs. An object that was replaced by
     another of the same name is told as gone and new.
     `on_seen(informer, new)` is called before that for every state that comes, also where nothing significant differs.
-    `on_malformed` is told of an object that is `malformed` from now on, or for another reason. What any of these functions
-    raises is a bug, not the server's doing: it is logged, and the object is malformed until a later state of it does no harm.
-    The others go on, for whoever can write one object must not keep everybody from being looked after.
+    `on_malformed(informer, old, new)` is told likewise of what is `malformed`: (None, new) for an object that is from now on,
+    (old, new) where the reason is another one, (old, None) for one that can be read again or has gone. What any of the other
+    functions raises is a bug, not the server's doing: it is logged, and the object is malformed until a later state of it does
+    no harm. The others go on, for whoever can write one object must not keep everybody from being looked after.
     """
 
     def __init__(
@@ -147,7 +148,7 @@ class Informer(Generic[T]):
         significant: Callable[[T], Any] = lambda obj: obj,
         on_change: Callable[[T | None, T | None], None] | None = None,
         on_seen: Callable[[Informer[T], T], None] | None = None,
-        on_malformed: Callable[[Unread], None] | None = None,
+        on_malformed: Callable[[Informer[T], Unread | None, Unread | None], None] | None = None,
         idle_s: float = IDLE_S,
         blink_s: float = BLINK_S,
         longest_delay_s: float = LONGEST_DELAY_S,
@@ -262,6 +263,14 @@ class Informer(Generic[T]):
             await asyncio.sleep(max(wait_s, delay_s * random.uniform(0.5, 1.0)))
             delay_s = min(delay_s * 2, self._longest_delay_s)
 
+    def reset(self) -> None:
+        """Forget all, for the kind is not there any more: each object is told as gone. Not while `run` runs."""
+        for key in self._store.keys() | self.malformed.keys():
+            self._take_away(key)
+        self.synced.clear()
+        self._version, self.last_error, self.denied, self._open_since = "", None, None, None
+        self._whole_since = self._cut_at = float("-inf")
+
     def _bug(self, failure: Exception) -> Malformed:
         _log.error("the cache of %s failed by a bug", self.resource.plural, exc_info=failure)
         return Malformed(f"watch {self.resource.plural}: {type(failure).__name__}")
@@ -332,18 +341,19 @@ class Informer(Generic[T]):
         key = identity.key
         try:
             self._hold(key, identity.uid, self._decode(raw), told_anyway=key in self.malformed)
-            self.malformed.pop(key, None)
         except UNREADABLE as error:  # RecursionError also from whoever looks at what was decoded
             self._mark(key, raw, str(error))
         except Exception as error:  # noqa: BLE001 - a bug at one object must not blind everybody
             self._mark(key, raw, f"it cannot be handled ({type(error).__name__})", error)
+        else:
+            self._unmark(key)
 
     def _take_away(self, key: Key) -> None:
-        self.malformed.pop(key, None)
         try:
             self._drop(key)
         except Exception as error:  # noqa: BLE001 - likewise
             self._log_bug(key, error)
+        self._unmark(key)
 
     def _hold(self, key: Key, uid: str, new: T, *, told_anyway: bool) -> None:
         held = self._store.get(key)
@@ -397,7 +407,12 @@ class Informer(Generic[T]):
         if bug is not None:
             self._log_bug(key, bug)
         if self._on_malformed:
-            self._on_malformed(now)
+            self._on_malformed(self, before, now)
+
+    def _unmark(self, key: Key) -> None:
+        before = self.malformed.pop(key, None)
+        if before is not None and self._on_malformed:
+            self._on_malformed(self, before, None)
 
     def _log_bug(self, key: Key, bug: Exception) -> None:
         _log.error("%s %s cannot be handled: a bug", self.resource.kind, "/".join(filter(None, key)), exc_info=bug)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -11,7 +12,7 @@ from adapters.controller.rig import KEY, LABELS, NAME, NAMESPACE, rig
 from adapters.controller.test_reconcile import ENV, change_spec
 from howdah.adapters.kubernetes import OPERATOR_CONFIGURATIONS, POSTGRES_TEAMS, POSTGRESQLS, RESOURCES
 from howdah.controller.watch import Scope, Watch
-from howdah.kube.resources import CONFIGMAPS, PERSISTENT_VOLUME_CLAIMS, PODS, SERVICES, STATEFUL_SETS
+from howdah.kube.resources import CONFIGMAPS, DEPLOYMENTS, PERSISTENT_VOLUME_CLAIMS, PODS, SERVICES, STATEFUL_SETS
 from howdah.kube.testing import FakeKubernetes, Fault, fitting
 from steady import HANGS_S
 
@@ -207,3 +208,56 @@ async def test_who_cannot_be_read_is_looked_at_at_once(kube):
         kube.spoil(PODS, NAMESPACE, f"{NAME}-0", shown("Pod", name=f"{NAME}-0", spec="odd"))
         await client.merge_patch(PODS, f"{NAME}-0", {"metadata": {"labels": {"a": "b"}}}, namespace=NAMESPACE)
         await until(lambda: told == [KEY])
+
+
+async def test_the_end_of_what_could_never_be_read_is_looked_at_at_once(kube):
+    name = f"{NAME}-pooler"
+    kube.store.seed(DEPLOYMENTS, {"metadata": {"name": name, "namespace": NAMESPACE, "labels": LABELS}})
+    kube.spoil(DEPLOYMENTS, NAMESPACE, name, shown("Deployment", name=name).replace(b'"uid"', b'"generation": "odd", "uid"'))
+    async with watching(kube) as (watch, told), kube.client() as client:
+        assert [one.kind for one in watch.unread_of(KEY)] == ["Deployment"]
+        told.clear()
+        await client.delete(DEPLOYMENTS, name, namespace=NAMESPACE)
+        await until(lambda: told == [KEY])
+        assert watch.unread_of(KEY) == ()
+
+
+async def test_the_end_of_what_may_be_anybodys_is_looked_at_by_all_of_its_namespace(kube):
+    a, b, elsewhere = (NAMESPACE, "a"), (NAMESPACE, "b"), ("apps", "a")
+    kube.store.seed(POSTGRESQLS, *(resource(name, namespace) for namespace, name in (a, b, elsewhere)))
+    kube.store.seed(CONFIGMAPS, {"metadata": {"name": "odd", "namespace": NAMESPACE, "labels": LABELS}})
+    kube.spoil(CONFIGMAPS, NAMESPACE, "odd", shown("ConfigMap", name="odd", labels={"application": 1}))
+    async with watching(kube) as (watch, told), kube.client() as client:
+        assert [len(watch.unread_of(key)) for key in (a, b, elsewhere)] == [1, 1, 0]
+        told.clear()
+        await client.delete(CONFIGMAPS, "odd", namespace=NAMESPACE)
+        await until(lambda: sorted(told) == [a, b])
+        assert watch.unread_of(a) == ()
+
+
+def calls_in(work: Callable[[], object]) -> int:
+    """How many functions run, whatever the machine does meanwhile."""
+    calls = 0
+
+    def count(frame, event, argument):
+        nonlocal calls
+        calls += event in ("call", "c_call")
+
+    sys.setprofile(count)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    return calls
+
+
+async def test_a_pass_looks_at_no_unreadable_object_of_others(kube):
+    for number in range(10_000):
+        name, labels = f"odd-{number}", {"application": "spilo", "cluster-name": f"b-{number % 100}"}
+        metadata = {"name": name, "namespace": "b", "uid": "u", "resourceVersion": "900", "labels": labels}
+        kube.store.seed(CONFIGMAPS, {"metadata": metadata})
+        kube.spoil(CONFIGMAPS, "b", name, json.dumps({"metadata": {**metadata, "annotations": "odd"}}).encode())
+    async with watching(kube) as (watch, _):
+        assert watch.malformed() == 10_000
+        assert len(watch.unread_of(("b", "b-7"))) == 100
+        assert calls_in(lambda: watch.unread_of(KEY)) < 100

@@ -21,6 +21,11 @@ class ConfigMap(msgspec.Struct, frozen=True):
 
 
 Seen = list[tuple[dict[str, str] | None, dict[str, str] | None]]
+Marked = list[tuple[Unread | None, Unread | None]]
+
+
+def marking(marked: Marked) -> Callable[[Informer[ConfigMap], Unread | None, Unread | None], None]:
+    return lambda _, old, new: marked.append((old, new))
 
 
 def config_map(name: str, labels: dict[str, str] | None = None, **data: str) -> dict[str, Any]:
@@ -291,9 +296,9 @@ async def test_a_malformed_object_is_marked_and_the_others_go_on(kube: FakeKuber
     seen: Seen = []
     kube.store.seed(CONFIGMAPS, config_map("bad", x="0"), config_map("good", x="0"))
     bad = b'{"metadata":{"name":"bad","namespace":"team","resourceVersion":"9"},"data":{"x":1}}'
-    marked: list[tuple[str, str]] = []
+    marked: Marked = []
     kube.spoil(CONFIGMAPS, "team", "bad", bad)
-    async with informing(client, seen, on_malformed=lambda one: marked.append(one.key)) as informer:
+    async with informing(client, seen, on_malformed=marking(marked)) as informer:
         assert list(informer.malformed) == [("team", "bad")]
         assert "$.data" in informer.malformed["team", "bad"].why
         assert informer.keys() == (("team", "good"),)
@@ -304,7 +309,10 @@ async def test_a_malformed_object_is_marked_and_the_others_go_on(kube: FakeKuber
         await client.merge_patch(CONFIGMAPS, "bad", {"data": {"x": "2"}}, namespace="team")
         await eventually(lambda: not informer.malformed)
         assert informer.counts.lists == 1
-    assert marked == [("team", "bad")], "told once of one reason, however many states come"
+    assert [(old and old.key, new and new.key) for old, new in marked] == [
+        (None, ("team", "bad")),
+        (("team", "bad"), None),
+    ], "told once of one reason, however many states come"
     assert seen[-1] == (None, {"x": "2"})
 
 
@@ -335,7 +343,7 @@ async def test_a_bug_at_one_object_is_told_and_the_others_go_on(
     kube: FakeKubernetes, client: Client, caplog: pytest.LogCaptureFixture, broken: str
 ) -> None:
     kube.store.seed(CONFIGMAPS, config_map("good", x="0"), config_map("odd", labels={"app": "pg"}, x="0"))
-    marked: list[Unread] = []
+    marked: Marked = []
 
     def fails_at(obj: ConfigMap | None) -> ConfigMap | None:
         if obj is not None and obj.metadata.name == "odd" and obj.data == {"x": "1"}:
@@ -348,7 +356,7 @@ async def test_a_bug_at_one_object_is_told_and_the_others_go_on(
         "on_seen": lambda _informer, new: fails_at(new),
         "indexes": {"x": lambda obj: [(fails_at(obj).data or {}).get("x")]},
     }
-    told: Any = {"significant": data_of, "on_malformed": marked.append, broken: functions[broken]}
+    told: Any = {"significant": data_of, "on_malformed": marking(marked), broken: functions[broken]}
     informer = Informer(client, CONFIGMAPS, ConfigMap, **told)
     task = asyncio.create_task(informer.run())
     await asyncio.wait_for(informer.synced.wait(), HANGS_S)
@@ -357,7 +365,7 @@ async def test_a_bug_at_one_object_is_told_and_the_others_go_on(
         await client.merge_patch(CONFIGMAPS, "odd", patch, namespace="team")
         await client.merge_patch(CONFIGMAPS, "good", patch, namespace="team")
     await eventually(lambda: informer.counts.events == 6)
-    assert marked == [Unread(("team", "odd"), {"app": "pg"}, "it cannot be handled (ZeroDivisionError)")]
+    assert marked == [(None, Unread(("team", "odd"), {"app": "pg"}, "it cannot be handled (ZeroDivisionError)"))]
     assert list(informer.malformed) == [("team", "odd")]
     assert "ConfigMap team/odd cannot be handled" in caplog.text
     good = informer.get("team", "good")
@@ -394,7 +402,7 @@ async def test_a_bug_at_an_object_that_goes_leaves_the_others(client: Client, ca
 async def test_a_bug_of_the_cache_itself_is_told_and_it_begins_anew(
     client: Client, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def broken(_: object) -> None:
+    def broken(_informer: object, _old: object, _new: object) -> None:
         raise ZeroDivisionError
 
     informer = Informer(
@@ -443,6 +451,45 @@ async def test_what_is_nested_too_deeply_to_be_skipped_hides_nothing_else(kube: 
         await eventually(lambda: not informer.malformed)
         assert informer.counts.lists == 1
         assert informer.counts.failures == 0
+
+
+async def test_the_end_of_what_could_never_be_read_is_told(kube: FakeKubernetes, client: Client) -> None:
+    kube.store.seed(CONFIGMAPS, config_map("deep"))
+    kube.spoil(CONFIGMAPS, "team", "deep", deep("deep"))
+    marked: Marked = []
+    async with informing(client, on_malformed=marking(marked)) as informer:
+        (_, unread), *_ = marked
+        await client.delete(CONFIGMAPS, "deep", namespace="team")
+        await eventually(lambda: len(marked) == 2)
+        assert marked[1] == (unread, None)
+        assert not informer.malformed
+
+
+async def test_a_reset_forgets_all_and_tells_of_each(kube: FakeKubernetes, client: Client) -> None:
+    kube.store.seed(CONFIGMAPS, config_map("a", x="1"), config_map("deep"))
+    kube.spoil(CONFIGMAPS, "team", "deep", deep("deep"))
+    seen: Seen = []
+    marked: Marked = []
+    informer = Informer(
+        client,
+        CONFIGMAPS,
+        ConfigMap,
+        indexes={"x": lambda obj: [(obj.data or {}).get("x")]},
+        on_change=lambda old, new: seen.append((old and old.data, new and new.data)),
+        on_malformed=marking(marked),
+    )
+    for lists in (1, 2):
+        task = asyncio.create_task(informer.run())
+        await asyncio.wait_for(informer.synced.wait(), HANGS_S)
+        assert (informer.keys(), list(informer.malformed)) == ((("team", "a"),), [("team", "deep")])
+        task.cancel()
+        await asyncio.wait([task])
+        informer.reset()
+        assert (informer.keys(), informer.malformed, informer.index_keys("x")) == ((), {}, ())
+        assert not informer.synced.is_set()
+        assert informer.counts.lists == lists, "the version that it had seen is none to go on from"
+    assert seen == [(None, {"x": "1"}), ({"x": "1"}, None)] * 2
+    assert [(old is None, new is None) for old, new in marked] == [(True, False), (False, True)] * 2
 
 
 async def test_labels_that_cannot_be_read_are_told_as_unknown(kube: FakeKubernetes, client: Client) -> None:
