@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import datetime as dt
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from typing import Any
 
 from howdah.adapters import kubernetes
 from howdah.controller.locks import Place
+from howdah.controller.unseen import Unseen
 from howdah.controller.watch import Watch, every
-from howdah.core.plan import STANDS_ALONE
+from howdah.core.plan import LEFT_WHERE_UNREAD, STANDS_ALONE
 from howdah.kube.client import Client
 from howdah.kube.informer import Key
 from howdah.model import names
 from howdah.model.cluster import SecretRequest
+from howdah.model.errors import ExternalError
 from howdah.model.observed import Departed, Live, Observed, PatroniObject, Pod, Revision
 
 Clock = Callable[[], dt.datetime]
@@ -29,7 +31,7 @@ def from_caches(watch: Watch, key: Key, now: dt.datetime) -> Observed | None:
     """The cluster as the caches have it; None without a resource."""
     if (resource := watch.resource(key)) is None:
         return None
-    patroni, denied = _patroni(watch, key), watch.unknown_in(key[0]) + watch.unread_of(key)
+    patroni, unknown, unread = _patroni(watch, key), watch.unknown_in(key[0]), watch.unread_of(key)
     pods, revisions = every(watch.pods, key), every(watch.revisions, key)
     seen = Observed(
         now=now,
@@ -43,8 +45,9 @@ def from_caches(watch: Watch, key: Key, now: dt.datetime) -> Observed | None:
         renewals_seen=frozenset(p for p, lock in patroni.items() if watch.locks.was_renewed(_place(p, lock))),
         templates=templates(pods, revisions, watch.template),
         revisions=revisions,
-        problems=tuple(one.error for one in denied if one.kind not in STANDS_ALONE),
-        unseen={one.kind: one.error.message for one in denied if one.kind in STANDS_ALONE},
+        problems=_problems(unknown, STANDS_ALONE) + _problems(unread, LEFT_WHERE_UNREAD),
+        unseen=_by_kind(unknown, STANDS_ALONE),
+        unread=_by_kind(unread, LEFT_WHERE_UNREAD),
         serves_event_streams=watch.event_streams.is_served(key[0]),
         nodes=watch.nodes.of(pods),
         nodes_unseen=watch.nodes.unseen,
@@ -109,6 +112,19 @@ def _unseen(watch: Watch, observed: Observed, namespaces: Iterable[str]) -> dict
     """Other namespaces than the cluster's in which no Secret is seen, and why."""
     others = sorted(set(namespaces) - {observed.resource.meta.namespace})
     return {place: why for place in others if (why := watch.why_no_secrets(place)) is not None}
+
+
+def _problems(found: Iterable[Unseen], left: Set[str]) -> tuple[ExternalError, ...]:
+    return tuple(one.error for one in found if one.kind not in left)
+
+
+def _by_kind(found: Iterable[Unseen], left: Set[str]) -> dict[str, str]:
+    """Of the kinds in `left`, what is told of each."""
+    whys: dict[str, list[str]] = {}
+    for one in found:
+        if one.kind in left:
+            whys.setdefault(one.kind, []).append(one.error.message)
+    return {kind: "; ".join(told) for kind, told in whys.items()}
 
 
 def _objects(watch: Watch, key: Key) -> dict[tuple[str, str], Live]:

@@ -95,9 +95,7 @@ class UnreadObjects:
         """Those that are the cluster's, and those that may be."""
         own, anybodys = self._of.get(key, {}), self._of.get((key[0], ""), {})
         return tuple(
-            one
-            for (kind, (_, name)), one in (*own.items(), *anybodys.items())
-            if not is_strange(kind, name, key[1])
+            one for (kind, (_, name)), one in (*own.items(), *anybodys.items()) if not is_strange(kind, name, key[1])
         )
 
 

@@ -87,7 +87,7 @@ def align_objects(situation: Situation) -> Decision:
     for body in situation.intended:
         if body["kind"] == names.STREAM_KIND:
             continue  # they wait for what they read from: `core.streams`
-        if body["kind"] in situation.observed.unseen:
+        if body["kind"] in situation.observed.left_alone:
             continue
         decision = align(body, situation)
         steps.extend(decision.steps)

@@ -67,7 +67,7 @@ def plan_deletion(observed: Observed, policy: DeletionPolicy, *, paused: bool) -
     why_not = "the resource is paused" if paused else protection(observed, policy)
     if why_not is not None:
         return Decision(held=(Held(last, why_not),), waits=(Wait(60.0, why_not),), ends=True)
-    unseen = (why for kind, why in observed.unseen.items() if kind not in SHARED_KINDS)
+    unseen = (why for kind, why in observed.left_alone.items() if kind not in SHARED_KINDS)
     denied = (*(problem.message for problem in observed.problems), *unseen)
     if denied:
         why = f"cannot see everything that belongs to the cluster: {'; '.join(denied)}"

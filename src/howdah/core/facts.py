@@ -57,9 +57,7 @@ def facts_version(observed: Observed) -> tuple[object, ...]:
     stateful_set: Live | None = observed.objects.get(("StatefulSet", observed.resource.meta.name))
     # The generation, for the status changes with every pod that comes or goes.
     seen = (stateful_set.meta.uid, stateful_set.meta.generation) if stateful_set is not None else None
-    streams = tuple(
-        (live.meta.uid, bytes(live.spec)) for (kind, _), live in observed.objects.items() if kind == names.STREAM_KIND
-    )
+    streams = tuple((live.meta.uid, bytes(live.spec)) for _, live in _stream_objects(observed))
     users = tuple(sorted(_users_changed(observed).items()))
     dcs = _state_store(observed)
     store = (dcs, _etcd_host(observed, dcs))
@@ -82,9 +80,14 @@ def _users_changed(observed: Observed) -> dict[str, str]:
 
 
 def _streams(observed: Observed) -> Iterator[LiveStream]:
-    for (kind, name), live in sorted(observed.objects.items(), key=lambda item: item[0]):
-        if kind == names.STREAM_KIND:
-            yield live_stream(name, live.body(names.STREAM_API_VERSION, kind).get("spec") or {})
+    for name, live in sorted(_stream_objects(observed), key=lambda item: item[0]):
+        yield live_stream(name, live.body(names.STREAM_API_VERSION, names.STREAM_KIND).get("spec") or {})
+
+
+def _stream_objects(observed: Observed) -> Iterator[tuple[str, Live]]:
+    """No object where one of them cannot be read: from what it said before it does not follow what it needs no more."""
+    if names.STREAM_KIND not in observed.left_alone:
+        yield from ((name, live) for (kind, name), live in observed.objects.items() if kind == names.STREAM_KIND)
 
 
 def live_stream(name: str, spec: Mapping[str, Any]) -> LiveStream:

@@ -20,6 +20,11 @@ STANDS_ALONE = frozenset({"Service", "PodDisruptionBudget", "Deployment", "CronJ
 """Kinds that nothing else of a cluster needs to be made or changed: failing at one holds up no other step."""
 SHARED_KINDS = frozenset({"ServiceAccount", "RoleBinding"})
 """Made once, for all clusters of a namespace; they do not go with one."""
+LEFT_WHERE_UNREAD = STANDS_ALONE | SHARED_KINDS | {names.STREAM_KIND}
+"""Kinds of which one object that cannot be read leaves only the kind as it is: of others it stops the whole cluster.
+
+One ServiceAccount for all clusters of a namespace must not stop them all, nor their deletion.
+"""
 NEEDED_BY_PODS = frozenset({"RoleBinding"})
 """Of what stands alone: where it is missing no pod is replaced, for Patroni could not start in the new one."""
 
@@ -491,6 +496,7 @@ class Plan:
     stopped: str | None = None  # a roll that stopped, and why
     later: tuple[Wait, ...] = ()
     lacks: str | None = None  # what may not be seen, while everything else goes on
+    unread: str | None = None  # likewise what cannot be read
 
     @property
     def next_look_s(self) -> float | None:
@@ -503,7 +509,7 @@ class Plan:
 
     @property
     def is_quiet(self) -> bool:
-        return not (self.steps or self.waits or self.held or self.stopped or self.lacks)
+        return not (self.steps or self.waits or self.held or self.stopped or self.lacks or self.unread)
 
 
 @dataclass(frozen=True, slots=True)
@@ -515,6 +521,7 @@ class Decision:
     held: tuple[Held, ...] = ()
     stopped: str | None = None
     lacks: str | None = None
+    unread: str | None = None
     ends: bool = False
     later: tuple[Wait, ...] = ()
 

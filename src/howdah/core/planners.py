@@ -62,9 +62,11 @@ def blind(situation: Situation) -> Decision:
 
     Of a kind that stands alone only its own objects are left as they are.
     """
-    if not situation.observed.problems:
-        return Decision(lacks="; ".join(situation.observed.unseen.values()) or None)
-    why = "; ".join(problem.message for problem in situation.observed.problems)
+    observed = situation.observed
+    if not observed.problems:
+        lacks, unread = ("; ".join(whys.values()) or None for whys in (observed.unseen, observed.unread))
+        return Decision(lacks=lacks, unread=unread)
+    why = "; ".join(problem.message for problem in observed.problems)
     return Decision(waits=(Wait(30.0, why),), stopped=why, ends=True)
 
 
@@ -413,6 +415,7 @@ def decide(situation: Situation) -> Plan:
         stopped=next((decision.stopped for decision in decisions if decision.stopped), None),
         later=tuple(wait for decision in decisions for wait in decision.later),
         lacks=next((decision.lacks for decision in decisions if decision.lacks), None),
+        unread=next((decision.unread for decision in decisions if decision.unread), None),
     )
     return hold_paused(_hold_for_patroni(plan, situation), situation.cluster.pause)
 

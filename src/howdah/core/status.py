@@ -242,6 +242,8 @@ def _degraded(findings: Findings, plan: Plan, outcome: Outcome) -> Condition:
         return Condition("Degraded", "True", "Stopped", plan.stopped)
     if plan.lacks is not None:
         return Condition("Degraded", "True", "NotPermitted", plan.lacks)
+    if plan.unread is not None:
+        return Condition("Degraded", "True", "Unreadable", plan.unread)
     if findings.database_error is not None:
         return Condition("Degraded", "True", "DatabaseUnreachable", findings.database_error)
     # Members of a new cluster start one after the other: that is progress, unless one has failed.

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from howdah.core.alignment import align
-from howdah.core.plan import Decision, Delete, Wait
+from howdah.core.plan import NOTHING, Decision, Delete, Wait
 from howdah.core.situation import Situation
 from howdah.model import names
 from howdah.model.cluster import EventStream, StreamLink
@@ -21,6 +21,8 @@ LOOK_AGAIN_S = 5.0
 
 def stream_slots(situation: Situation) -> dict[str, Any]:
     """What is asked of Patroni's slots because of streams; None for one that goes."""
+    if _are_left_alone(situation):
+        return {}
     streams, live = situation.cluster.streams, live_slots(situation)
     manifest = situation.cluster.dynamic.get("slots") or {}
     found: dict[str, Any] = {
@@ -40,6 +42,8 @@ def event_streams(situation: Situation) -> Decision:
 
     Until then an object is what says that a slot and a publication were ours.
     """
+    if _are_left_alone(situation):
+        return NOTHING
     streams = situation.cluster.streams
     has_let_go = _has_let_go(situation)
     bodies = {body["metadata"]["name"]: body for body in situation.intended if body["kind"] == names.STREAM_KIND}
@@ -71,6 +75,10 @@ def stream_problem(situation: Situation) -> str | None:
     if any(live is not None and _is_pruned(live) for live in objects):
         return "streams: the installed CRD of FabricEventStream does not keep its spec, so nobody can read it"
     return "; ".join(situation.database.stream_problems) or None
+
+
+def _are_left_alone(situation: Situation) -> bool:
+    return names.STREAM_KIND in situation.observed.left_alone
 
 
 def _leaving(situation: Situation) -> tuple[Live, ...]:

@@ -476,8 +476,14 @@ class Observed:
     serves_event_streams: bool = True  # the kind FabricEventStream is installed, and we may see it
     problems: tuple[ExternalError, ...] = ()  # reads that failed: what they would have said is unknown, not absent
     unseen: Mapping[str, str] = field(default_factory=dict)  # the same of kinds that stand alone: kind → why
+    unread: Mapping[str, str] = field(default_factory=dict)  # likewise of kinds of which an object cannot be read
     secrets_unseen: Mapping[str, str] = field(default_factory=dict)
     """Other namespaces in which the cluster has Secrets, or is to have some, and nobody sees them: namespace → why."""
     namesakes: frozenset[str] = (
         frozenset()
     )  # other namespaces with Secrets of ours that have a cluster of our name, too
+
+    @property
+    def left_alone(self) -> Mapping[str, str]:
+        """Kinds whose objects are left as they are while everything else goes on: kind → why."""
+        return {**self.unseen, **self.unread}

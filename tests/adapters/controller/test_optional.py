@@ -72,6 +72,30 @@ async def test_the_kind_is_taken_up_when_it_is_installed_and_let_go_when_it_is_r
         assert degraded(operator) == "StreamsIncomplete"
 
 
+async def test_a_stream_that_cannot_be_read_ends_with_its_kind():
+    async with rig() as operator:
+        await running(operator)
+        name = f"{NAME}-abcde"
+        metadata = {"name": name, "namespace": NAMESPACE, "labels": LABELS}
+        operator.kube.store.seed(EVENT_STREAMS, {"metadata": metadata, "spec": {}})
+        odd = {"metadata": {**metadata, "uid": "u", "resourceVersion": "900", "finalizers": "odd"}}
+        operator.kube.spoil(EVENT_STREAMS, NAMESPACE, name, json.dumps(odd).encode())
+        install(operator)
+        await until(lambda: operator.watch.unread_of(KEY))
+        await operator.one_pass()
+        status, reason, message = operator.condition("Degraded")
+        assert (status, reason) == ("True", "Unreadable"), "and no more than its streams is left as it is"
+        assert f"FabricEventStream {NAMESPACE}/{name} cannot be read" in message
+        operator.kube.store.delete(CUSTOM_RESOURCE_DEFINITIONS, ("", names.STREAM_DEFINITION))
+        await until(lambda: not operator.watch.unread_of(KEY))
+        await operator.one_pass()
+        assert degraded(operator) == "StreamsIncomplete"
+        operator.kube.store.delete(EVENT_STREAMS, (NAMESPACE, name))
+        install(operator)
+        await until(lambda: operator.watch.event_streams.is_served(NAMESPACE))
+        assert [len(part) for part in operator.watch.event_streams] == [0]
+
+
 @pytest.mark.parametrize("resource", ["customresourcedefinitions", "fabriceventstreams"])
 async def test_who_may_not_see_the_kind_is_not_held_up(resource):
     async with rig() as operator:

@@ -12,7 +12,15 @@ from adapters.controller.rig import KEY, LABELS, NAME, NAMESPACE, rig
 from adapters.controller.test_reconcile import ENV, change_spec
 from howdah.adapters.kubernetes import OPERATOR_CONFIGURATIONS, POSTGRES_TEAMS, POSTGRESQLS, RESOURCES
 from howdah.controller.watch import Scope, Watch
-from howdah.kube.resources import CONFIGMAPS, DEPLOYMENTS, PERSISTENT_VOLUME_CLAIMS, PODS, SERVICES, STATEFUL_SETS
+from howdah.kube.resources import (
+    CONFIGMAPS,
+    DEPLOYMENTS,
+    PERSISTENT_VOLUME_CLAIMS,
+    PODS,
+    SERVICE_ACCOUNTS,
+    SERVICES,
+    STATEFUL_SETS,
+)
 from howdah.kube.testing import FakeKubernetes, Fault, fitting
 from steady import HANGS_S
 
@@ -180,7 +188,27 @@ async def test_of_a_kind_on_which_nothing_depends_only_the_unreadable_ones_are_l
         await until(lambda: b'"LANG"' in bytes(operator.watch.resource(KEY).spec))
         await operator.reconciler.run(KEY)
         assert any(request.resource == "statefulsets" for request in operator.writes())
-        assert f"Service {NAMESPACE}/{NAME} cannot be read" in operator.condition("Degraded")[2]
+        status, reason, message = operator.condition("Degraded")
+        assert (status, reason) == ("True", "Unreadable"), "nobody was denied anything"
+        assert f"Service {NAMESPACE}/{NAME} cannot be read" in message
+
+
+async def test_what_all_clusters_of_a_namespace_share_holds_up_none_of_them():
+    async with rig() as operator:
+        await operator.running()
+        odd = shown("ServiceAccount", name="postgres-pod").replace(b'"uid"', b'"generation": "odd", "uid"')
+        spoil(operator, SERVICE_ACCOUNTS, "postgres-pod", odd)
+        await until(lambda: operator.watch.unread_of(KEY))
+        change_spec(operator, env=ENV)
+        await until(lambda: b'"LANG"' in bytes(operator.watch.resource(KEY).spec))
+        await operator.reconciler.run(KEY)
+        assert [request.resource for request in operator.writes() if request.resource == "serviceaccounts"] == []
+        assert any(request.resource == "statefulsets" for request in operator.writes())
+        assert operator.condition("Degraded")[:2] == ("True", "Unreadable")
+        await operator.client.delete(POSTGRESQLS, NAME, namespace=NAMESPACE)
+        await until(lambda: operator.watch.resource(KEY).meta.deletion_timestamp)
+        await operator.reconciler.run(KEY)
+        await until(lambda: operator.find(STATEFUL_SETS) is None)
 
 
 async def test_what_people_made_with_a_clusters_labels_holds_nobody_up():
@@ -213,7 +241,9 @@ async def test_who_cannot_be_read_is_looked_at_at_once(kube):
 async def test_the_end_of_what_could_never_be_read_is_looked_at_at_once(kube):
     name = f"{NAME}-pooler"
     kube.store.seed(DEPLOYMENTS, {"metadata": {"name": name, "namespace": NAMESPACE, "labels": LABELS}})
-    kube.spoil(DEPLOYMENTS, NAMESPACE, name, shown("Deployment", name=name).replace(b'"uid"', b'"generation": "odd", "uid"'))
+    kube.spoil(
+        DEPLOYMENTS, NAMESPACE, name, shown("Deployment", name=name).replace(b'"uid"', b'"generation": "odd", "uid"')
+    )
     async with watching(kube) as (watch, told), kube.client() as client:
         assert [one.kind for one in watch.unread_of(KEY)] == ["Deployment"]
         told.clear()

@@ -154,6 +154,7 @@ def with_streams(
     *streams: Json,
     held: Mapping[str, Json] | None = None,
     served: bool = True,
+    unread: str | None = None,
     annotations: Mapping[str, str] | None = None,
     **spec: Any,
 ) -> Situation:
@@ -164,7 +165,8 @@ def with_streams(
     )
     kept = {place: o for place, o in base.observed.objects.items() if place[0] != names.STREAM_KIND}
     found = {(names.STREAM_KIND, name): live(body) for name, body in (held or {}).items()}
-    seen = replace(base.observed, objects={**kept, **found}, serves_event_streams=served)
+    why = {} if unread is None else {names.STREAM_KIND: unread}
+    seen = replace(base.observed, objects={**kept, **found}, serves_event_streams=served, unread=why)
     raw = manifest(annotations, streams=wanted, **spec)
     settings = settings_from_configmap({"kubernetes_use_configmaps": "true", "enable_master_load_balancer": "false"})[0]
     cluster = resolve(raw, settings, References(), live_facts(seen))
@@ -267,6 +269,29 @@ def _any_difference(seen: Situation) -> Any:
     found = differences(body, seen.observed.objects[(names.STREAM_KIND, "acid-a-x1y2z")])
     assert found
     return found
+
+
+@pytest.mark.parametrize("streams", [(), (NONE,), ({**SHOP, "database": "stock"},)])
+def test_while_one_cannot_be_read_streams_are_left_as_they_are_and_the_rest_goes_on(streams: Any) -> None:
+    slots = {SLOT: LOGICAL, "fes_other_my_app": {**LOGICAL, "database": "other"}}
+    seen = with_streams(three(), {**WAL, "slots": slots}, PUBLISHED, *streams, held=body_of(SHOP), unread="too deep")
+    assert patch_of(seen) is None
+    assert [link for link in seen.cluster.access.publications if not link.tables] == []
+    assert event_streams(seen).steps == ()
+    plan = decide(seen)
+    assert (plan.steps, plan.stopped, plan.lacks, plan.unread) == ((), None, None, "too deep")
+    other = {**body_of(SHOP), **body_of({**SHOP, "applicationId": "new"}, name="acid-a-new")}
+    again = with_streams(three(), {**WAL, "slots": slots}, PUBLISHED, *streams, held=other)
+    assert facts_version(again.observed) != facts_version(seen.observed)
+
+
+def test_a_deleted_cluster_waits_for_a_stream_that_cannot_be_read() -> None:
+    seen = with_streams(three(), WAL, PUBLISHED, held=body_of(SHOP), unread="too deep").observed
+    plan = plan_deletion(
+        replace(seen, resource=resource(deleted=True)), deletion_policy(default_settings()[0]), paused=False
+    )
+    assert plan.steps == ()
+    assert "too deep" in plan.waits[0].why
 
 
 def test_a_deleted_cluster_takes_its_streams_along_first() -> None:
