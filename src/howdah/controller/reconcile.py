@@ -96,7 +96,7 @@ class Reconciler:
         self._members = members
         self._recorder = recorder
         self._metrics = metrics
-        metrics.caches(malformed=watch.malformed, silence_s=watch.staleness_s)
+        metrics.caches(malformed=lambda: watch.malformed() + references.malformed(), silence_s=watch.staleness_s)
         self._settings = settings
         self._controller_id = controller_id
         self._observe_only = observe_only

@@ -97,6 +97,10 @@ class ReferenceReader:
         membership = await self._membership(settings, key, asked.team) if heeds_teams(settings) else NOBODY
         return References(config_maps, secret_keys, role_secrets, membership)
 
+    def malformed(self) -> int:
+        """How many of the watched objects cannot be read."""
+        return 0 if self._sources is None else self._sources.malformed()
+
     def forget(self, key: Key) -> None:
         """The cluster is gone."""
         if self._sources is not None:

@@ -20,13 +20,13 @@ STANDS_ALONE = frozenset({"Service", "PodDisruptionBudget", "Deployment", "CronJ
 """Kinds that nothing else of a cluster needs to be made or changed: failing at one holds up no other step."""
 SHARED_KINDS = frozenset({"ServiceAccount", "RoleBinding"})
 """Made once, for all clusters of a namespace; they do not go with one."""
+NEEDED_BY_PODS = frozenset({"RoleBinding"})
+"""Of what stands alone: where it is missing no pod is replaced, for Patroni could not start in the new one."""
 LEFT_WHERE_UNREAD = STANDS_ALONE | SHARED_KINDS | {names.STREAM_KIND}
 """Kinds of which one object that cannot be read leaves only the kind as it is: of others it stops the whole cluster.
 
 One ServiceAccount for all clusters of a namespace must not stop them all, nor their deletion.
 """
-NEEDED_BY_PODS = frozenset({"RoleBinding"})
-"""Of what stands alone: where it is missing no pod is replaced, for Patroni could not start in the new one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

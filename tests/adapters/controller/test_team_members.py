@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from msgspec import Raw
 
 from adapters.teams.server import TOKEN, FakeTeams, teams_api
 from howdah.adapters.kubernetes import POSTGRES_TEAMS, POSTGRESQLS
 from howdah.adapters.teams import TeamsApi
 from howdah.controller.references import Asking, ReferenceReader
-from howdah.controller.sources import Sources
+from howdah.controller.sources import Sources, read_teams
 from howdah.controller.teams import Directory
 from howdah.controller.token import Token
 from howdah.core.request.asked import References
@@ -23,6 +24,7 @@ from howdah.kube.resources import SECRETS
 from howdah.kube.testing import FakeKubernetes
 from howdah.kube.testing.store import Writer
 from howdah.model.cluster import Cluster
+from howdah.model.observed import Live, OwnedMeta
 from howdah.model.settings import Settings, settings_from_configuration
 from steady import HANGS_S
 
@@ -176,6 +178,69 @@ async def test_a_wrong_team_is_told_and_drops_nobody() -> None:
         assert cluster.access.elsewhere.departures is not None
         assert not cluster.access.elsewhere.departures.is_complete
         assert ["PostgresTeam ns/bad is not heeded" in str(warning) for warning in cluster.warnings] == [True]
+
+
+DEEP = '{"a":' * 5000 + "1" + "}" * 5000
+
+
+def spoiled(**parts: str) -> bytes:
+    """A PostgresTeam as the API server has it, its parts as they are written."""
+    metadata = f'{{"name":"deep","namespace":"{NAMESPACE}","uid":"u","resourceVersion":"900"}}'
+    return ("{" + ",".join(f'"{key}":{text}' for key, text in {"metadata": metadata, **parts}.items()) + "}").encode()
+
+
+async def test_a_team_that_could_never_be_read_is_told_and_drops_nobody() -> None:
+    def deep(kube: FakeKubernetes) -> None:
+        good_token(kube)
+        kube.store.seed(POSTGRES_TEAMS, {"metadata": {"name": "deep", "namespace": NAMESPACE}, "spec": {}})
+        kube.spoil(POSTGRES_TEAMS, NAMESPACE, "deep", spoiled(status=DEEP))
+
+    given = settings(enable_team_member_deprecation=True, enable_teams_api=False)
+    async with case(given=given, beforehand=deep) as it:
+        cluster = await it.cluster()
+        assert cluster.access.elsewhere.departures is not None
+        assert not cluster.access.elsewhere.departures.is_complete
+        assert ["PostgresTeam ns/deep cannot be read" in str(warning) for warning in cluster.warnings] == [True]
+        assert (it.sources.malformed(), it.reader.malformed()) == (1, 1)
+        it.told.clear()
+        it.kube.store.delete(POSTGRES_TEAMS, (NAMESPACE, "deep"))
+        await it.until(lambda: bool(it.told))
+        cluster = await it.cluster()
+        assert cluster.access.elsewhere.departures is not None
+        assert cluster.access.elsewhere.departures.is_complete
+        assert cluster.warnings == ()
+
+
+async def test_a_team_that_cannot_be_read_any_more_is_told_at_once_and_counts_as_it_was() -> None:
+    given = settings(enable_team_member_deprecation=True, enable_teams_api=False)
+    async with case(given=given) as it:
+        it.team("deep", additionalMembers={"acid": ["anna"]})
+        await it.until(lambda: bool(it.sources.teams()[0].people))
+        assert await it.people() == ["anna"]
+        it.told.clear()
+        it.kube.spoil(POSTGRES_TEAMS, NAMESPACE, "deep", spoiled(spec=DEEP))
+        it.team("deep", additionalMembers={})
+        await it.until(lambda: it.told == [None])
+        assert await it.people() == ["anna"]
+        assert not (await it.references()).membership.is_complete
+
+
+@pytest.mark.parametrize("depth", range(900, 1001, 5))
+def test_a_team_that_a_pass_cannot_read_is_a_problem_and_no_bug(depth: int) -> None:
+    metadata = OwnedMeta(name="deep", namespace=NAMESPACE)
+    members = f'{{"additionalMembers":{{"acid":["anna"]}},"more":{"[" * depth + "]" * depth}}}'
+    teams, problems = read_teams([Live(metadata, spec=Raw(members.encode()))])
+    is_read = bool(teams.people)
+    assert is_read or "PostgresTeam ns/deep cannot be read" in problems[0]
+    assert not (is_read and depth == 1000)
+
+
+def test_what_is_written_into_the_status_of_a_team_is_no_reason_not_to_read_it() -> None:
+    spec = Raw(b'{"additionalMembers":{"acid":["anna"]}}')
+    teams, problems = read_teams(
+        [Live(OwnedMeta(name="deep", namespace=NAMESPACE), spec=spec, status=Raw(DEEP.encode()))]
+    )
+    assert (teams.members_of("acid"), problems) == (("anna",), ())
 
 
 async def test_without_the_crd_there_are_no_teams_and_nothing_is_wrong() -> None:

@@ -238,6 +238,16 @@ async def test_who_cannot_be_read_is_looked_at_at_once(kube):
         await until(lambda: told == [KEY])
 
 
+async def test_a_team_that_cannot_be_read_is_counted():
+    def deep(kube):
+        kube.store.seed(POSTGRES_TEAMS, resource("deep"))
+        kube.spoil(POSTGRES_TEAMS, NAMESPACE, "deep", spoiled("deep"))
+
+    options = {"enable_postgres_team_crd": "true", "enable_database_access": "true"}
+    async with rig(beforehand=deep, options=options) as operator:
+        assert gauge(operator) == 1
+
+
 async def test_the_end_of_what_could_never_be_read_is_looked_at_at_once(kube):
     name = f"{NAME}-pooler"
     kube.store.seed(DEPLOYMENTS, {"metadata": {"name": name, "namespace": NAMESPACE, "labels": LABELS}})

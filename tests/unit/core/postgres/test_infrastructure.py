@@ -109,6 +109,7 @@ def test_the_last_entry_of_a_name_counts() -> None:
         ({"robot": "x"}, {"robot": "inrole: a"}, "inrole is not a list"),
         ({"robot": "x"}, {"robot": "db_parameters: {a b: c}"}, "is not a parameter name"),
         ({"robot": "x"}, {"robot": "["}, "is not YAML"),
+        ({"robot": "x"}, {"robot": "[" * 5000 + "]" * 5000}, "is not YAML"),
         ({"robot": "x"}, {"robot": "a sentence"}, "is not a map"),
     ],
 )
