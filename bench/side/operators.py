@@ -201,7 +201,7 @@ def prepare(plane: Plane, asked: Json, *namespaces: str, of_reference: bool = Fa
 
 
 def rights() -> Iterator[Json]:
-    """Exactly what `howdah rbac` gives howdah, which is a user here."""
+    """Exactly what `howdah rbac` gives howdah, which is a user here. A chart's release `howdah` keeps its own roles."""
     user = {"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": Howdah().user}
-    for body in roles(Installation("howdah", NAMESPACE, configuration=CONFIGURATION)):
+    for body in roles(Installation("howdah-side", NAMESPACE, configuration=CONFIGURATION)):
         yield {**body, "subjects": [user]} if "subjects" in body else body
