@@ -362,5 +362,5 @@ def test_wrong_types_and_formats_are_bad_requests(api: Client, core: str) -> Non
 
 
 def test_yaml_bodies_are_read(api: Client, core: str) -> None:
-    text = b"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: y}\ndata: {when: '2026-01-01'}\n"
+    text = b"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: of-yaml}\ndata: {when: '2026-01-01'}\n"
     assert api("POST", f"{core}/configmaps", text, "application/yaml")["data"] == {"when": "2026-01-01"}

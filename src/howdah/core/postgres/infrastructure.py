@@ -120,7 +120,7 @@ def _of_options(
     for name, text in sorted(options.items()):
         try:
             yield _described(name, text)
-        except (yaml.YAMLError, ValueError, RecursionError) as error:  # the last of what is nested too deeply
+        except (yaml.YAMLError, ValueError, KeyError, RecursionError) as error:  # of tags, of nesting
             said = str(error) if isinstance(error, ValueError) else "is not YAML"
             place = f"{PATH}.ConfigMap {entry.secret}.{name}"
             warnings.append(Problem(place, said, "this role is left out"))

@@ -115,7 +115,7 @@ def _definition(text: str, api_version: str, kind: str, option: str) -> dict[str
         return bare
     try:
         written = yaml.load(text, _Loader)  # noqa: S506  # safe, and where it can be, fast
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, KeyError, RecursionError):  # the last ones of a value that its tag does not fit
         written = None
     is_object = isinstance(written, Mapping) and written.get("kind") == kind
     if not is_object or not isinstance(written.get("metadata") or {}, Mapping):

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 from aiohttp import web
 
+from howdah.kube.documents import read_documents
 from howdah.kube.errors import UNREADABLE
 
 from . import protobuf
@@ -171,16 +172,6 @@ def _repeated(value: Any, path: str) -> Iterator[str]:
             yield from _repeated(item, f"{path}[{index}]")
 
 
-class _PlainLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """YAML with the types of JSON: no dates."""
-
-
-_PlainLoader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-    for first, resolvers in _PlainLoader.yaml_implicit_resolvers.items()
-}
-
-
 def from_yaml(data: bytes) -> Any:
     if data.lstrip()[:1] == b"{":
         try:
@@ -188,7 +179,7 @@ def from_yaml(data: bytes) -> Any:
         except UNREADABLE:
             pass  # YAML in flow style
     try:
-        return yaml.load(data, Loader=_PlainLoader)  # noqa: S506 - a safe loader without dates
+        return next(read_documents(data), None)  # as the API server: of several the first
     except yaml.YAMLError as error:
         raise bad_request(f"error decoding YAML: {error}") from error
 
