@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import base64
+import time
 from typing import Any
 
+import msgspec
 import pytest
 
 from adapters.apiserver.client import JSON_PATCH, Client
 from howdah.controller.passwords import operations
 from howdah.core.plan import ChangeSecret
 from howdah.core.postgres.rotation import SecretChange
+from howdah.model.observed import SecretMeta
 
 
 def made(api: Client, core: str, **texts: str) -> dict[str, Any]:
@@ -24,6 +27,10 @@ def changed(api: Client, core: str, metadata: dict[str, Any], change: SecretChan
         change=change,
     )  # fmt: skip
     return api.patch(f"{core}/secrets/s", operations(step), JSON_PATCH)
+
+
+def of(metadata: dict[str, Any]) -> SecretMeta:
+    return msgspec.json.decode(msgspec.json.encode({"metadata": metadata}), type=SecretMeta)
 
 
 def texts(api: Client, core: str) -> dict[str, str]:
@@ -49,6 +56,17 @@ def test_a_password_is_replaced_in_place(api: Client, core: str) -> None:
     held = texts(api, core)
     assert held["password"] != "first"
     assert held == {"username": "app", "password": held["password"], "nextRotation": "later"}
+
+
+def test_when_a_password_was_changed_last_is_in_the_managed_fields(api: Client, core: str) -> None:
+    """Also where the same writer changes the same field again: pods that are younger than that have it already."""
+    first = changed(api, core, made(api, core), SecretChange({}, fresh="password"))["metadata"]
+    time.sleep(1.1)  # times are whole seconds
+    second = changed(api, core, first, SecretChange({}, fresh="password"))["metadata"]
+    before, after = (of(metadata).changed_at for metadata in (first, second))
+    assert before is not None
+    assert after is not None
+    assert after > before
 
 
 def test_what_was_prepared_is_forgotten_whether_it_is_there_or_not(api: Client, core: str) -> None:

@@ -210,7 +210,7 @@ def tracked(write: Write, live: Obj | None, new: Obj) -> Obj:
     fields = _ignored((mine.fields - gone) | touched, write.kind, write.subresource)
     rest.pop(me, None)
     if fields:
-        time: str | None = mine.time if fields == mine.fields and mine.time else write.now
+        time: str | None = write.now if touched or not mine.time else mine.time
         if write.subresource == "scale":
             time = None  # the real server forgets it there
         rest[me] = Owned(fields, write.kind.api_version, time)
