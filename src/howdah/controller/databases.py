@@ -20,7 +20,7 @@ import structlog
 from howdah.adapters import postgres
 from howdah.adapters.postgres import AuthenticationFailed, Outcome, Password, PasswordChecks, Target, session_options
 from howdah.controller import replicas
-from howdah.controller.lead import NotLeading, Permit
+from howdah.controller.lead import NotLeading
 from howdah.controller.role_secrets import RoleSecrets, held_secrets, passwords_in
 from howdah.core.postgres.difference import (
     difference,
@@ -43,6 +43,7 @@ from howdah.kube.resources import SECRETS
 from howdah.model.cluster import Cluster
 from howdah.model.errors import ExternalError
 from howdah.model.observed import SecretMeta
+from howdah.model.permit import Permit
 from howdah.model.postgres.catalogue import Catalogue, Interest
 from howdah.model.postgres.desired import Desired, PasswordSource
 from howdah.model.postgres.passwords import SALT_BYTES, Method, new_verifier

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-Permit = Callable[[], None]
-"""Returns while writing is allowed; raises NotLeading."""
+from howdah.model.permit import Permit
 
 
 class NotLeading(Exception):  # noqa: N818 - a state, not an error
@@ -13,6 +12,8 @@ class NotLeading(Exception):  # noqa: N818 - a state, not an error
 
 
 def permit(may_write: Callable[[], bool]) -> Permit:
+    """What it raises is NotLeading."""
+
     def check() -> None:
         if not may_write():
             raise NotLeading

@@ -12,12 +12,12 @@ import msgspec
 
 from howdah.adapters import kubernetes
 from howdah.adapters.patroni import COMMAND_TIMEOUT_S, DeniedError, Endpoint, NodeStatus, Patroni
-from howdah.controller.lead import Permit
 from howdah.core.patroni.credentials import RestCredentials, derived_credentials
 from howdah.core.patroni.member import UNKNOWN, Member
 from howdah.kube.client import Client
 from howdah.model.cluster import Cluster
 from howdah.model.errors import ExternalError
+from howdah.model.permit import Permit
 
 AT_ONCE_S = 0.3  # a member that is well answers in some milliseconds, and the next call is not to be late
 

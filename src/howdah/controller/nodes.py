@@ -40,7 +40,7 @@ class Nodes:
 
     async def looked(self) -> None:
         """Wait until the nodes are known, or that they may not be; not for long."""
-        await first_look(lambda: self._informer.synced.is_set() or self.unseen is not None)
+        await first_look(lambda: self._informer.has_looked)
 
     @property
     def unseen(self) -> str | None:

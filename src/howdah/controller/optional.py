@@ -60,9 +60,7 @@ class OptionalKind:
     def _has_looked(self) -> bool:
         if not self._definition.synced.is_set():
             return self._definition.denied is not None
-        return len(self._definition) == 0 or all(
-            informer.synced.is_set() or informer.denied is not None for informer in self._informers
-        )
+        return len(self._definition) == 0 or all(informer.has_looked for informer in self._informers)
 
     async def _follow(self) -> None:
         """Watch the objects for as long as the definition is there."""

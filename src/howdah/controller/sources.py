@@ -78,7 +78,7 @@ class Sources:
     async def synced(self) -> None:
         """Wait until every cache has been filled once, or is not for us, or its kind is not there."""
         for informer in self._informers:
-            while not (informer.synced.is_set() or informer.denied or isinstance(informer.last_error, NotFound)):
+            while not (informer.has_looked or isinstance(informer.last_error, NotFound)):
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(informer.synced.wait(), SYNC_POLL_S)
 

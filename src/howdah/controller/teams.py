@@ -54,6 +54,11 @@ class _Known:
         if self.denials == 1:
             self.denied_at = now_s
 
+    @property
+    def says(self) -> tuple[object, ...]:
+        """What clusters hear of when it becomes another."""
+        return self.has_answer, self.members, self.error, self.denials >= DENIALS
+
     def is_absent(self, others: Iterable[_Known]) -> bool:
         """Whether there is no such team, and not just a failure that looks like it."""
         is_denied = self.members is None and not self.was_known and self.denials >= DENIALS
@@ -159,14 +164,14 @@ class Directory:
         known.task = None
 
     async def _tried(self, team: str, known: _Known) -> bool:
-        before = (known.has_answer, known.members, known.error, known.denials >= DENIALS)
+        before = known.says
         try:
             members = await self._api.members(team, await self._token())
             known.take(members, asyncio.get_running_loop().time())
         except (ExternalError, KubeError) as error:
             known.error = str(error)
         known.tried.set()
-        if before != (known.has_answer, known.members, known.error, known.denials >= DENIALS):
+        if before != known.says:
             _log.info("team", team=team, members=len(known.members or ()), error=known.error)
             self._tell(known.askers)
         return known.error is None

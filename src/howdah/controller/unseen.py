@@ -43,7 +43,7 @@ def denied(informers: Iterable[Informer[Any]]) -> tuple[Unseen, ...]:
 def unknown(informers: Iterable[Informer[Any]], namespace: str) -> tuple[Unseen, ...]:
     """What nothing is known of in a namespace: we may not see it, or no list of it has ever come."""
     about = tuple(informer for informer in informers if informer.namespace in (None, namespace))
-    never = (informer for informer in about if informer.denied is None and not informer.synced.is_set())
+    never = (informer for informer in about if not informer.has_looked)
     return denied(about) + tuple(
         _unseen(one, f"{one.resource.plural} have not been listed yet: {one.last_error or 'no answer'}")
         for one in never

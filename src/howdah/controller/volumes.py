@@ -16,7 +16,6 @@ from typing import Protocol
 import structlog
 
 from howdah.adapters.aws.query import Refused
-from howdah.controller.lead import Permit
 from howdah.controller.observe import Clock
 from howdah.core.plan import ModifyVolume
 from howdah.core.situation import VolumeLook
@@ -35,6 +34,7 @@ from howdah.kube.resources import PERSISTENT_VOLUMES
 from howdah.model.cluster import Cluster
 from howdah.model.errors import ExternalError
 from howdah.model.observed import Claim, Observed, PersistentVolume
+from howdah.model.permit import Permit
 from howdah.model.volumes import MODIFYING, CloudVolume, Refusal
 
 GATHER_S = 0.2

@@ -199,7 +199,7 @@ class Watch:
     async def synced(self) -> None:
         """Wait until every cache has been filled once, or is not allowed to us."""
         for informer in self._informers:
-            while not informer.synced.is_set() and informer.denied is None:
+            while not informer.has_looked:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(informer.synced.wait(), SYNC_POLL_S)
         await self.event_streams.looked()

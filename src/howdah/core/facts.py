@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -23,32 +24,25 @@ def live_facts(observed: Observed) -> LiveFacts:
     """The facts of this cluster; none for one that does not exist yet."""
     stateful_set = observed.objects.get(("StatefulSet", observed.resource.meta.name))
     dcs = _state_store(observed)
-    streams = tuple(_streams(observed))
-    if stateful_set is None:
-        return LiveFacts(
-            exists=dcs is not None,
-            dcs=dcs,
-            etcd_host=_etcd_host(observed, dcs),
-            was_standby=_was_standby(observed),
-            at=observed.now,
-            users_changed=_users_changed(observed),
-            event_streams=streams,
-            serves_event_streams=observed.serves_event_streams,
-        )
-    spec = stateful_set.body("apps/v1", "StatefulSet").get("spec") or {}
-    claims, pod = spec.get("volumeClaimTemplates") or (), spec.get("template", {}).get("spec") or {}
-    return LiveFacts(
-        exists=True,
+    facts = LiveFacts(
+        exists=dcs is not None or stateful_set is not None,
         dcs=dcs,
         etcd_host=_etcd_host(observed, dcs),
-        claim_template=next((c for c in claims if c["metadata"]["name"] == names.DATA_VOLUME), None),
-        spilo_bootstrap=_document(pod).get("bootstrap"),
-        version=_version(pod),
         was_standby=_was_standby(observed),
         at=observed.now,
         users_changed=_users_changed(observed),
-        event_streams=streams,
+        event_streams=tuple(_streams(observed)),
         serves_event_streams=observed.serves_event_streams,
+    )
+    if stateful_set is None:
+        return facts
+    spec = stateful_set.body("apps/v1", "StatefulSet").get("spec") or {}
+    claims, pod = spec.get("volumeClaimTemplates") or (), spec.get("template", {}).get("spec") or {}
+    return replace(
+        facts,
+        claim_template=next((c for c in claims if c["metadata"]["name"] == names.DATA_VOLUME), None),
+        spilo_bootstrap=_document(pod).get("bootstrap"),
+        version=_version(pod),
     )
 
 

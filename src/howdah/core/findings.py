@@ -20,7 +20,7 @@ def findings_of(situation: Situation) -> Findings:
         instances=cluster.instances,
         is_standby=situation.is_standby,
         asks_standby=cluster.is_standby,
-        stands_alone=situation.config.dynamic is not None and situation.config.dynamic.get("standby_cluster") is None,
+        stands_alone=situation.config.stands_alone,
         follows_unasked=situation.is_standby and not cluster.is_standby and not cluster.follows_by_variable,
         is_initialized=situation.config.is_initialized,
         views=situation.views,

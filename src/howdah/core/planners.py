@@ -170,11 +170,10 @@ def promotion(situation: Situation) -> Decision:
     """
     if not situation.cluster.is_promoted or situation.cluster.instances == 0:
         return NOTHING
-    dynamic = situation.config.dynamic
-    if dynamic is None:
+    if situation.config.dynamic is None:
         why = "the manifest promotes the cluster, and Patroni's configuration is not there"
         return Decision(waits=(Wait(LOOK_AGAIN_S, why),))
-    if dynamic.get("standby_cluster") is None:
+    if situation.config.stands_alone:
         return NOTHING
     if not (situation.leads and situation.leader_is_reachable):
         why = "the manifest promotes the cluster, and no member leads that could be told"

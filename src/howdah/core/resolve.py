@@ -115,6 +115,7 @@ def resolve(
     certificates = tuple(certificate_environment(asked.spec.tls))
     secrets = tuple(_secrets(asked, roles, marks, owners))
     env = environment(asked, version=version.told, spilo=spilo, certificates=certificates)
+    following = makes_standby(env)
     return Cluster(
         key=Key(asked.names.namespace, asked.names.cluster),
         uid=asked.metadata.uid,
@@ -132,8 +133,8 @@ def resolve(
         instances=instances,
         asked_instances=asked.spec.number_of_instances,
         is_standby=asked.is_standby,
-        is_promoted=live.was_standby and not asked.is_standby and makes_standby(env) is None,
-        follows_by_variable=makes_standby(env) is not None,
+        is_promoted=live.was_standby and not asked.is_standby and following is None,
+        follows_by_variable=following is not None,
         spilo=spilo,
         dynamic=dynamic_configuration(asked),
         pod=_pod(asked, env),
@@ -158,7 +159,7 @@ def resolve(
                     *left_out,
                     *rotation_doubts(roles, access.rotation),
                     *hidden_variables(asked, env),
-                    *follows_unsaid(asked, env),
+                    *follows_unsaid(asked, following),
                     *shrinking(asked),
                     *([version.held] if version.held is not None else ()),
                     *faults.doubts(asked),

@@ -263,6 +263,11 @@ class Informer(Generic[T]):
             await asyncio.sleep(max(wait_s, delay_s * random.uniform(0.5, 1.0)))
             delay_s = min(delay_s * 2, self._longest_delay_s)
 
+    @property
+    def has_looked(self) -> bool:
+        """Whether the server has said once what there is, or says that it is not for us."""
+        return self.synced.is_set() or self.denied is not None
+
     def reset(self) -> None:
         """Forget all, for the kind is not there any more: each object is told as gone. Not while `run` runs."""
         for key in self._store.keys() | self.malformed.keys():

@@ -58,9 +58,7 @@ def newest() -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def with_tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    able = [major for major, programs in MAJORS.items() if tls.can_tls(programs)]
-    if not able:
-        pytest.skip("no PostgreSQL of this machine is built with OpenSSL")
+    able = tls.with_tls(MAJORS)
     own = tls.certificate(tmp_path_factory.mktemp("tls"), "db.example")
     server = start(able[-1], MAJORS[able[-1]], settings={**tls.settings(own), "log_connections": "on"})
     yield server

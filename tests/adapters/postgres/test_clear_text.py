@@ -10,7 +10,7 @@ from adapters.controller.rig import NAME, NAMESPACE, OPTIONS, Rig
 from adapters.postgres.conftest import MAJORS
 from adapters.postgres.servers import Server, start
 from adapters.postgres.test_rotation import a_pass, operator, seed_secret, system
-from adapters.postgres.tls import admit, can_tls, certificate, settings
+from adapters.postgres.tls import admit, certificate, settings, with_tls
 from howdah.adapters.kubernetes import POSTGRESQLS
 from howdah.controller.look import judge, observe_live
 from howdah.controller.observe import utc_now
@@ -21,9 +21,7 @@ from steady import HANGS_S
 
 @pytest.fixture
 async def asking(tmp_path: Path) -> AsyncIterator[Server]:
-    able = [major for major, programs in MAJORS.items() if can_tls(programs)]
-    if not able:
-        pytest.skip("no PostgreSQL of this machine is built with OpenSSL")
+    able = with_tls(MAJORS)
     server = await asyncio.to_thread(
         start, able[0], MAJORS[able[0]], settings=settings(certificate(tmp_path, "db.example"))
     )

@@ -14,7 +14,7 @@ from psycopg import sql
 
 from adapters.postgres.conftest import MAJORS, only
 from adapters.postgres.servers import Server, start
-from adapters.postgres.tls import admit, can_tls, certificate, settings
+from adapters.postgres.tls import admit, certificate, settings, with_tls
 from howdah.adapters.postgres import AuthenticationFailed, Target, connect, observe, server_settings
 from howdah.adapters.postgres.connection import NotWritable, authentication
 from howdah.core.postgres.statements import repair_password_sql
@@ -132,9 +132,7 @@ def test_a_libpq_that_cannot_refuse_clear_text_is_not_given_the_password() -> No
 
 
 async def test_where_pg_hba_asks_for_clear_text_it_takes_a_persons_word_and_tls(tmp_path: Path) -> None:
-    able = [major for major, programs in MAJORS.items() if can_tls(programs)]
-    if not able:
-        pytest.skip("no PostgreSQL of this machine is built with OpenSSL")
+    able = with_tls(MAJORS)
     own = certificate(tmp_path, "db.example")
     server = await asyncio.to_thread(start, able[0], MAJORS[able[0]], settings=settings(own))
     try:
@@ -282,9 +280,7 @@ async def longest_pause_s() -> float:
 
 
 async def test_the_certificate_is_checked_where_an_authority_is_known(tmp_path: Path) -> None:
-    able = [major for major, programs in MAJORS.items() if can_tls(programs)]
-    if not able:
-        pytest.skip("no PostgreSQL of this machine is built with OpenSSL")
+    able = with_tls(MAJORS)
     own, other = certificate(tmp_path, "db.example"), certificate(tmp_path, "other.example")
     server = await asyncio.to_thread(start, able[0], MAJORS[able[0]], settings=settings(own))
     try:

@@ -6,7 +6,7 @@ https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_ModifyVolume.html
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import replace
 from urllib.parse import urlencode, urlsplit
 from xml.etree.ElementTree import Element
@@ -15,6 +15,7 @@ from howdah.adapters.aws.credentials import CredentialChain, endpoint
 from howdah.adapters.aws.query import Refused, document, request
 from howdah.adapters.aws.signature import signed_headers
 from howdah.model.errors import ExternalError
+from howdah.model.permit import Permit
 from howdah.model.volumes import CloudVolume
 
 SYSTEM = "EC2"
@@ -61,7 +62,7 @@ class Ec2:
         kind: str | None,
         iops: int | None,
         throughput: int | None,
-        permit: Callable[[], None],
+        permit: Permit,
     ) -> None:
         """Change what is not None. Raises Refused with EC2's code, or ExternalError.
 
@@ -82,9 +83,7 @@ class Ec2:
                 return
         raise ExternalError(SYSTEM, transient=False, message=f"{action} does not come to an end")
 
-    async def _call(
-        self, action: str, parameters: Mapping[str, str], permit: Callable[[], None] = lambda: None
-    ) -> Element:
+    async def _call(self, action: str, parameters: Mapping[str, str], permit: Permit = lambda: None) -> Element:
         if not self._region:
             raise ExternalError(SYSTEM, transient=False, message="no region: set aws_region")
         credentials = await self._credentials.current()

@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import psycopg
@@ -12,6 +12,7 @@ from psycopg.errors import LockNotAvailable, QueryCanceled
 from howdah.adapters.postgres.checking import Password
 from howdah.adapters.postgres.connection import SYSTEM, Session, Target, connect, external, where
 from howdah.model.errors import ExternalError
+from howdah.model.permit import Permit
 from howdah.model.postgres.desired import PasswordSource
 from howdah.model.postgres.passwords import SALT_BYTES, Method, new_verifier
 from howdah.model.postgres.statements import Kind, NewPassword, Statement, quiet, refusal, unsampled, with_verifier
@@ -26,10 +27,6 @@ TIMEOUTS_S: Mapping[Kind, float] = {
 }
 """How long a statement may take, where that is not the session's to say: what takes long, and what others wait for."""
 SLOW = frozenset(kind for kind, timeout_s in TIMEOUTS_S.items() if timeout_s == SLOW_TIMEOUT_S)
-
-
-Permit = Callable[[], None]
-"""Returns while statements may be sent, and raises where not."""
 
 
 @dataclass(frozen=True, slots=True)

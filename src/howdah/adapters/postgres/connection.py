@@ -19,6 +19,7 @@ from psycopg.rows import TupleRow
 
 from howdah.model import names
 from howdah.model.errors import ExternalError
+from howdah.model.postgres.session import OUR_OWN, as_options
 
 SYSTEM = "postgres"
 
@@ -155,6 +156,7 @@ def session_options(target: Target) -> str:
     The owner of a database may set many of them for it. A name that a server of 9.6 does not know would end the session.
     """
     settings = {
+        **OUR_OWN,
         "search_path": "pg_catalog",
         "synchronous_commit": "local",  # strict synchronous mode without a standby would hang for ever
         "default_transaction_read_only": "off",
@@ -163,14 +165,10 @@ def session_options(target: Target) -> str:
         "wal_compression": "off",  # it saves 3 of a new database's 4 MB of WAL, and takes longer than the rest of making it
         "lc_messages": "C",
         "DateStyle": "ISO",
-        "role": "none",
-        "local_preload_libraries": "",
         "standard_conforming_strings": "on",
-        "default_transaction_isolation": r"read\ committed",
-        "client_min_messages": "warning",  # before 12 it may keep even errors from us
         "idle_in_transaction_session_timeout": "0",
     }
-    return " ".join(f"-c {name}={value}" for name, value in settings.items())
+    return as_options(settings)
 
 
 _SINCE = (("idle_session_timeout", 140000), ("transaction_timeout", 170000))

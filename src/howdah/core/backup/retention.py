@@ -45,12 +45,10 @@ class Retention:
         """What is older may go: nothing, where the calendar ends before. A day that its month has not is the month's last."""
         month = now.year * 12 + now.month - 1 - self.months
         year, month = month // 12, month % 12 + 1
-        if year < 1:
-            return dt.datetime.min.replace(tzinfo=now.tzinfo)
         day = min(now.day, calendar.monthrange(year, month)[1])
         try:
             return now.replace(year=year, month=month, day=day) - self.span
-        except OverflowError:
+        except (ValueError, OverflowError):  # of the year, of the span
             return dt.datetime.min.replace(tzinfo=now.tzinfo)
 
 

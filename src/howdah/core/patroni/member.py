@@ -174,6 +174,11 @@ class ConfigObject:
         return isinstance(section, dict) and any(section.get(key) for key in ("host", "port", "restore_command"))
 
     @property
+    def stands_alone(self) -> bool:
+        """There is a configuration, and in it no section that makes the cluster follow another, not even an empty one."""
+        return self.dynamic is not None and self.dynamic.get("standby_cluster") is None
+
+    @property
     def maximum_lag(self) -> int:
         """Bytes that a member may lack and still take over."""
         said = _integer((self.dynamic or {}).get("maximum_lag_on_failover"))

@@ -30,9 +30,8 @@ def makes_standby(environment: Iterable[Mapping[str, Any]]) -> str | None:
     return next((name for name in said if name == "STANDBY_HOST" or _STANDBY_BY_ENVIRONMENT.fullmatch(name)), None)
 
 
-def follows_unsaid(asked: Asked, environment: Iterable[Mapping[str, Any]]) -> Iterator[Problem]:
-    """A standby cluster whose manifest does not say so. Nobody asked for its promotion."""
-    variable = makes_standby(environment)
+def follows_unsaid(asked: Asked, variable: str | None) -> Iterator[Problem]:
+    """A standby cluster by this variable, whose manifest does not say so. Nobody asked for its promotion."""
     if variable is not None and not asked.is_standby:
         what = f"{variable} among the pods' variables makes this a standby cluster, though there is no section standby"
         yield Problem("spec.standby", what, f"to promote it, take {variable} away, too")
